@@ -1,0 +1,2 @@
+//! The `cliquepay` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Whole servers as processes, real clients, real browsers.

@@ -1,0 +1,271 @@
+//! The committer: one thread that turns a queue of commits into synced groups, gives stream positions, and publishes
+//! the frontier up to which readers may look.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    thread::JoinHandle,
+};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+use tracing::error;
+
+use crate::{
+    error::{CommitError, StoreError},
+    notifier::{Notifier, WakeKeys},
+    schema,
+    stats::{StoreStats, add},
+    traits::{Commit, Op, Outcome, Pos, Store},
+};
+
+/// Bounds of a group.
+#[derive(Debug, Clone, Copy)]
+pub struct CommitterOptions {
+    /// Commits in a group, at most.
+    pub max_commits: usize,
+    /// Bytes of keys and values in a group, at most (a larger single commit is a group of its own).
+    pub max_bytes: usize,
+}
+
+impl Default for CommitterOptions {
+    fn default() -> Self {
+        Self { max_commits: 256, max_bytes: 1024 * 1024 }
+    }
+}
+
+/// What a caller learns of its commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The last position the commit was given, or the frontier where it asked for none.
+    pub pos: Pos,
+}
+
+type OnDone = Box<dyn FnOnce(Outcome) + Send>;
+
+/// A commit with what hangs on it.
+#[derive(Default)]
+pub(crate) struct Write {
+    pub(crate) commit: Commit,
+    pub(crate) wake: WakeKeys,
+    pub(crate) on_done: Option<OnDone>,
+}
+
+struct Pending {
+    write: Write,
+    pos: Pos,
+    answer: oneshot::Sender<Result<Committed, CommitError>>,
+}
+
+/// Resolves when the commit is durable and visible, or was dropped.
+#[derive(Debug)]
+pub struct Ticket {
+    answer: oneshot::Receiver<Result<Committed, CommitError>>,
+}
+
+impl Future for Ticket {
+    type Output = Result<Committed, CommitError>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.answer).poll(cx).map(|answer| answer.unwrap_or(Err(CommitError::Stopped)))
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    pending: VecDeque<Pending>,
+    next_pos: Pos,
+    stopping: bool,
+    failed: bool,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    ready: Condvar,
+    frontier: AtomicU64,
+}
+
+type OnFatal = Box<dyn Fn(&StoreError) + Send + Sync>;
+
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Committer {
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        notifier: Arc<Notifier>,
+        stats: Arc<StoreStats>,
+        options: CommitterOptions,
+        last_pos: Pos,
+        on_fatal: OnFatal,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue { next_pos: last_pos + 1, ..Queue::default() }),
+            ready: Condvar::new(),
+            frontier: AtomicU64::new(last_pos),
+        });
+        let worker = Worker { shared: Arc::clone(&shared), store, notifier, stats, options, on_fatal };
+        let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(move || worker.run())?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(crate) fn frontier(&self) -> Pos {
+        self.shared.frontier.load(Ordering::Acquire)
+    }
+
+    /// Gives `positions` stream positions and queues what `build` makes of the first of them.
+    pub(crate) fn enqueue(&self, positions: u64, build: impl FnOnce(Pos) -> Write) -> Ticket {
+        let (answer, ticket) = oneshot::channel();
+        let mut queue = self.shared.queue.lock();
+        if queue.failed || queue.stopping {
+            drop(queue);
+            let _ = answer.send(Err(CommitError::Stopped));
+            return Ticket { answer: ticket };
+        }
+        let first = queue.next_pos;
+        queue.next_pos += positions;
+        let pos = queue.next_pos - 1;
+        let write = build(first);
+        queue.pending.push_back(Pending { write, pos, answer });
+        let wake = queue.pending.len() == 1;
+        drop(queue);
+        if wake {
+            self.shared.ready.notify_one();
+        }
+        Ticket { answer: ticket }
+    }
+
+    /// Lets the queue drain, then ends the thread.
+    pub(crate) fn shutdown(&self) {
+        self.shared.queue.lock().stopping = true;
+        self.shared.ready.notify_one();
+        if let Some(thread) = self.thread.lock().take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    store: Arc<dyn Store>,
+    notifier: Arc<Notifier>,
+    stats: Arc<StoreStats>,
+    options: CommitterOptions,
+    on_fatal: OnFatal,
+}
+
+impl Worker {
+    fn run(self) {
+        while let Some(group) = self.next_group() {
+            if !self.commit(group) {
+                return;
+            }
+        }
+    }
+
+    fn next_group(&self) -> Option<Vec<Pending>> {
+        let mut queue = self.shared.queue.lock();
+        while queue.pending.is_empty() {
+            if queue.stopping {
+                return None;
+            }
+            self.shared.ready.wait(&mut queue);
+        }
+        let mut group = Vec::with_capacity(queue.pending.len().min(self.options.max_commits));
+        let mut bytes = 0;
+        while let Some(pending) = queue.pending.front() {
+            let size: usize = pending.write.commit.ops.iter().map(Op::size).sum();
+            if group.len() >= self.options.max_commits || (!group.is_empty() && bytes + size > self.options.max_bytes)
+            {
+                break;
+            }
+            bytes += size;
+            group.extend(queue.pending.pop_front());
+        }
+        Some(group)
+    }
+
+    /// Writes a group and answers its callers; false where the store has failed.
+    fn commit(&self, group: Vec<Pending>) -> bool {
+        let last_pos = group.last().map_or(0, |pending| pending.pos);
+        let mut commits = Vec::with_capacity(group.len() + 1);
+        let mut rest = Vec::with_capacity(group.len());
+        for pending in group {
+            let Write { commit, wake, on_done } = pending.write;
+            commits.push(commit);
+            rest.push((pending.pos, wake, on_done, pending.answer));
+        }
+        commits.push(schema::record_position(last_pos));
+        let bytes: usize = commits.iter().flat_map(|commit| &commit.ops).map(Op::size).sum();
+        let outcomes = match self.store.commit_group(&commits) {
+            Ok(outcomes) => outcomes,
+            Err(failure) => {
+                self.fail(&failure, rest.into_iter().map(|(_, _, _, answer)| answer));
+                return false;
+            }
+        };
+        add(&self.stats.groups, 1);
+        add(&self.stats.bytes_written, bytes as u64);
+
+        let mut answers = Vec::with_capacity(rest.len());
+        let mut woken = Vec::new();
+        for ((pos, wake, on_done, answer), outcome) in rest.into_iter().zip(outcomes) {
+            if let Some(on_done) = on_done {
+                on_done(outcome);
+            }
+            match outcome {
+                Outcome::Done => {
+                    add(&self.stats.commits, 1);
+                    wake.for_each(|key| woken.push(key));
+                    answers.push((answer, Ok(Committed { pos })));
+                }
+                Outcome::Conflict => {
+                    add(&self.stats.conflicts, 1);
+                    answers.push((answer, Err(CommitError::Conflict)));
+                }
+            }
+        }
+        // Readers may look once the in-memory views (on_done) and the rows agree; the order here is the contract.
+        self.shared.frontier.store(last_pos, Ordering::Release);
+        for (answer, result) in answers {
+            let _ = answer.send(result);
+        }
+        if !self.notifier.is_idle() {
+            woken.sort_unstable();
+            woken.dedup();
+            for key in woken {
+                self.notifier.wake(key);
+            }
+        }
+        true
+    }
+
+    fn fail(&self, failure: &StoreError, group: impl Iterator<Item = oneshot::Sender<Result<Committed, CommitError>>>) {
+        error!(%failure, "a commit failed: its outcome is unknown, no more writes are taken");
+        let waiting = {
+            let mut queue = self.shared.queue.lock();
+            queue.failed = true;
+            std::mem::take(&mut queue.pending)
+        };
+        for answer in group {
+            let _ = answer.send(Err(CommitError::Unknown(failure.to_string())));
+        }
+        for pending in waiting {
+            let _ = pending.answer.send(Err(CommitError::Stopped));
+        }
+        (self.on_fatal)(failure);
+    }
+}

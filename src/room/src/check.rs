@@ -1,0 +1,177 @@
+//! Checks on an event that came from elsewhere, before the authorisation rules: form, size, signatures, hash.
+//! [Checks on receipt of a PDU](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu), steps 1 to 3.
+
+use std::collections::BTreeMap;
+
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId,
+    OwnedServerName, ServerName, UInt,
+    canonical_json::redact_in_place,
+    room_version_rules::RoomVersionRules,
+    serde::Base64,
+    signatures::{
+        PublicKeyMap, Verified, reference_hash, required_server_signatures_to_verify_event,
+        verify_event,
+    },
+    state_res::check_pdu_format,
+};
+
+use crate::{
+    build::{MAX_EVENT_BYTES, event_id_of_hash},
+    canonical::{JsonError, MAX_EVENT_DEPTH, parse_object, print_object},
+    pdu::{Pdu, PduError},
+};
+
+/// A received event that is genuine. Whether it is *allowed* is for [`crate::auth`].
+#[derive(Debug, Clone)]
+pub struct ReceivedEvent {
+    /// Its canonical JSON, without `unsigned`; redacted if [`Self::redacted`].
+    pub json: String,
+    /// The same, parsed.
+    pub pdu: Pdu,
+    /// Its content hash did not match, so only the redacted form is trustworthy.
+    pub redacted: bool,
+    /// See [`crate::build::SignedEvent::reference_hash`].
+    pub reference_hash: String,
+}
+
+/// Why a received event is dropped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// Larger than [`MAX_EVENT_BYTES`].
+    #[error("the event has {0} bytes; {MAX_EVENT_BYTES} are allowed")]
+    TooLarge(usize),
+    /// Not canonical JSON.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// Not in the form of this room version, or one of its limits is exceeded.
+    #[error("malformed event: {0}")]
+    Format(String),
+    /// A signature that is needed is missing, unknown or wrong.
+    #[error("signature check failed: {0}")]
+    Signature(String),
+}
+
+impl From<PduError> for CheckError {
+    fn from(error: PduError) -> Self {
+        Self::Format(error.to_string())
+    }
+}
+
+/// The servers whose signatures the event needs: fetch their keys before [`check_received`].
+///
+/// # Errors
+/// [`CheckError`] if `json` is not an event.
+pub fn required_servers(
+    json: &str,
+    rules: &RoomVersionRules,
+) -> Result<Vec<OwnedServerName>, CheckError> {
+    let object = parse(json)?;
+    Ok(signers(&object, rules)?.into_iter().collect())
+}
+
+/// Checks size, form, signatures and hash of a received event.
+///
+/// `public_key(server, key_id, valid_at)` gives an ed25519 verify key. `valid_at` is the event's timestamp where the room version
+/// demands that the key was valid then (version 5 on), and `None` where any key the server ever had will do.
+///
+/// # Errors
+/// [`CheckError`]; the event is then to be dropped.
+pub fn check_received(
+    json: &str,
+    rules: &RoomVersionRules,
+    public_key: impl Fn(&ServerName, &str, Option<MilliSecondsSinceUnixEpoch>) -> Option<[u8; 32]>,
+) -> Result<ReceivedEvent, CheckError> {
+    let mut object = parse(json)?;
+    object.remove("unsigned");
+    check_pdu_format(&object, &rules.event_format).map_err(CheckError::Format)?;
+
+    let keys = keys_for(&object, rules, public_key)?;
+    let verified = verify_event(&keys, &object, rules)
+        .map_err(|error| CheckError::Signature(error.to_string()))?;
+    let redacted = matches!(verified, Verified::Signatures);
+    if redacted {
+        redact_in_place(&mut object, &rules.redaction, None).map_err(format_error)?;
+    }
+
+    let (event_id, reference_hash) = event_id(&object, rules)?;
+    let pdu = Pdu::from_object(&object, event_id, rules)?;
+    Ok(ReceivedEvent {
+        json: print_object(&object),
+        pdu,
+        redacted,
+        reference_hash,
+    })
+}
+
+/// An event's id and its reference hash (unpadded Base64 in the alphabet of the version's event ids).
+///
+/// # Errors
+/// [`CheckError::Format`] if it has no valid id or no type.
+pub fn event_id(
+    object: &CanonicalJsonObject,
+    rules: &RoomVersionRules,
+) -> Result<(OwnedEventId, String), CheckError> {
+    let hash = reference_hash(object, rules).map_err(format_error)?;
+    let event_id = if rules.event_format.require_event_id {
+        let id = object
+            .get("event_id")
+            .and_then(CanonicalJsonValue::as_str)
+            .unwrap_or_default();
+        EventId::parse(id).map_err(format_error)?
+    } else {
+        event_id_of_hash(&hash)?
+    };
+    Ok((event_id, hash))
+}
+
+fn parse(json: &str) -> Result<CanonicalJsonObject, CheckError> {
+    // `unsigned` is no part of the event, yet a stranger's bytes are bounded as a whole: as much again is plenty.
+    if json.len() > 2 * MAX_EVENT_BYTES {
+        return Err(CheckError::TooLarge(json.len()));
+    }
+    Ok(parse_object(json, MAX_EVENT_DEPTH)?)
+}
+
+fn signers(
+    object: &CanonicalJsonObject,
+    rules: &RoomVersionRules,
+) -> Result<std::collections::BTreeSet<OwnedServerName>, CheckError> {
+    required_server_signatures_to_verify_event(object, &rules.signatures).map_err(format_error)
+}
+
+fn keys_for(
+    object: &CanonicalJsonObject,
+    rules: &RoomVersionRules,
+    public_key: impl Fn(&ServerName, &str, Option<MilliSecondsSinceUnixEpoch>) -> Option<[u8; 32]>,
+) -> Result<PublicKeyMap, CheckError> {
+    let sent = object
+        .get("origin_server_ts")
+        .and_then(CanonicalJsonValue::as_integer)
+        .and_then(|ts| UInt::try_from(i64::from(ts)).ok())
+        .map(MilliSecondsSinceUnixEpoch)
+        .ok_or_else(|| CheckError::Format("missing or invalid `origin_server_ts`".to_owned()))?;
+    let valid_at = rules.enforce_key_validity.then_some(sent);
+    let mut keys = PublicKeyMap::new();
+    for server in signers(object, rules)? {
+        let key_ids = object
+            .get("signatures")
+            .and_then(|signatures| signatures.as_object()?.get(server.as_str())?.as_object())
+            .into_iter()
+            .flat_map(|by_key| by_key.keys());
+        let known: BTreeMap<String, Base64> = key_ids
+            .filter_map(|key_id| {
+                Some((
+                    key_id.clone(),
+                    Base64::new(public_key(&server, key_id, valid_at)?.to_vec()),
+                ))
+            })
+            .collect();
+        keys.insert(server.to_string(), known);
+    }
+    Ok(keys)
+}
+
+fn format_error(error: impl std::fmt::Display) -> CheckError {
+    CheckError::Format(error.to_string())
+}

@@ -1,0 +1,142 @@
+//! Short numbers for long ids.
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+use tokio::sync::Mutex;
+
+use crate::{
+    db::{Db, Page},
+    error::{CommitError, StoreError},
+    table::Table,
+    traits::Keyspace,
+};
+
+const FORWARD: Table<(u8, String), u64> = Table::new(Keyspace::Index, 1, "id_numbers");
+const BACKWARD: Table<(u8, u64), String> = Table::new(Keyspace::Index, 2, "number_ids");
+
+/// What a number stands for. Numbers of different kinds are independent of each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum IdKind {
+    /// A Matrix user id, local or remote.
+    User = 1,
+    /// A Matrix room id.
+    Room = 2,
+}
+
+/// Why an id has no number.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum InternError {
+    /// Reading failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Writing failed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// Interned ids: both directions durable in one commit, cached in memory.
+pub struct Ids {
+    db: Arc<Db>,
+    numbers: Cache<(u8, String), u64>,
+    names: Cache<(u8, u64), Arc<str>>,
+    next: [Mutex<Option<u64>>; 2],
+}
+
+impl std::fmt::Debug for Ids {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ids").finish_non_exhaustive()
+    }
+}
+
+impl Ids {
+    /// Ids over a database; `capacity` of each direction is kept in memory.
+    pub fn new(db: Arc<Db>, capacity: usize) -> Self {
+        Self {
+            db,
+            numbers: Cache::new(capacity),
+            names: Cache::new(capacity),
+            next: [Mutex::new(None), Mutex::new(None)],
+        }
+    }
+
+    /// The number of an id, where it has one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn find(&self, kind: IdKind, id: &str) -> Result<Option<u64>, StoreError> {
+        let key = (kind as u8, id.to_owned());
+        if let Some(number) = self.numbers.get(&key) {
+            return Ok(Some(number));
+        }
+        let found = self.db.get(&FORWARD, &key).await?;
+        if let Some(number) = found {
+            self.numbers.insert(key, number);
+        }
+        Ok(found)
+    }
+
+    /// The number of an id, given durably where it had none.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn number(&self, kind: IdKind, id: &str) -> Result<u64, InternError> {
+        if let Some(number) = self.find(kind, id).await? {
+            return Ok(number);
+        }
+        let mut next = self.next[kind as usize - 1].lock().await;
+        if let Some(number) = self.find(kind, id).await? {
+            return Ok(number);
+        }
+        let number = match *next {
+            Some(number) => number,
+            None => self.db.scan_prefix(&BACKWARD, &(kind as u8), Page::last(1)).await?.first().map_or(1, |row| row.0.1 + 1),
+        };
+        let mut write = self.db.write();
+        write.require(BACKWARD.absent(&(kind as u8, number)));
+        write.put(&FORWARD, &(kind as u8, id.to_owned()), &number);
+        write.put(&BACKWARD, &(kind as u8, number), &id.to_owned());
+        write.commit().await?;
+        *next = Some(number + 1);
+        self.numbers.insert((kind as u8, id.to_owned()), number);
+        Ok(number)
+    }
+
+    /// The id behind a number.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn name(&self, kind: IdKind, number: u64) -> Result<Option<Arc<str>>, StoreError> {
+        let key = (kind as u8, number);
+        if let Some(name) = self.names.get(&key) {
+            return Ok(Some(name));
+        }
+        let Some(name) = self.db.get(&BACKWARD, &key).await? else { return Ok(None) };
+        let name: Arc<str> = name.into();
+        self.names.insert(key, Arc::clone(&name));
+        Ok(Some(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CommitterOptions, MemoryStore, Store, open_schema};
+
+    #[tokio::test]
+    async fn an_id_keeps_its_number_across_restarts_and_under_races() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        open_schema(&*store, 1, &[]).unwrap();
+        let db = Db::open(Arc::clone(&store), CommitterOptions::default(), |_| {}).unwrap();
+        let ids = Ids::new(Arc::clone(&db), 100);
+        let both = futures::join!(ids.number(IdKind::User, "@a:x"), ids.number(IdKind::User, "@a:x"));
+        assert_eq!((both.0.unwrap(), both.1.unwrap()), (1, 1));
+        assert_eq!(ids.number(IdKind::User, "@b:x").await.unwrap(), 2);
+        assert_eq!(ids.number(IdKind::Room, "!r").await.unwrap(), 1);
+        let ids = Ids::new(db, 100);
+        assert_eq!(ids.find(IdKind::User, "@c:x").await.unwrap(), None);
+        assert_eq!(ids.number(IdKind::User, "@c:x").await.unwrap(), 3);
+        assert_eq!(ids.name(IdKind::User, 2).await.unwrap().as_deref(), Some("@b:x"));
+    }
+}

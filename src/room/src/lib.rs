@@ -20,8 +20,12 @@ pub mod auth;
 pub mod build;
 pub mod canonical;
 pub mod check;
+pub mod dag;
+pub mod fast;
 pub mod pdu;
 pub mod redact;
+pub mod resolve;
+pub mod visibility;
 
 pub use ruma::room_version_rules::{AuthorizationRules, RoomVersionRules};
 

@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod clock;
 mod committer;
 pub mod conformance;
 mod db;
@@ -19,6 +20,7 @@ mod stats;
 mod table;
 mod traits;
 
+pub use clock::{Clock, ManualClock, SystemClock};
 pub use committer::{Committed, CommitterOptions, Ticket};
 pub use db::{Db, DbWrite, Page};
 pub use error::{CommitError, StoreError};

@@ -31,3 +31,16 @@ pub mod money;
 
 pub use ids::{EventId, Person};
 pub use money::{Amount, Currency, MoneyError};
+pub mod entry;
+pub mod split;
+pub use entry::{Body, Entry, Invalid, Source};
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,82 @@
+//! Reading a request body within its bounds.
+
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+
+use crate::{MAX_JSON_DEPTH, MatrixError, depth_within};
+
+/// Reads the whole body: at most `limit` bytes, within `timeout`.
+pub(crate) async fn read(
+    body: Body,
+    limit: usize,
+    timeout: Duration,
+) -> Result<Bytes, MatrixError> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    // The size that the client announced is checked before anything is read.
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(too_large(limit));
+    }
+    tokio::time::timeout(timeout, collect(body, limit))
+        .await
+        .unwrap_or_else(|_| {
+            Err(
+                MatrixError::unknown("The request body did not arrive in time")
+                    .with_status(http::StatusCode::REQUEST_TIMEOUT),
+            )
+        })
+}
+
+async fn collect(mut body: Body, limit: usize) -> Result<Bytes, MatrixError> {
+    let first = next_chunk(&mut body).await?.unwrap_or_default();
+    if first.len() > limit {
+        return Err(too_large(limit));
+    }
+    // Nearly every body is a single chunk, which is used as it came.
+    let Some(second) = next_chunk(&mut body).await? else {
+        return Ok(first);
+    };
+    let mut whole = BytesMut::from(first);
+    let mut next = Some(second);
+    while let Some(chunk) = next {
+        if whole.len() + chunk.len() > limit {
+            return Err(too_large(limit));
+        }
+        whole.extend_from_slice(&chunk);
+        next = next_chunk(&mut body).await?;
+    }
+    Ok(whole.freeze())
+}
+
+async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, MatrixError> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| MatrixError::unknown("The request body broke off"))?;
+        if let Ok(data) = frame.into_data()
+            && !data.is_empty()
+        {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+fn too_large(limit: usize) -> MatrixError {
+    MatrixError::too_large(format!("The request body is larger than {limit} bytes"))
+}
+
+/// Refuses JSON that is nested too deeply, and stands in `{}` for an empty body.
+pub(crate) fn json(body: Bytes) -> Result<Bytes, MatrixError> {
+    if body.is_empty() {
+        return Ok(Bytes::from_static(b"{}"));
+    }
+    if !depth_within(&body, MAX_JSON_DEPTH) {
+        return Err(MatrixError::bad_json(format!(
+            "The body is nested deeper than {MAX_JSON_DEPTH} levels"
+        )));
+    }
+    Ok(body)
+}

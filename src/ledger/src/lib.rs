@@ -21,26 +21,34 @@
 //!
 //! compose::compose(&NewEntry { kind, content }, &Context { create, sender, uid, today, ledger: Option<&Ledger> })
 //!   -> Result<Composed { content, body }, ComposeError>     the content to be signed
-//! compose::words(&Body, sender, &ledger, names) -> String   the line in words
+//! compose::words(&Body, sender, Option<&Ledger>, names) -> String   the line in words
 //! ```
 //!
 //! Balances are positive where the person is owed. Amounts are `i128` minor units; a float never appears.
 
+pub mod compose;
+pub mod entry;
+pub mod fold;
 pub mod ids;
 pub mod money;
+pub mod plan;
+pub mod split;
 
+pub use compose::{ComposeError, Composed, Context, NewEntry, compose, words};
+pub use entry::{Body, Entry, Invalid, Source};
+pub use fold::{Balance, Ledger, Status, View};
 pub use ids::{EventId, Person};
 pub use money::{Amount, Currency, MoneyError};
-pub mod entry;
-pub mod split;
-pub use entry::{Body, Entry, Invalid, Source};
+pub use plan::{Plan, Plans, Transfer};
 
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }

@@ -30,7 +30,12 @@ impl Amend {
         let new = match obj.str("type")? {
             EXPENSE => New::Expense(Expense::read(&content)?),
             SETTLEMENT => New::Settlement(Settlement::read(&content)?),
-            _ => return Err(Invalid::new(obj.at("type"), "only an expense or a settlement can be amended")),
+            _ => {
+                return Err(Invalid::new(
+                    obj.at("type"),
+                    "only an expense or a settlement can be amended",
+                ));
+            }
         };
         Ok(Self {
             target: obj.event_id("target")?,

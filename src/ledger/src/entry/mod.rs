@@ -14,13 +14,14 @@ use serde_json::Value;
 
 pub use change::{Amend, New, Void};
 pub use expense::{Expense, Fx, Line};
-pub use open::{Continues, Debt, Edit, Open, Policies, Reach, SettlementPolicy, Unit};
+pub(crate) use expense::{read_items, read_split};
+pub use open::{Continues, Debt, Edit, Open, Policies, Reach, SettlementPolicy, Unit, VERSION};
 pub use other::{Checkpoint, Participant, Recurrence, recurrence_uid};
 pub use read::{Invalid, is_date};
-pub(crate) use read::{Obj, Read, canonical_len};
+pub(crate) use read::{Obj, Read, canonical_len, join};
 pub use settlement::{Decision, Settlement, Verdict};
 
-use crate::ids::{EventId, Person};
+use crate::ids::{EventId, Person, is_event_id};
 use crate::money::{Amount, Currency};
 
 /// What the types of all entries begin with.
@@ -158,7 +159,10 @@ impl Body {
     pub fn expense(&self) -> Option<&Expense> {
         match self {
             Body::Expense(e) => Some(e),
-            Body::Amend(Amend { new: New::Expense(e), .. }) => Some(e),
+            Body::Amend(Amend {
+                new: New::Expense(e),
+                ..
+            }) => Some(e),
             _ => None,
         }
     }
@@ -167,7 +171,10 @@ impl Body {
     pub fn settlement(&self) -> Option<&Settlement> {
         match self {
             Body::Settlement(s) => Some(s),
-            Body::Amend(Amend { new: New::Settlement(s), .. }) => Some(s),
+            Body::Amend(Amend {
+                new: New::Settlement(s),
+                ..
+            }) => Some(s),
             _ => None,
         }
     }
@@ -176,8 +183,14 @@ impl Body {
     pub fn currencies(&self) -> Vec<&Currency> {
         match (self.expense(), self.settlement(), self) {
             (Some(e), _, _) => vec![&e.currency],
-            (_, Some(s), _) => std::iter::once(&s.currency).chain(s.clears.as_ref().map(|c| &c.0)).collect(),
-            (_, _, Body::Open(o)) => o.continues.iter().flat_map(|c| c.balances.iter().map(|d| &d.currency)).collect(),
+            (_, Some(s), _) => std::iter::once(&s.currency)
+                .chain(s.clears.as_ref().map(|c| &c.0))
+                .collect(),
+            (_, _, Body::Open(o)) => o
+                .continues
+                .iter()
+                .flat_map(|c| c.balances.iter().map(|d| &d.currency))
+                .collect(),
             _ => Vec::new(),
         }
     }
@@ -199,13 +212,24 @@ impl Entry {
         if entry.redacted {
             return entry;
         }
+        if entry.kind != OPEN {
+            // Read first and leniently, so that an entry that is invalid elsewhere is still listed in its own ledger only.
+            entry.open = content
+                .get("open")
+                .and_then(Value::as_str)
+                .filter(|id| is_event_id(id))
+                .map(Into::into);
+        }
         entry.body = canonical_len(content).and_then(|len| {
             if len > MAX_CONTENT {
-                return Err(Invalid::new("", format!("is larger than {MAX_CONTENT} bytes of canonical JSON")));
+                return Err(Invalid::new(
+                    "",
+                    format!("is larger than {MAX_CONTENT} bytes of canonical JSON"),
+                ));
             }
             let envelope = Obj::new(content, "")?;
             if entry.kind != OPEN {
-                entry.open = Some(envelope.event_id("open")?);
+                envelope.event_id("open")?;
             }
             entry.prev = envelope.event_ids("prev", MAX_PREV)?;
             Body::parse(&entry.kind, content)

@@ -46,9 +46,14 @@ impl Participant {
                 if !is_pid(pid) {
                     return obj.fail("pid", "must match ^[a-z0-9_-]{1,32}$");
                 }
-                Ok(Self::Declare { pid: pid.into(), name: obj.line("name", MAX_LINE)? })
+                Ok(Self::Declare {
+                    pid: pid.into(),
+                    name: obj.line("name", MAX_LINE)?,
+                })
             }
-            "claim" => Ok(Self::Claim { who: obj.person("who")? }),
+            "claim" => Ok(Self::Claim {
+                who: obj.person("who")?,
+            }),
             "approve" => Ok(Self::Approve {
                 claim: obj.event_id("claim")?,
                 instead_of: obj.event_ids("instead_of", MAX_PREV)?,

@@ -19,7 +19,10 @@ pub struct Invalid {
 impl Invalid {
     /// An error at `field`.
     pub fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { field: field.into(), reason: reason.into() }
+        Self {
+            field: field.into(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -28,7 +31,11 @@ pub(crate) type Read<T> = Result<T, Invalid>;
 
 /// Joins a path and a member name.
 pub(crate) fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 /// A JSON object and where it stands.
@@ -60,15 +67,22 @@ impl<'a> Obj<'a> {
     }
 
     pub(crate) fn need(&self, name: &str) -> Read<&'a Value> {
-        self.get(name).ok_or_else(|| Invalid::new(self.at(name), "is missing"))
+        self.get(name)
+            .ok_or_else(|| Invalid::new(self.at(name), "is missing"))
     }
 
     pub(crate) fn str(&self, name: &str) -> Read<&'a str> {
-        self.need(name)?.as_str().ok_or_else(|| Invalid::new(self.at(name), "must be a string"))
+        self.need(name)?
+            .as_str()
+            .ok_or_else(|| Invalid::new(self.at(name), "must be a string"))
     }
 
     pub(crate) fn opt_str(&self, name: &str) -> Read<Option<&'a str>> {
-        if self.get(name).is_none() { Ok(None) } else { self.str(name).map(Some) }
+        if self.get(name).is_none() {
+            Ok(None)
+        } else {
+            self.str(name).map(Some)
+        }
     }
 
     /// One line of text for people: at most `max` characters, no control characters.
@@ -81,26 +95,36 @@ impl<'a> Obj<'a> {
     }
 
     pub(crate) fn opt_line(&self, name: &str, max: usize) -> Read<Option<String>> {
-        self.opt_str(name)?.map(|text| self.checked(name, text, max, false)).transpose()
+        self.opt_str(name)?
+            .map(|text| self.checked(name, text, max, false))
+            .transpose()
     }
 
     /// Text that may have several lines.
     pub(crate) fn opt_text(&self, name: &str, max: usize) -> Read<Option<String>> {
-        self.opt_str(name)?.map(|text| self.checked(name, text, max, true)).transpose()
+        self.opt_str(name)?
+            .map(|text| self.checked(name, text, max, true))
+            .transpose()
     }
 
     fn checked(&self, name: &str, text: &str, max: usize, lines: bool) -> Read<String> {
         if text.chars().count() > max {
             return self.fail(name, format!("is longer than {max} characters"));
         }
-        if text.chars().any(|c| c.is_control() && !(lines && (c == '\n' || c == '\t'))) {
+        if text
+            .chars()
+            .any(|c| c.is_control() && !(lines && (c == '\n' || c == '\t')))
+        {
             return self.fail(name, "has control characters");
         }
         Ok(text.to_owned())
     }
 
     pub(crate) fn array(&self, name: &str, max: usize) -> Read<&'a [Value]> {
-        let array = self.need(name)?.as_array().ok_or_else(|| Invalid::new(self.at(name), "must be an array"))?;
+        let array = self
+            .need(name)?
+            .as_array()
+            .ok_or_else(|| Invalid::new(self.at(name), "must be an array"))?;
         if array.len() > max {
             return self.fail(name, format!("has more than {max} items"));
         }
@@ -108,7 +132,11 @@ impl<'a> Obj<'a> {
     }
 
     pub(crate) fn opt_array(&self, name: &str, max: usize) -> Read<&'a [Value]> {
-        if self.get(name).is_none() { Ok(&[]) } else { self.array(name, max) }
+        if self.get(name).is_none() {
+            Ok(&[])
+        } else {
+            self.array(name, max)
+        }
     }
 
     pub(crate) fn opt_bool(&self, name: &str, default: bool) -> Read<bool> {
@@ -121,17 +149,29 @@ impl<'a> Obj<'a> {
 
     pub(crate) fn uid(&self, name: &str) -> Read<EventId> {
         let text = self.str(name)?;
-        if is_uid(text) { Ok(text.into()) } else { self.fail(name, "must match ^[A-Za-z0-9_-]{1,64}$") }
+        if is_uid(text) {
+            Ok(text.into())
+        } else {
+            self.fail(name, "must match ^[A-Za-z0-9_-]{1,64}$")
+        }
     }
 
     pub(crate) fn event_id(&self, name: &str) -> Read<EventId> {
         let text = self.str(name)?;
-        if is_event_id(text) { Ok(text.into()) } else { self.fail(name, "must be an event id") }
+        if is_event_id(text) {
+            Ok(text.into())
+        } else {
+            self.fail(name, "must be an event id")
+        }
     }
 
     pub(crate) fn person(&self, name: &str) -> Read<Person> {
         let text = self.str(name)?;
-        if is_person(text) { Ok(text.into()) } else { self.fail(name, "must be a user id or pid~declarer") }
+        if is_person(text) {
+            Ok(text.into())
+        } else {
+            self.fail(name, "must be a user id or pid~declarer")
+        }
     }
 
     /// An array of event ids without repeats.
@@ -139,7 +179,9 @@ impl<'a> Obj<'a> {
         let mut ids: Vec<EventId> = Vec::new();
         for (i, value) in self.opt_array(name, max)?.iter().enumerate() {
             match value.as_str() {
-                Some(id) if !is_event_id(id) => return self.fail(&format!("{name}[{i}]"), "must be an event id"),
+                Some(id) if !is_event_id(id) => {
+                    return self.fail(&format!("{name}[{i}]"), "must be an event id");
+                }
                 Some(id) if ids.iter().any(|seen| &**seen == id) => {
                     return self.fail(&format!("{name}[{i}]"), "stands there twice");
                 }
@@ -183,7 +225,9 @@ impl<'a> Obj<'a> {
         let text = self.str("amount")?;
         let currency = match Currency::of(code, text) {
             Ok(currency) => currency,
-            Err(crate::money::MoneyError::Currency) => return self.fail("currency", "is not a currency"),
+            Err(crate::money::MoneyError::Currency) => {
+                return self.fail("currency", "is not a currency");
+            }
             Err(e) => return self.fail("amount", e.to_string()),
         };
         let amount = self.amount("amount", &currency)?;
@@ -191,24 +235,35 @@ impl<'a> Obj<'a> {
     }
 
     pub(crate) fn amount(&self, name: &str, currency: &Currency) -> Read<Amount> {
-        currency.parse(self.str(name)?).or_else(|e| self.fail(name, e.to_string()))
+        currency
+            .parse(self.str(name)?)
+            .or_else(|e| self.fail(name, e.to_string()))
     }
 
     /// A calendar date `YYYY-MM-DD` of the years 1900 to 9999.
     pub(crate) fn date(&self, name: &str) -> Read<String> {
         let text = self.str(name)?;
-        if is_date(text) { Ok(text.to_owned()) } else { self.fail(name, "must be a date such as 2026-11-22") }
+        if is_date(text) {
+            Ok(text.to_owned())
+        } else {
+            self.fail(name, "must be a date such as 2026-11-22")
+        }
     }
 }
 
 /// Whether `text` is a date of the Gregorian calendar, `YYYY-MM-DD`, in the years 1900 to 9999.
 pub fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
-    let [year, month, day] = parts.as_slice() else { return false };
-    let number = |s: &str, len: usize| {
-        (s.len() == len && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse::<u32>().ok()).flatten()
+    let [year, month, day] = parts.as_slice() else {
+        return false;
     };
-    let (Some(year), Some(month), Some(day)) = (number(year, 4), number(month, 2), number(day, 2)) else {
+    let number = |s: &str, len: usize| {
+        (s.len() == len && s.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| s.parse::<u32>().ok())
+            .flatten()
+    };
+    let (Some(year), Some(month), Some(day)) = (number(year, 4), number(month, 2), number(day, 2))
+    else {
         return false;
     };
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -247,7 +302,10 @@ pub(crate) fn canonical_len(value: &Value) -> Read<usize> {
     }
     fn walk(value: &Value, depth: usize) -> Read<usize> {
         if depth > MAX_DEPTH {
-            return Err(Invalid::new("", format!("is nested deeper than {MAX_DEPTH}")));
+            return Err(Invalid::new(
+                "",
+                format!("is nested deeper than {MAX_DEPTH}"),
+            ));
         }
         Ok(match value {
             Value::Null | Value::Bool(true) => 4,
@@ -287,15 +345,34 @@ mod tests {
         for good in ["2026-11-22", "2024-02-29", "2000-02-29", "9999-12-31"] {
             assert!(is_date(good), "{good}");
         }
-        for bad in ["2026-02-29", "1900-02-29", "2026-13-01", "2026-00-10", "2026-1-1", "26-01-01", "2026-04-31", "2026-11-22T", "+026-01-01"] {
+        for bad in [
+            "2026-02-29",
+            "1900-02-29",
+            "2026-13-01",
+            "2026-00-10",
+            "2026-1-1",
+            "26-01-01",
+            "2026-04-31",
+            "2026-11-22T",
+            "+026-01-01",
+        ] {
             assert!(!is_date(bad), "{bad}");
         }
     }
 
     #[test]
     fn canonical_lengths() {
-        for value in [json!({"a": [1, -20, null, true, false], "ü\"\n\u{1}": "x\\"}), json!([]), json!({}), json!("€")] {
-            assert_eq!(canonical_len(&value), Ok(serde_json::to_string(&value).unwrap().len()), "{value}");
+        for value in [
+            json!({"a": [1, -20, null, true, false], "ü\"\n\u{1}": "x\\"}),
+            json!([]),
+            json!({}),
+            json!("€"),
+        ] {
+            assert_eq!(
+                canonical_len(&value),
+                Ok(serde_json::to_string(&value).unwrap().len()),
+                "{value}"
+            );
         }
         let e = canonical_len(&json!({"a": {"b": [1, 1.5]}})).unwrap_err();
         assert_eq!(e.field, "a.b[1]");

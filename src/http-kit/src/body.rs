@@ -5,8 +5,11 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
+use serde::de::IgnoredAny;
 
 use crate::{MAX_JSON_DEPTH, MatrixError, depth_within};
+
+pub(crate) const EMPTY_OBJECT: Bytes = Bytes::from_static(b"{}");
 
 /// Reads the whole body: at most `limit` bytes, within `timeout`.
 pub(crate) async fn read(
@@ -68,10 +71,13 @@ fn too_large(limit: usize) -> MatrixError {
     MatrixError::too_large(format!("The request body is larger than {limit} bytes"))
 }
 
-/// Refuses JSON that is nested too deeply, and stands in `{}` for an empty body.
+/// Refuses what is not an object (serde would read an array as a struct) and what is nested too deeply, and stands in
+/// `{}` for an empty body.
 pub(crate) fn json(body: Bytes) -> Result<Bytes, MatrixError> {
-    if body.is_empty() {
-        return Ok(Bytes::from_static(b"{}"));
+    match body.trim_ascii_start().first() {
+        None => return Ok(EMPTY_OBJECT),
+        Some(b'{') => {}
+        Some(_) => return Err(not_an_object(&body)),
     }
     if !depth_within(&body, MAX_JSON_DEPTH) {
         return Err(MatrixError::bad_json(format!(
@@ -79,4 +85,11 @@ pub(crate) fn json(body: Bytes) -> Result<Bytes, MatrixError> {
         )));
     }
     Ok(body)
+}
+
+fn not_an_object(body: &[u8]) -> MatrixError {
+    match serde_json::from_slice::<IgnoredAny>(body) {
+        Ok(_) => MatrixError::bad_json("The body must be a JSON object"),
+        Err(error) => MatrixError::not_json(format!("The body is not valid JSON: {error}")),
+    }
 }

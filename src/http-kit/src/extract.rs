@@ -7,7 +7,7 @@ use axum::extract::{
     rejection::RawPathParamsRejection,
 };
 use bytes::Bytes;
-use http::{HeaderValue, Uri, header, request::Parts};
+use http::{HeaderValue, Method, Uri, header, request::Parts};
 use ruma::api::{IncomingRequest, IncomingRequestExt as _};
 use serde::de::DeserializeOwned;
 
@@ -55,10 +55,17 @@ where
     ) -> Result<Self, MatrixError> {
         let (mut parts, stream) = request.into_parts();
         let requester = identify::<T::Authentication>(&parts, authenticator).await?;
-        let mut json_body = body::read(stream, options.body_limit, options.body_timeout).await?;
-        if !options.raw_body {
-            json_body = body::json(json_body)?;
-        }
+        // A GET has no body; one that is sent is not read.
+        let json_body = if T::METHOD == Method::GET {
+            body::EMPTY_OBJECT
+        } else {
+            let bytes = body::read(stream, options.body_limit, options.body_timeout).await?;
+            if options.raw_body {
+                bytes
+            } else {
+                body::json(bytes)?
+            }
+        };
         let path_args = path_args(&mut parts).await?;
         let uri = parts.uri.clone();
         let ip = ClientIp::of(&parts.extensions);

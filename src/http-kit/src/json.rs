@@ -44,9 +44,11 @@ enum Open {
 
 /// The path (`splits[2].amount`) of the value that lies before the given place of a valid JSON text, as serde reports
 /// places: lines and columns count from 1. `None` where serde gave no place, or the value is the whole text.
-pub(crate) fn path_at(json: &[u8], line: usize, column: usize) -> Option<String> {
+///
+/// `whole` asks for the object that ends there, not for the last value in it.
+pub(crate) fn path_at(json: &[u8], line: usize, column: usize, whole: bool) -> Option<String> {
     let end = offset_of(json, line, column)?;
-    let text = json.get(..end)?;
+    let text = relevant(json.get(..end)?, whole);
     let mut open: Vec<Open> = Vec::new();
     let mut at = 0;
     while let Some(byte) = text.get(at) {
@@ -58,17 +60,30 @@ pub(crate) fn path_at(json: &[u8], line: usize, column: usize) -> Option<String>
             }
             b'{' => open.push(Open::Object { key: None }),
             b'[' => open.push(Open::Array { index: 0 }),
-            // The place of a wrong value may be its own closing bracket: its path is then still the parent's key.
             b'}' | b']' => {
                 open.pop();
             }
-            b',' if at + 1 < text.len() => step(&mut open),
+            b',' => step(&mut open),
             _ => {}
         }
         at += 1;
     }
     let path = render(&open);
     (!path.is_empty()).then_some(path)
+}
+
+/// Cuts what serde has read or seen beyond the value that is wrong: the separator after it, the bracket that opens it
+/// (a map where a string was due), and the bracket that closes what it is in (errors found in a complete string).
+fn relevant(text: &[u8], whole: bool) -> &[u8] {
+    let mut text = text;
+    while let [rest @ .., b' ' | b'\t' | b'\n' | b'\r' | b','] = text {
+        text = rest;
+    }
+    match text {
+        [rest @ .., b'{' | b'['] => rest,
+        [rest @ .., b'}' | b']'] if !whole => rest,
+        text => text,
+    }
 }
 
 fn offset_of(json: &[u8], line: usize, column: usize) -> Option<usize> {
@@ -155,7 +170,12 @@ mod tests {
 
     fn path_of(text: &str) -> Option<String> {
         let error = serde_json::from_str::<Expense>(text).unwrap_err();
-        path_at(text.as_bytes(), error.line(), error.column())
+        path_at(
+            text.as_bytes(),
+            error.line(),
+            error.column(),
+            error.to_string().starts_with("missing"),
+        )
     }
 
     #[test]
@@ -174,6 +194,39 @@ mod tests {
             path_of(r#"{"note": {"a": [1, 2]}, "splits": []}"#).as_deref(),
             Some("note")
         );
+        assert_eq!(
+            path_of(r#"{"note": [1, 2], "splits": []}"#).as_deref(),
+            Some("note")
+        );
+        assert_eq!(
+            path_of(r#"{"splits": [{"amount": "1"} , {}]}"#).as_deref(),
+            Some("splits[1]")
+        );
+        assert_eq!(path_of(r#"{"note": "x"}"#), None);
         assert_eq!(path_of("3"), None);
+    }
+
+    #[test]
+    fn an_error_within_a_string_is_traced_too() {
+        #[derive(Debug, Deserialize)]
+        struct Ids {
+            #[serde(rename = "ids")]
+            _ids: Vec<ruma::OwnedUserId>,
+            #[serde(rename = "me")]
+            _me: Option<ruma::OwnedUserId>,
+        }
+        for (text, path) in [
+            (r#"{"me": "bob"}"#, "me"),
+            (r#"{"me": "bob" , "ids": []}"#, "me"),
+            (r#"{"ids": ["@a:b", "bob" , "@c:d"]}"#, "ids[1]"),
+            (r#"{"ids": ["@a:b", "bob" ] }"#, "ids[1]"),
+        ] {
+            let error = serde_json::from_str::<Ids>(text).unwrap_err();
+            assert_eq!(
+                path_at(text.as_bytes(), error.line(), error.column(), false).as_deref(),
+                Some(path),
+                "{text}"
+            );
+        }
     }
 }

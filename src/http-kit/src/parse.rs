@@ -39,8 +39,9 @@ pub(crate) fn json_error(error: &serde_json::Error, body: &[u8]) -> MatrixError 
         return MatrixError::not_json(format!("The body is not valid JSON: {error}"));
     }
     let text = error.to_string();
-    let parent = path_at(body, error.line(), error.column());
-    if let Some(name) = missing_field(&text) {
+    let missing = missing_field(&text);
+    let parent = path_at(body, error.line(), error.column(), missing.is_some());
+    if let Some(name) = missing {
         let field = match parent {
             Some(parent) => format!("{parent}.{name}"),
             None => name.to_owned(),

@@ -143,7 +143,7 @@ fn app() -> Router {
             kick,
         )
         .ruma_with(
-            EndpointOptions::default().timeout(Duration::from_secs(5)),
+            EndpointOptions::default().timeout(Duration::from_millis(5)),
             rooms,
         )
         .route("/own/dinner", with_cors(post(dinner)));
@@ -291,11 +291,9 @@ async fn bodies_that_are_wrong_say_how() {
         (status, &body["errcode"], &body["field"]),
         (400, &json!("M_BAD_JSON"), &json!("user_id"))
     );
-    let (status, body) = kick("[]").await;
     assert_eq!(
-        (status, &body["errcode"]),
-        (400, &json!("M_MISSING_PARAM")),
-        "{body}"
+        code(kick(r#" ["@bob:example.org", null, null]"#).await),
+        (400, "M_BAD_JSON".into())
     );
     assert_eq!(code(kick(r#""x""#).await), (400, "M_BAD_JSON".into()));
     let invalid = call(
@@ -354,7 +352,7 @@ async fn bodies_are_bounded_in_size_and_depth() {
 async fn slow_bodies_and_slow_handlers_end() {
     let body = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
     assert_eq!(
-        code(read(call(Method::PUT, SEND, Some("good"), body).await).await),
+        code(read(call(Method::POST, KICK, Some("good"), body).await).await),
         (408, "M_UNKNOWN".into())
     );
     assert_eq!(

@@ -1,0 +1,358 @@
+//! Devices: one per log-in, with its tokens.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+use parking_lot::{Mutex, RwLock};
+use ruma::{DeviceId, OwnedDeviceId};
+use serde::{Deserialize, Serialize};
+use store::{Json, Op, Outcome, WakeKeys};
+
+use crate::{
+    core::Core,
+    error::{Result, UsersError},
+    hash::Hash,
+    tables::{DEVICE_SEEN, DEVICES, UserNum},
+    tokens::{NewTokens, Tokens},
+};
+
+/// A device id's and a display name's length in bytes, at most.
+const MAX_ID: usize = 255;
+const MAX_DISPLAY_NAME: usize = 1024;
+
+/// Makes the operations that clear away what others keep about a device (transaction ids, say), in the commit that
+/// deletes the device. Must not block.
+pub type DeleteHook = Arc<dyn Fn(UserNum, &DeviceId) -> Vec<Op> + Send + Sync>;
+
+/// A device of a local user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its id, unique for the user.
+    pub device_id: OwnedDeviceId,
+    /// The name that people see.
+    pub display_name: Option<String>,
+    /// When it was created, in Unix milliseconds.
+    pub created_ts: u64,
+    /// When it was last heard of, in Unix milliseconds.
+    pub last_seen_ts: Option<u64>,
+    /// From where.
+    pub last_seen_ip: Option<IpAddr>,
+}
+
+/// A device to be created or logged in anew.
+#[derive(Debug, Clone)]
+pub struct NewDevice<'a> {
+    /// Its id. If the user has such a device already, its older tokens die and its name stays unless given.
+    pub device_id: OwnedDeviceId,
+    /// The name that people see.
+    pub display_name: Option<String>,
+    /// The tokens of this log-in.
+    pub tokens: NewTokens<'a>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DeviceRow {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    display_name: Option<String>,
+    created_ts: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    ts: u64,
+    ip: IpAddr,
+}
+
+/// Operations on devices together with the tokens they end.
+#[derive(Default)]
+pub(crate) struct DeviceOps {
+    pub(crate) ops: Vec<Op>,
+    pub(crate) ended: Vec<Hash>,
+}
+
+/// The devices of local users.
+pub struct Devices {
+    core: Arc<Core>,
+    tokens: Arc<Tokens>,
+    hooks: RwLock<Vec<DeleteHook>>,
+    /// What was seen and is not on disk yet.
+    seen: Mutex<HashMap<UserNum, HashMap<OwnedDeviceId, Seen>>>,
+}
+
+impl std::fmt::Debug for Devices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Devices").finish_non_exhaustive()
+    }
+}
+
+impl Devices {
+    pub(crate) fn new(core: Arc<Core>, tokens: Arc<Tokens>) -> Self {
+        Self {
+            core,
+            tokens,
+            hooks: RwLock::default(),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Adds operations to the commits that delete devices.
+    pub fn on_delete(&self, hook: DeleteHook) {
+        self.hooks.write().push(hook);
+    }
+
+    /// Creates a device with its tokens, or logs an existing one in anew, which ends its older tokens.
+    ///
+    /// # Errors
+    /// [`UsersError::InvalidId`] and those of the store.
+    pub async fn create(&self, user: UserNum, new: &NewDevice<'_>) -> Result<()> {
+        let _lock = self.core.lock(user).await;
+        let DeviceOps { ops, ended } = self.prepare(user, new).await?;
+        self.commit(user, ops, ended).await
+    }
+
+    /// The operations that create a device; for use under the user's lock.
+    pub(crate) async fn prepare(&self, user: UserNum, new: &NewDevice<'_>) -> Result<DeviceOps> {
+        let id = new.device_id.as_str();
+        if id.is_empty() || id.len() > MAX_ID {
+            return Err(UsersError::InvalidId("the device id"));
+        }
+        check_display_name(new.display_name.as_deref())?;
+        let key = (user, id.to_owned());
+        let old = self.core.db.get(&DEVICES, &key).await?;
+        let mut out = DeviceOps::default();
+        let row = match old {
+            Some(Json(old)) => {
+                self.tokens
+                    .delete_of_device(user, &new.device_id, &mut out)
+                    .await?;
+                DeviceRow {
+                    display_name: new.display_name.clone().or(old.display_name),
+                    ..old
+                }
+            }
+            None => DeviceRow {
+                display_name: new.display_name.clone(),
+                created_ts: self.core.clock.now_ms(),
+            },
+        };
+        out.ops.push(DEVICES.put(&key, &Json(row)));
+        self.tokens
+            .issue(user, &new.device_id, &new.tokens, None, &mut out.ops);
+        Ok(out)
+    }
+
+    pub(crate) async fn commit(&self, user: UserNum, ops: Vec<Op>, ended: Vec<Hash>) -> Result<()> {
+        let mut write = self.core.db.write();
+        write.ops(ops).wake(WakeKeys::one(user));
+        self.add_seen(user, &mut write).await?;
+        let tokens = Arc::clone(&self.tokens);
+        write.on_done(move |outcome| {
+            if outcome == Outcome::Done {
+                tokens.forget(&ended);
+            }
+        });
+        Ok(write.commit().await?)
+    }
+
+    /// One device.
+    ///
+    /// # Errors
+    /// [`UsersError::DeviceNotFound`] and those of the store.
+    pub async fn get(&self, user: UserNum, device: &DeviceId) -> Result<Device> {
+        let key = (user, device.as_str().to_owned());
+        let Json(row) = self
+            .core
+            .db
+            .get(&DEVICES, &key)
+            .await?
+            .ok_or(UsersError::DeviceNotFound)?;
+        let stored = self
+            .core
+            .db
+            .get(&DEVICE_SEEN, &key)
+            .await?
+            .map(|Json(seen)| seen);
+        Ok(self.device(user, device.to_owned(), row, stored))
+    }
+
+    /// All devices of a user, in the order of their ids.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn list(&self, user: UserNum) -> Result<Vec<Device>> {
+        let (rows, seen) = futures::try_join!(
+            self.core.db.scan_all(&DEVICES, &user),
+            self.core.db.scan_all(&DEVICE_SEEN, &user)
+        )?;
+        let mut seen: HashMap<String, Seen> = seen
+            .into_iter()
+            .map(|((_, id), Json(seen))| (id, seen))
+            .collect();
+        let devices = rows.into_iter().map(|((_, id), Json(row))| {
+            let stored = seen.remove(&id);
+            self.device(user, id.into(), row, stored)
+        });
+        Ok(devices.collect())
+    }
+
+    fn device(
+        &self,
+        user: UserNum,
+        device_id: OwnedDeviceId,
+        row: DeviceRow,
+        stored: Option<Seen>,
+    ) -> Device {
+        let fresh = self
+            .seen
+            .lock()
+            .get(&user)
+            .and_then(|devices| devices.get(&device_id))
+            .copied();
+        let seen = fresh.or(stored);
+        Device {
+            device_id,
+            display_name: row.display_name,
+            created_ts: row.created_ts,
+            last_seen_ts: seen.map(|seen| seen.ts),
+            last_seen_ip: seen.map(|seen| seen.ip),
+        }
+    }
+
+    /// Renames a device, or takes its name.
+    ///
+    /// # Errors
+    /// [`UsersError::DeviceNotFound`], [`UsersError::TooLarge`] and those of the store.
+    pub async fn rename(
+        &self,
+        user: UserNum,
+        device: &DeviceId,
+        display_name: Option<String>,
+    ) -> Result<()> {
+        check_display_name(display_name.as_deref())?;
+        let _lock = self.core.lock(user).await;
+        let key = (user, device.as_str().to_owned());
+        let Json(row) = self
+            .core
+            .db
+            .get(&DEVICES, &key)
+            .await?
+            .ok_or(UsersError::DeviceNotFound)?;
+        let op = DEVICES.put(
+            &key,
+            &Json(DeviceRow {
+                display_name,
+                ..row
+            }),
+        );
+        self.commit(user, vec![op], Vec::new()).await
+    }
+
+    /// Deletes devices and, in the same commit, their tokens and what hooks add. Unknown ones are passed over.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn delete(&self, user: UserNum, devices: &[OwnedDeviceId]) -> Result<()> {
+        let _lock = self.core.lock(user).await;
+        let DeviceOps { ops, ended } = self.deletion(user, devices).await?;
+        self.commit(user, ops, ended).await
+    }
+
+    /// Deletes all devices of a user, but perhaps one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn delete_all(&self, user: UserNum, except: Option<&DeviceId>) -> Result<()> {
+        let _lock = self.core.lock(user).await;
+        let DeviceOps { ops, ended } = self.deletion_of_all(user, except).await?;
+        self.commit(user, ops, ended).await
+    }
+
+    pub(crate) async fn deletion_of_all(
+        &self,
+        user: UserNum,
+        except: Option<&DeviceId>,
+    ) -> Result<DeviceOps> {
+        let rows = self.core.db.scan_all(&DEVICES, &user).await?;
+        let ids = rows.into_iter().map(|((_, id), _)| OwnedDeviceId::from(id));
+        let devices: Vec<_> = ids.filter(|id| Some(&**id) != except).collect();
+        self.deletion(user, &devices).await
+    }
+
+    async fn deletion(&self, user: UserNum, devices: &[OwnedDeviceId]) -> Result<DeviceOps> {
+        let mut out = DeviceOps::default();
+        let hooks = self.hooks.read().clone();
+        for device in devices {
+            let key = (user, device.as_str().to_owned());
+            if self.core.db.get(&DEVICES, &key).await?.is_none() {
+                continue;
+            }
+            out.ops
+                .extend([DEVICES.delete(&key), DEVICE_SEEN.delete(&key)]);
+            self.tokens.delete_of_device(user, device, &mut out).await?;
+            out.ops
+                .extend(hooks.iter().flat_map(|hook| hook(user, device)));
+            if let Some(seen) = self.seen.lock().get_mut(&user) {
+                seen.remove(device);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Notes that a device was heard of now. In memory only: it reaches the disk with the next write about the user's
+    /// devices, or with [`Devices::flush`].
+    pub fn seen(&self, user: UserNum, device: &DeviceId, ip: IpAddr) {
+        let seen = Seen {
+            ts: self.core.clock.now_ms(),
+            ip,
+        };
+        let mut all = self.seen.lock();
+        let devices = all.entry(user).or_default();
+        match devices.get_mut(device) {
+            Some(old) => *old = seen,
+            None => {
+                devices.insert(device.to_owned(), seen);
+            }
+        }
+    }
+
+    /// Writes down when devices were last seen; at shutdown, and every now and then.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn flush(&self) -> Result<()> {
+        let users: Vec<UserNum> = self.seen.lock().keys().copied().collect();
+        for user in users {
+            let _lock = self.core.lock(user).await;
+            let mut write = self.core.db.write();
+            self.add_seen(user, &mut write).await?;
+            // Queued under the lock, so it lands before any later deletion; nobody waits for it.
+            drop(write.enqueue());
+        }
+        // A commit queued last is durable last.
+        Ok(self.core.db.write().commit().await?)
+    }
+
+    /// Adds what was seen of a user's devices to a write under the user's lock.
+    async fn add_seen(&self, user: UserNum, write: &mut store::DbWrite<'_>) -> Result<()> {
+        let Some(devices) = self.seen.lock().remove(&user) else {
+            return Ok(());
+        };
+        for (device, seen) in devices {
+            let key = (user, String::from(device));
+            // A request that was under way may have been noted after its device was deleted.
+            if self.core.db.get(&DEVICES, &key).await?.is_some() {
+                write.put(&DEVICE_SEEN, &key, &Json(seen));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_display_name(name: Option<&str>) -> Result<()> {
+    match name {
+        Some(name) if name.len() > MAX_DISPLAY_NAME => Err(UsersError::TooLarge {
+            what: "the device's display name",
+            limit: MAX_DISPLAY_NAME,
+        }),
+        _ => Ok(()),
+    }
+}

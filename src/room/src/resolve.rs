@@ -191,6 +191,14 @@ fn resolve_v2(
     conflicted: &[StateMap<OwnedEventId>],
     fetch_event: &impl Fn(&EventId) -> Option<SharedPdu>,
 ) -> Result<StateMap<OwnedEventId>, ResolveError> {
+    // ruma passes over events it cannot fetch; a state resolved without them would be a guess.
+    let mut needed = conflicted
+        .iter()
+        .flat_map(StateMap::values)
+        .chain(chains.iter().flat_map(EventIds::iter));
+    if let Some(missing) = needed.find(|id| fetch_event(id).is_none()) {
+        return Err(ResolveError::Missing(missing.clone()));
+    }
     let subgraph = if v2.consider_conflicted_state_subgraph {
         Some(chain::conflicted_subgraph(conflicted, fetch_event)?)
     } else {

@@ -439,7 +439,7 @@ fn reception_refuses_what_is_not_genuine() {
     let (mut room, tip) = Room::new("12", json!({"join_rule": "public"}));
     let signed = room
         .draft(
-            &[tip.event.clone()],
+            std::slice::from_ref(&tip.event),
             &tip.state,
             ALICE,
             "m.x",

@@ -112,10 +112,12 @@ impl Fixture {
 
     fn resolve(&self, states: &[State]) -> State {
         let fetch = |id: &EventId| self.events.get(id).cloned();
-        resolve(&self.rules, states, fetch, |state| {
+        let resolved = resolve(&self.rules, states, fetch, |state| {
             auth_chain(state.values(), fetch)
         })
-        .unwrap()
+        .unwrap();
+        assert_eq!(common::reduced(&self.rules, states, fetch), resolved);
+        resolved
     }
 
     /// As a server meets them: the state before each event from its predecessors, then all ends together.

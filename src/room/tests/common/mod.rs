@@ -278,6 +278,11 @@ impl Room {
         })
     }
 
+    /// The same from reduced inputs.
+    pub fn reduced(&self, states: &[State]) -> State {
+        reduced(&self.rules, states, |id| self.event(id))
+    }
+
     /// The tip at which several branches meet.
     pub fn merge(&mut self, tips: &[&Tip], sender: &str) -> Tip {
         let state = self
@@ -296,7 +301,44 @@ impl Room {
     }
 }
 
-/// What an event that was refused says.
+/// State resolution from what a server has at hand: the entries that differ, a look-up of the others, the auth chains.
+pub fn reduced(
+    rules: &RoomVersionRules,
+    states: &[State],
+    fetch: impl Fn(&EventId) -> Option<SharedPdu> + Copy,
+) -> State {
+    let Some(first) = states.first() else {
+        return State::new();
+    };
+    let shared: State = first
+        .iter()
+        .filter(|(slot, id)| states.iter().all(|state| state.get(*slot) == Some(id)))
+        .map(|(slot, id)| (slot.clone(), id.clone()))
+        .collect();
+    let differs = |state: &State| {
+        state
+            .clone()
+            .into_iter()
+            .filter(|(slot, _)| !shared.contains_key(slot))
+            .collect()
+    };
+    let conflicted: Vec<State> = states.iter().map(differs).collect();
+    let chains: Vec<_> = conflicted
+        .iter()
+        .map(|state| resolve::auth_chain(state.values(), fetch).unwrap())
+        .collect();
+    let shared_chain = resolve::auth_chain(shared.values(), fetch).unwrap();
+    let difference = resolve::auth_difference(&chains, |id| shared_chain.contains(id));
+    let lookup =
+        |kind: &StateEventType, key: &str| shared.get(&(kind.clone(), key.to_owned())).cloned();
+    let mut resolved =
+        resolve::resolve_reduced(rules, &conflicted, lookup, &difference, fetch).unwrap();
+    assert!(resolved.keys().all(|slot| !shared.contains_key(slot)));
+    resolved.extend(shared);
+    resolved
+}
+
+/// Whether the rules refused an event.
 pub fn refused(result: Result<Tip, AuthError>) -> bool {
     matches!(result, Err(AuthError::Denied(_)))
 }

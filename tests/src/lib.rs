@@ -9,9 +9,9 @@
 //! - [`strace`]: reads system-call traces.
 //! - [`load`]: the load generator behind the `loadtest` binary.
 
-//TMP pub mod client;
+pub mod client;
 pub mod http;
 pub mod load;
-//TMP pub mod model;
-//TMP pub mod server;
+pub mod model;
+pub mod server;
 //TMP pub mod strace;

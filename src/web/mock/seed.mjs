@@ -38,7 +38,7 @@ export function seed(world, { openLedger, addEntry }) {
   say(lisbon, ann, "Agreed. I still dream of the garlic prawns.", now - 5 * HOUR);
   say(lisbon, ann, "Shall we settle before the weekend?", now - 5 * HOUR + 30_000);
   say(lisbon, ben, "Sure, sending you my part now", now - 4 * HOUR);
-  settle(lisbon, ben, ben, ann, "80.00", now - 4 * HOUR + 60_000);
+  settle(lisbon, ben, ben, ann, "60.00", now - 4 * HOUR + 60_000);
 
   const flat = world.createRoom(carla, { name: "Flat 4b", invite: [ann], ts: now - 30 * DAY });
   openLedger(flat, { userId: carla }, "EUR");

@@ -68,13 +68,13 @@ for (const size of Object.keys(SIZES)) {
       await page.locator("[role=dialog] section button").first().click();
     });
     await to("entries")();
-    await shot("12-entry", () => page.locator("main li a:has-text('612')").click());
+    await shot("12-entry", () => page.locator("li a[href*=entries]:has-text('612')").click());
     await shot("13-entry-void", async () => {
       await page.locator("[role=dialog] button:has(svg.lucide-undo2), [role=dialog] button:has(svg.lucide-undo-2)").click();
       await page.locator("[role=dialog] section").last().scrollIntoViewIfNeeded();
     });
     await to("entries")();
-    await shot("14-entry-pending", () => page.locator("main li a:has-text('80')").first().click());
+    await shot("14-entry-pending", () => page.locator("li a[href*=entries]:has-text('60.00'), li a[href*=entries]:has-text('60,00')").first().click());
     await shot("15-new", () => page.goto(`${url}#/new`));
     await shot("16-settings", () => page.goto(`${url}#/settings`));
     await shot("17-offline", async () => {

@@ -28,7 +28,7 @@ export async function runSync(client: MatrixClient, handlers: SyncHandlers, sign
   while (!signal.aborted) {
     try {
       // After a failure ask for an answer at once, so that "offline" goes away as soon as it is untrue.
-      const response = await client.sync(since, failures > 0 ? 0 : LONG_POLL_MS, signal);
+      const response = await untilOnline(signal, (until) => client.sync(since, failures > 0 ? 0 : LONG_POLL_MS, until));
       since = response.next_batch;
       failures = 0;
       handlers.onConnection("online");
@@ -41,6 +41,23 @@ export async function runSync(client: MatrixClient, handlers: SyncHandlers, sign
       const asked = error instanceof MatrixError ? (error.retryAfter ?? 0) : 0;
       await pause(Math.max(asked, backoff(failures, Math.random())), signal);
     }
+  }
+}
+
+/**
+ * One request that is given up when the network comes back: a poll from before may hang on a dead connection
+ * for minutes.
+ */
+async function untilOnline<T>(signal: AbortSignal, request: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const abort = () => controller.abort();
+  window.addEventListener("online", abort);
+  signal.addEventListener("abort", abort);
+  try {
+    return await request(controller.signal);
+  } finally {
+    window.removeEventListener("online", abort);
+    signal.removeEventListener("abort", abort);
   }
 }
 

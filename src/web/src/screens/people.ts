@@ -13,14 +13,14 @@ export interface Names {
 
 /** The names of a room's people, as the room and its ledger know them. */
 export function useNames(roomId: string): Names {
-  const room = useRoom(roomId);
-  const { data: ledger } = useLedger(roomId);
+  const members = useRoom(roomId)?.members;
+  const participants = useLedger(roomId).data?.participants;
   const { userId } = useLive();
   const { t } = useI18n();
   return useMemo(() => {
     const names = new Map<string, string>();
-    for (const person of ledger?.participants ?? []) if (person.name) names.set(person.user_id, person.name);
-    for (const member of room?.members.values() ?? []) if (member.name) names.set(member.userId, member.name);
+    for (const person of participants ?? []) if (person.name) names.set(person.user_id, person.name);
+    for (const member of members?.values() ?? []) if (member.name) names.set(member.userId, member.name);
     const counts = new Map<string, number>();
     for (const name of names.values()) counts.set(name, (counts.get(name) ?? 0) + 1);
     const of = (id: string) => {
@@ -29,5 +29,5 @@ export function useNames(roomId: string): Names {
       return (counts.get(name) ?? 0) > 1 ? `${name} (${id})` : name;
     };
     return { of, you: (id) => (id === userId ? t("common.you") : of(id)) };
-  }, [room?.members, ledger?.participants, userId, t]);
+  }, [members, participants, userId, t]);
 }

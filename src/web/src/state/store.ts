@@ -44,8 +44,14 @@ export class LiveStore {
       onConnection: (connection: Connection) => this.set({ connection }),
       onSignedOut: () => this.on.onSignedOut(),
     };
+    // The browser may know before a request has failed.
+    const onOffline = () => this.set({ connection: "offline" });
+    window.addEventListener("offline", onOffline);
     void runSync(this.client, handlers, controller.signal);
-    return () => controller.abort();
+    return () => {
+      window.removeEventListener("offline", onOffline);
+      controller.abort();
+    };
   }
 
   private take(response: SyncResponse): void {

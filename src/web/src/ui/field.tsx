@@ -1,4 +1,4 @@
-import { CircleAlert } from "lucide-react";
+import { ChevronDown, CircleAlert } from "lucide-react";
 import { type ComponentProps, type ReactNode, useId } from "react";
 import { cn } from "@/lib/cn";
 
@@ -9,8 +9,14 @@ export function Input({ className, ...props }: ComponentProps<"input">) {
   return <input className={cn(control, className)} {...props} />;
 }
 
+/** The browser's own list: on a phone nothing beats it. */
 export function Select({ className, ...props }: ComponentProps<"select">) {
-  return <select className={cn(control, "appearance-auto", className)} {...props} />;
+  return (
+    <div className="relative">
+      <select className={cn(control, "appearance-none truncate pe-10", className)} {...props} />
+      <ChevronDown aria-hidden className="pointer-events-none absolute end-3.5 top-1/2 size-4.5 -translate-y-1/2 text-muted" />
+    </div>
+  );
 }
 
 interface FieldProps {

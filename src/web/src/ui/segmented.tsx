@@ -24,7 +24,7 @@ export function Segmented<T extends string>({ label, value, options, onChange, c
     group.current?.querySelectorAll<HTMLButtonElement>("button")[next]?.focus();
   };
   return (
-    <div ref={group} role="radiogroup" aria-label={label} onKeyDown={move} className={cn("flex rounded-lg bg-sunken p-1", className)}>
+    <div ref={group} role="radiogroup" aria-label={label} className={cn("flex rounded-lg bg-sunken p-1", className)}>
       {options.map((option) => {
         const checked = option.value === value;
         return (
@@ -35,9 +35,10 @@ export function Segmented<T extends string>({ label, value, options, onChange, c
             aria-checked={checked}
             tabIndex={checked ? 0 : -1}
             onClick={() => onChange(option.value)}
+            onKeyDown={move}
             className={cn(
               "min-h-(--tap) min-w-0 flex-1 rounded-md px-2 text-sm leading-tight transition-colors duration-(--motion)",
-              checked ? "bg-surface font-medium text-ink shadow-[0_1px_2px_var(--line-strong)]" : "text-muted hover:text-ink",
+              checked ? "bg-surface font-medium text-ink ring-1 ring-line" : "text-muted hover:text-ink",
             )}
           >
             {option.label}

@@ -58,11 +58,11 @@ function AddExpense({ ledger, onClose }: { ledger: Ledger; onClose(): void }) {
   const problems = tried ? findProblems(form, t) : {};
   const refused = refusal(add.error ?? form.preview.error);
 
-  const submit = (event: FormEvent) => {
+  const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     setTried(true);
     const { entry, draft } = form;
-    if (Object.keys(findProblems(form, t)).length > 0 || entry?.type !== EXPENSE) return;
+    if (Object.keys(findProblems(form, t)).length > 0 || entry?.type !== EXPENSE) return showFirstProblem(event.currentTarget);
     add.mutate(entry, {
       onSuccess: ({ event_id }) => {
         const action = { label: t("common.undo"), run: () => undo.mutate({ type: VOID, content: { target: event_id } }, { onSuccess: () => toast(t("void.done")), onError: (error) => toast(explain(error, t), { tone: "problem" }) }) };
@@ -104,6 +104,15 @@ function AddExpense({ ledger, onClose }: { ledger: Ledger; onClose(): void }) {
       </form>
     </Sheet>
   );
+}
+
+/** Brings the first thing that is wrong into sight, once it has been drawn. */
+function showFirstProblem(form: HTMLFormElement): void {
+  setTimeout(() => {
+    const first = form.querySelector<HTMLElement>("[aria-invalid=true], [role=alert]");
+    first?.focus();
+    first?.scrollIntoView({ block: "center" });
+  });
 }
 
 /** What keeps the form from being sent, by field. */
@@ -178,16 +187,17 @@ function HowSplit({ form, names, error }: { form: ExpenseForm; names: Names; err
         <ChevronDown aria-hidden className={cn("size-4.5 shrink-0 text-muted transition-transform duration-(--motion)", open && "rotate-180")} />
       </button>
       <div id={panel} hidden={!open} className="flex flex-col gap-4">
-        {open ? <Details form={form} names={names} /> : null}
+        {open ? <Who form={form} names={names} /> : null}
       </div>
       <Shares form={form} names={names} editable={open} />
       <OddCents form={form} names={names} />
       {error ? <p role="alert" className="text-sm text-negative">{error}</p> : null}
+      {open ? <More form={form} /> : null}
     </section>
   );
 }
 
-function Details({ form, names }: { form: ExpenseForm; names: Names }) {
+function Who({ form, names }: { form: ExpenseForm; names: Names }) {
   const { t } = useI18n();
   const { draft, people } = form;
   const methods: { value: Method; label: string }[] = [
@@ -207,6 +217,16 @@ function Details({ form, names }: { form: ExpenseForm; names: Names }) {
           </Select>
         )}
       </Field>
+      <Segmented label={t("add.method")} value={draft.method} options={methods} onChange={form.setMethod} />
+    </>
+  );
+}
+
+function More({ form }: { form: ExpenseForm }) {
+  const { t } = useI18n();
+  const { draft } = form;
+  return (
+    <div className="flex flex-col gap-4 pt-3">
       <Field label={t("add.date")}>
         {(ids) => <Input {...ids} name="date" type="date" value={draft.date} onChange={(event) => event.target.value && form.change({ date: event.target.value })} />}
       </Field>
@@ -214,8 +234,7 @@ function Details({ form, names }: { form: ExpenseForm; names: Names }) {
       <Field label={t("add.notes")}>
         {(ids) => <Input {...ids} name="notes" value={draft.notes} maxLength={1000} autoComplete="off" onChange={(event) => form.change({ notes: event.target.value })} />}
       </Field>
-      <Segmented label={t("add.method")} value={draft.method} options={methods} onChange={form.setMethod} />
-    </>
+    </div>
   );
 }
 
@@ -225,7 +244,7 @@ function Shares({ form, names, editable }: { form: ExpenseForm; names: Names; ed
   return (
     <ul className="flex flex-col divide-y divide-line">
       {shown.map((who) => (
-        <li key={who} className="flex min-h-12 items-center gap-3">
+        <li key={who} data-who={who} className="flex min-h-12 items-center gap-3">
           {editable && draft.method === "equal" ? <IncludeBox form={form} who={who} name={names.you(who)} /> : <span className="min-w-0 flex-1 truncate">{names.you(who)}</span>}
           {editable && draft.method === "exact" ? <ExactInput form={form} who={who} name={names.you(who)} /> : <ShareAmount form={form} who={who} />}
         </li>

@@ -34,6 +34,7 @@ function TimelineList({ room }: { room: Room }) {
   const names = useNames(room.roomId);
   const entries = useEntryMap(room.roomId);
   const items = useMemo(() => buildTimeline(room.events, room.echoes, entries), [room.events, room.echoes, entries]);
+  const now = useClock();
   const { list, onScroll, loading, failed, loadOlder } = usePagedScroll(room, items);
   return (
     <div ref={list} onScroll={onScroll} className="min-h-0 flex-1 overflow-y-auto overscroll-contain">
@@ -50,13 +51,23 @@ function TimelineList({ room }: { room: Room }) {
         <ol aria-label={t("tab.chat")} className="flex flex-col">
           {items.map((item) => (
             <li key={item.key}>
-              <Row item={item} room={room} names={names} mine={"event" in item && item.event.sender === userId} />
+              <Row item={item} room={room} names={names} now={now} mine={"event" in item && item.event.sender === userId} />
             </li>
           ))}
         </ol>
       </div>
     </div>
   );
+}
+
+/** The time, to the minute: so that "today" becomes "yesterday" while the page stays open. */
+function useClock(): number {
+  const [now, setNow] = useState(() => Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 60_000);
+    return () => clearInterval(timer);
+  }, []);
+  return now;
 }
 
 /** Keeps the list at its end while the reader is there, and in place while older rows come in above. */
@@ -124,13 +135,15 @@ interface RowProps {
   room: Room;
   names: Names;
   mine: boolean;
+  /** For "today" and "yesterday". */
+  now: number;
 }
 
-function Row({ item, room, names, mine }: RowProps) {
+function Row({ item, room, names, mine, now }: RowProps) {
   const { t, locale } = useI18n();
   switch (item.kind) {
     case "day":
-      return <p className="py-3 text-center text-xs font-medium text-muted">{dayHeading(item.ts, Date.now(), locale)}</p>;
+      return <p className="py-3 text-center text-xs font-medium text-muted first-letter:uppercase">{dayHeading(item.ts, now, locale)}</p>;
     case "card":
       return <EntryCard roomId={room.roomId} event={item.event} entry={item.entry} names={names} />;
     case "notice":
@@ -169,6 +182,8 @@ function Row({ item, room, names, mine }: RowProps) {
   }
 }
 
+const footClass = "items-center gap-1.5 text-xs text-muted tabular-nums select-none";
+
 interface BubbleProps {
   mine: boolean;
   quiet?: boolean;
@@ -180,14 +195,16 @@ function Bubble({ mine, quiet, foot, children }: BubbleProps) {
   return (
     <div
       className={cn(
-        "w-fit max-w-[85%] rounded-2xl px-3.5 py-2",
+        "relative w-fit max-w-[85%] rounded-2xl px-3.5 py-2",
         mine ? "rounded-ee-md bg-accent-soft" : "rounded-es-md bg-sunken",
         quiet && "mt-2 text-sm text-muted italic",
         quiet && mine && "ms-auto",
       )}
     >
       <span dir="auto" className="[overflow-wrap:anywhere] whitespace-pre-wrap">{children}</span>
-      {foot ? <span className="float-end ms-3 flex translate-y-1.5 gap-1.5 pb-1 text-xs leading-5 text-muted tabular-nums select-none">{foot}</span> : null}
+      {/* The first copy only keeps the place free at the end of the last line. */}
+      {foot ? <span aria-hidden className={cn(footClass, "invisible ms-3 inline-flex h-4")}>{foot}</span> : null}
+      {foot ? <span className={cn(footClass, "absolute end-3.5 bottom-1.5 flex")}>{foot}</span> : null}
     </div>
   );
 }
@@ -199,7 +216,7 @@ function Echo({ echo, roomId }: { echo: LocalEcho; roomId: string }) {
   const failed = echo.status === "failed";
   return (
     <div className="flex flex-col items-end pt-1.5">
-      <Bubble mine foot={failed ? null : <Clock role="img" aria-label={t("chat.sending")} className="mt-1 size-3.5" />}>
+      <Bubble mine foot={failed ? null : <Clock role="img" aria-label={t("chat.sending")} className="size-3.5" />}>
         {echo.body}
       </Bubble>
       {failed ? (

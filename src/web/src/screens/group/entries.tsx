@@ -66,7 +66,7 @@ function EntryRow({ entry, roomId, names }: { entry: Entry; roomId: string; name
     >
       <Mark icon={entry.type === SETTLEMENT ? HandCoins : ReceiptText} />
       <span className="min-w-0 flex-1">
-        <span className={cn("block truncate font-medium", view?.struck && "text-muted")}>{titleOf(read, t)}</span>
+        <span className={cn("line-clamp-2 leading-5 font-medium [overflow-wrap:anywhere]", view?.struck && "text-muted")}>{titleOf(read, t)}</span>
         <span className="block truncate text-sm text-muted">
           {read ? headline(read, userId, names, t) : t("card.unreadable", { name: names.of(entry.sender) })}
           <span aria-hidden> · </span>

@@ -130,7 +130,7 @@ function NarrowBody({ room, tab }: { room: Room; tab: GroupTab }) {
   );
   return (
     <>
-      {tab === "chat" ? <ChatTab room={room} /> : <Scroll><LedgerTab room={room} tab={tab} /></Scroll>}
+      {tab === "chat" ? <ChatTab room={room} /> : <main className="contents"><Scroll><LedgerTab room={room} tab={tab} /></Scroll></main>}
       <BottomBar label={t("nav.group")}>
         {TABS.slice(0, 2).map(item)}
         {ledger ? <BarItem icon={Plus} label={t("tab.add")} href={routeHref({ screen: "group", roomId, tab, sheet: { kind: "add" } })} prominent /> : null}
@@ -184,9 +184,9 @@ function WideBody({ room, tab }: { room: Room; tab: GroupTab }) {
 
 function Scroll({ children }: { children: ReactNode }) {
   return (
-    <main className="min-h-0 flex-1 overflow-y-auto overscroll-contain">
+    <div className="min-h-0 flex-1 overflow-y-auto overscroll-contain">
       <div className="mx-auto flex w-full max-w-2xl flex-col gap-6 px-5 py-5">{children}</div>
-    </main>
+    </div>
   );
 }
 

@@ -47,7 +47,8 @@ export function useExpenseForm(ledger: Ledger) {
 
   const amount = parseTyped(draft.amount, draft.currency, locale);
   const exact = useMemo(() => readExact(draft, people, locale), [draft, people, locale]);
-  const entry = useMemo(() => entryOf(draft, amount.ok ? amount.minor : undefined, exact.shares, uid), [draft, amount.ok, amount.ok ? amount.minor : 0n, exact.shares, uid]);
+  const minor = amount.ok ? amount.minor : undefined;
+  const entry = useMemo(() => entryOf(draft, minor, exact.shares, uid), [draft, minor, exact.shares, uid]);
   const preview = usePreview(ledger.room_id, entry, draft.currency);
   const estimate = draft.method === "equal" && amount.ok ? estimateEqual(amount.minor, draft.included.length) : undefined;
   const remainder = amount.ok ? exactRemainder(amount.minor, exact.shares) : 0n;

@@ -1,1 +1,47 @@
-//! engine
+//! Rooms as they run: the event pipeline, timelines, state snapshots, receipts, typing.
+//!
+//! An event lands in one atomic commit (see [`RoomWriter`]): it is authorised, hashed, signed and queued under the room's
+//! lock, on top of a *speculative head* that is ahead of what is durable; the lock is released, and durability awaited.
+//! Readers look only as far as the frontier. Nothing here has tasks, clocks or random numbers of its own.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod aliases;
+mod create;
+mod effects;
+mod engine;
+mod error;
+mod head;
+mod load;
+mod receipts;
+mod relations;
+mod render;
+mod room;
+mod row;
+pub mod splice;
+mod staged;
+mod state;
+pub mod state_tree;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod typing;
+mod user_rooms;
+mod writer;
+
+pub use aliases::AliasRow;
+pub use create::{CreatedRoom, FirstEvent, NewRoom};
+pub use engine::{CacheSizes, Engine, Identity, NoProjector, Projector};
+pub use error::EngineError;
+pub use receipts::{NewReceipt, Receipt, ReceiptRow};
+pub use relations::RelationFilter;
+pub use render::Rendering;
+pub use room::{Pulse, Room, RoomInfo};
+pub use row::{EventMeta, EventRow, Fields, Verdict, Visibility};
+pub use state::{CurrentRow, MemberEntry, StateEntry};
+pub use tables::{Arrival, Depth, EventNum, RoomNum, UserNum};
+pub use timeline::{Direction, HistoryPoint, Viewer};
+pub use typing::Typing;
+pub use user_rooms::{Membership, RoomsOfUser, UserRoom, UserRooms};
+pub use writer::{Appended, NewEvent, RoomWriter, TxnKey};

@@ -1,0 +1,369 @@
+//! The engine: rooms by id, and what they share.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use quick_cache::sync::Cache;
+use room::Pdu;
+use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomVersionId, UserId, signatures::Ed25519KeyPair};
+use store::{Clock, Db, IdKind, Ids, Op, Pos};
+use tokio::sync::Mutex;
+
+use crate::{
+    error::EngineError,
+    load,
+    room::Room,
+    row::EventRow,
+    state_tree::NodeId,
+    tables::{EVENT_IDS, EVENTS, EventNum, RoomNum, UserNum},
+    typing::Typing,
+    user_rooms::{UserRoom, UserRooms},
+};
+
+/// Who this server is.
+pub struct Identity {
+    /// Its name.
+    pub server_name: OwnedServerName,
+    /// The key that signs its events.
+    pub key: Ed25519KeyPair,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+/// Adds rows to the commits of events: the ledger's index.
+pub trait Projector: Send + Sync {
+    /// Rows for an accepted event. Only appends: it sees nothing but the event.
+    fn project(&self, room: RoomNum, num: EventNum, event: &Pdu) -> Vec<Op>;
+    /// Rows for an event that a redaction emptied.
+    fn redacted(&self, room: RoomNum, num: EventNum, event_type: &str) -> Vec<Op>;
+}
+
+/// A projector that adds nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct NoProjector;
+
+impl Projector for NoProjector {
+    fn project(&self, _: RoomNum, _: EventNum, _: &Pdu) -> Vec<Op> {
+        Vec::new()
+    }
+    fn redacted(&self, _: RoomNum, _: EventNum, _: &str) -> Vec<Op> {
+        Vec::new()
+    }
+}
+
+/// Entries of the caches, at most.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheSizes {
+    /// Rooms kept loaded.
+    pub rooms: usize,
+    /// Event rows.
+    pub events: usize,
+    /// Parsed events, for authorisation.
+    pub pdus: usize,
+    /// Nodes of state trees.
+    pub nodes: usize,
+}
+
+impl Default for CacheSizes {
+    fn default() -> Self {
+        Self { rooms: 10_000, events: 20_000, pdus: 10_000, nodes: 10_000 }
+    }
+}
+
+/// Keeps readers from caching a row that a redaction is about to replace.
+#[derive(Debug, Default)]
+pub(crate) struct Rewrites {
+    started: AtomicU64,
+    finished: AtomicU64,
+}
+
+impl Rewrites {
+    pub(crate) fn start(&self) {
+        self.started.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn finish(&self) {
+        self.finished.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A mark to compare with, where no rewrite is under way.
+    fn quiet(&self) -> Option<u64> {
+        let finished = self.finished.load(Ordering::SeqCst);
+        (self.started.load(Ordering::SeqCst) == finished).then_some(finished)
+    }
+
+    fn still(&self, mark: Option<u64>) -> bool {
+        mark.is_some_and(|mark| self.started.load(Ordering::SeqCst) == mark)
+    }
+}
+
+/// What commits update in memory when they land.
+pub(crate) struct View {
+    events: Cache<(RoomNum, EventNum), EventRow>,
+    user_rooms: UserRooms,
+    rewrites: Rewrites,
+}
+
+impl View {
+    pub(crate) fn event(&self, room: RoomNum, num: EventNum, row: EventRow) {
+        self.events.insert((room, num), row);
+    }
+
+    pub(crate) fn user_room(&self, user: UserNum, room: RoomNum, row: UserRoom) {
+        self.user_rooms.update(user, room, row);
+    }
+
+    pub(crate) fn rewriting(&self) {
+        self.rewrites.start();
+    }
+
+    pub(crate) fn rewritten(&self) {
+        self.rewrites.finish();
+    }
+}
+
+/// Rooms as they run.
+pub struct Engine {
+    /// The database below.
+    pub db: Arc<Db>,
+    /// Numbers of users and rooms.
+    pub ids: Arc<Ids>,
+    /// The server's name and key.
+    pub identity: Identity,
+    /// Who types.
+    pub typing: Typing,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) projector: Arc<dyn Projector>,
+    view: Arc<View>,
+    pub(crate) pdus: Cache<(RoomNum, EventNum), Arc<Pdu>>,
+    pub(crate) nodes: Cache<(RoomNum, NodeId), Bytes>,
+    kept: Cache<RoomNum, Arc<Room>>,
+    rooms: DashMap<RoomNum, Weak<Room>>,
+    last_create: AtomicU64,
+    loading: [Mutex<()>; 16],
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine over a database.
+    pub fn new(
+        db: Arc<Db>,
+        ids: Arc<Ids>,
+        identity: Identity,
+        clock: Arc<dyn Clock>,
+        projector: Arc<dyn Projector>,
+        sizes: CacheSizes,
+    ) -> Self {
+        Self {
+            view: Arc::new(View {
+                events: Cache::new(sizes.events),
+                user_rooms: UserRooms::new(Arc::clone(&db)),
+                rewrites: Rewrites::default(),
+            }),
+            typing: Typing::new(Arc::clone(&clock)),
+            db,
+            ids,
+            identity,
+            clock,
+            projector,
+            pdus: Cache::new(sizes.pdus),
+            nodes: Cache::new(sizes.nodes),
+            kept: Cache::new(sizes.rooms),
+            rooms: DashMap::new(),
+            last_create: AtomicU64::new(0),
+            loading: [const { Mutex::const_new(()) }; 16],
+        }
+    }
+
+    /// Now, milliseconds since the Unix epoch.
+    pub fn now(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// Now, but never the same twice: two create events alike in everything else must not share a hash.
+    pub(crate) fn unique_now(&self) -> u64 {
+        let now = self.now();
+        let last = self.last_create.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(now.max(last + 1)));
+        now.max(last.map_or(now, |last| last + 1))
+    }
+
+    /// Whether a user lives on this server.
+    pub fn is_local(&self, user_id: &UserId) -> bool {
+        user_id.server_name() == self.identity.server_name
+    }
+
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view)
+    }
+
+    /// Where users stand in rooms.
+    pub fn user_rooms(&self) -> &UserRooms {
+        &self.view.user_rooms
+    }
+
+    /// A user's number.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn user_num(&self, user_id: &UserId) -> Result<UserNum, EngineError> {
+        Ok(self.ids.number(IdKind::User, user_id.as_str()).await?)
+    }
+
+    /// The room with an id.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownRoom`], and those of the store.
+    pub async fn room(&self, room_id: &RoomId) -> Result<Arc<Room>, EngineError> {
+        let num = self.ids.find(IdKind::Room, room_id.as_str()).await?.ok_or(EngineError::UnknownRoom)?;
+        self.room_by_num(num).await
+    }
+
+    /// The room with a number.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownRoom`], and those of the store.
+    pub async fn room_by_num(&self, num: RoomNum) -> Result<Arc<Room>, EngineError> {
+        if let Some(room) = self.kept.get(&num) {
+            return Ok(room);
+        }
+        let shard = usize::try_from(num % 16).unwrap_or_default();
+        let Some(lock) = self.loading.get(shard) else { return Err(EngineError::UnknownRoom) };
+        let _loading = lock.lock().await;
+        // Two objects for one room would be two writers: whoever still holds the old one keeps it alive.
+        if let Some(room) = self.rooms.get(&num).and_then(|room| room.upgrade()) {
+            self.kept.insert(num, Arc::clone(&room));
+            return Ok(room);
+        }
+        let room = Arc::new(load::room(self, num).await?);
+        self.register(&room);
+        Ok(room)
+    }
+
+    pub(crate) fn register(&self, room: &Arc<Room>) {
+        self.rooms.insert(room.num, Arc::downgrade(room));
+        self.kept.insert(room.num, Arc::clone(room));
+        if self.rooms.len() > 2 * usize::try_from(self.kept.capacity()).unwrap_or(usize::MAX / 2) {
+            self.rooms.retain(|_, room| room.strong_count() > 0);
+        }
+    }
+
+    /// The rules of a room version that this server can run.
+    ///
+    /// # Errors
+    /// [`EngineError::UnsupportedVersion`].
+    pub fn rules(version: &RoomVersionId) -> Result<::room::RoomVersionRules, EngineError> {
+        version.rules().ok_or_else(|| EngineError::UnsupportedVersion(version.to_string()))
+    }
+
+    /// Reads an event by its number.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownEvent`], and those of the store.
+    pub async fn event(&self, room: RoomNum, num: EventNum) -> Result<EventRow, EngineError> {
+        if let Some(row) = self.view.events.get(&(room, num)) {
+            return Ok(row);
+        }
+        let seen = self.view.rewrites.quiet();
+        let row = self.db.get(&EVENTS, &(room, num)).await?.ok_or(EngineError::UnknownEvent)?;
+        if self.view.rewrites.still(seen) {
+            self.view.events.insert((room, num), row.clone());
+        }
+        Ok(row)
+    }
+
+    /// Reads several events of a room, in the order asked for; those that are not there are left out.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn events(&self, room: RoomNum, nums: &[EventNum]) -> Result<Vec<(EventNum, EventRow)>, EngineError> {
+        let missing: Vec<(RoomNum, EventNum)> =
+            nums.iter().map(|num| (room, *num)).filter(|key| self.view.events.peek(key).is_none()).collect();
+        let mut read = HashMap::new();
+        let seen = self.view.rewrites.quiet();
+        for (key, row) in missing.iter().zip(self.db.multi_get(&EVENTS, &missing).await?) {
+            if let Some(row) = row {
+                if self.view.rewrites.still(seen) {
+                    self.view.events.insert(*key, row.clone());
+                }
+                read.insert(key.1, row);
+            }
+        }
+        Ok(nums
+            .iter()
+            .filter_map(|num| {
+                let row = read.get(num).cloned().or_else(|| self.view.events.get(&(room, *num)));
+                row.map(|row| (*num, row))
+            })
+            .collect())
+    }
+
+    /// Finds an event of a room by its id.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn find_event(&self, room: RoomNum, event_id: &str) -> Result<Option<EventNum>, EngineError> {
+        let found = self.db.get(&EVENT_IDS, &event_id.to_owned()).await?;
+        Ok(found.filter(|place| place.room == room).map(|place| place.num))
+    }
+
+    /// Finds an event by its id alone, and the room it is in.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn find_event_anywhere(&self, event_id: &str) -> Result<Option<(RoomNum, EventNum)>, EngineError> {
+        let found = self.db.get(&EVENT_IDS, &event_id.to_owned()).await?;
+        Ok(found.map(|place| (place.room, place.num)))
+    }
+
+    /// The event as the rules read it.
+    ///
+    /// # Errors
+    /// As [`Engine::event`].
+    pub async fn pdu(&self, room: &Room, num: EventNum) -> Result<Arc<Pdu>, EngineError> {
+        if let Some(pdu) = self.pdus.get(&(room.num, num)) {
+            return Ok(pdu);
+        }
+        let row = self.event(room.num, num).await?;
+        let pdu = Arc::new(parse(&row, room)?);
+        self.pdus.insert((room.num, num), Arc::clone(&pdu));
+        Ok(pdu)
+    }
+
+    /// The position up to which everything is visible.
+    pub fn frontier(&self) -> Pos {
+        self.db.frontier()
+    }
+
+    /// The id of the room with a number.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownRoom`], and those of the store.
+    pub async fn room_id(&self, num: RoomNum) -> Result<OwnedRoomId, EngineError> {
+        let id = self.ids.name(IdKind::Room, num).await?.ok_or(EngineError::UnknownRoom)?;
+        OwnedRoomId::try_from(&*id).map_err(|error| EngineError::Inconsistent(error.to_string()))
+    }
+}
+
+pub(crate) fn parse(row: &EventRow, room: &Room) -> Result<Pdu, EngineError> {
+    let event_id = ruma::OwnedEventId::try_from(row.event_id())
+        .map_err(|error| EngineError::Inconsistent(error.to_string()))?;
+    let mut pdu = Pdu::from_json(row.json(), event_id, &room.rules)?;
+    pdu.rejected = row.verdict() == crate::row::Verdict::Rejected;
+    Ok(pdu)
+}

@@ -1,0 +1,145 @@
+//! Read receipts, public and private. [Receipts](https://spec.matrix.org/v1.19/client-server-api/#receipts).
+
+use serde::{Deserialize, Serialize};
+use store::{Json, Page, Pos, WakeKeys};
+
+use crate::{
+    engine::Engine,
+    error::EngineError,
+    room::Room,
+    tables::{EventNum, RECEIPT_STREAM, RECEIPTS, RoomNum, UserNum},
+};
+
+/// The newest receipt of a user of one kind in one thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptRow {
+    /// The user's id.
+    pub user_id: String,
+    /// The event up to which was read.
+    pub event_id: String,
+    /// Its number, 0 where the event is not known here.
+    pub num: EventNum,
+    /// When, milliseconds.
+    pub ts: u64,
+    /// Where in the stream the receipt was set.
+    pub pos: Pos,
+}
+
+/// A receipt and what it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The user's number.
+    pub user: UserNum,
+    /// `m.read` or `m.read.private`.
+    pub kind: String,
+    /// The thread: a root's id, `main`, or empty where the receipt is unthreaded.
+    pub thread: String,
+    /// The rest.
+    pub row: ReceiptRow,
+}
+
+/// A receipt to be set.
+#[derive(Debug, Clone, Copy)]
+pub struct NewReceipt<'a> {
+    /// The user's number.
+    pub user: UserNum,
+    /// The user's id.
+    pub user_id: &'a str,
+    /// `m.read` or `m.read.private`.
+    pub kind: &'a str,
+    /// See [`Receipt::thread`].
+    pub thread: &'a str,
+    /// The event.
+    pub event_id: &'a str,
+}
+
+impl Engine {
+    /// Sets a receipt, where it does not go back behind the one there is. Says whether it was set.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownEvent`] where the event is not in the room, and those of the store.
+    pub async fn set_receipt(&self, room: &Room, new: NewReceipt<'_>) -> Result<bool, EngineError> {
+        let num = self.find_event(room.num, new.event_id).await?.ok_or(EngineError::UnknownEvent)?;
+        let pos = self.event(room.num, num).await?.pos();
+        let key = (room.num, new.user, new.kind.to_owned(), new.thread.to_owned());
+        let before = self.db.get(&RECEIPTS, &key).await?.map(|row| row.0);
+        if let Some(before) = &before
+            && before.num != 0
+            && self.event(room.num, before.num).await?.pos() >= pos
+        {
+            return Ok(false);
+        }
+        let ts = self.now();
+        let private = new.kind == "m.read.private";
+        let wake =
+            if private { WakeKeys::one(new.user) } else { WakeKeys::Shared(room.info().local_members.clone()) };
+        let (user_id, event_id) = (new.user_id.to_owned(), new.event_id.to_owned());
+        let ticket = self.db.enqueue_at(1, |at, mut write| {
+            if let Some(before) = before {
+                write.delete(&RECEIPT_STREAM, &(room.num, before.pos));
+            }
+            let place = format!("{}\u{0}{}\u{0}{}", key.1, key.2, key.3);
+            write.put(&RECEIPT_STREAM, &(room.num, at), &place);
+            write.put(&RECEIPTS, &key, &Json(ReceiptRow { user_id, event_id, num, ts, pos: at }));
+            write.wake(wake);
+            write
+        });
+        let at = ticket.await?.pos;
+        room.pulse.receipts_at(at);
+        Ok(true)
+    }
+
+    /// A user's receipt of one kind in one thread.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn receipt(
+        &self,
+        room: RoomNum,
+        user: UserNum,
+        kind: &str,
+        thread: &str,
+    ) -> Result<Option<ReceiptRow>, EngineError> {
+        let key = (room, user, kind.to_owned(), thread.to_owned());
+        Ok(self.db.get(&RECEIPTS, &key).await?.map(|row| row.0))
+    }
+
+    /// A user's receipts in a room.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn receipts_of(&self, room: RoomNum, user: UserNum) -> Result<Vec<Receipt>, EngineError> {
+        let rows = self.db.scan_all(&RECEIPTS, &(room, user)).await?;
+        Ok(rows.into_iter().map(|((_, user, kind, thread), row)| Receipt { user, kind, thread, row: row.0 }).collect())
+    }
+
+    /// Receipts set after one position and up to another, the newest `limit` of them.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn receipts_between(
+        &self,
+        room: RoomNum,
+        after: Pos,
+        to: Pos,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, EngineError> {
+        let range = ((room, after.saturating_add(1)), (room, to.saturating_add(1)));
+        let mut rows = self.db.scan(&RECEIPT_STREAM, &range.0, &range.1, Page::last(limit)).await?;
+        rows.reverse();
+        let keys: Vec<_> = rows
+            .iter()
+            .filter_map(|(_, place)| {
+                let mut parts = place.split('\u{0}');
+                let user = parts.next()?.parse::<UserNum>().ok()?;
+                Some((room, user, parts.next()?.to_owned(), parts.next()?.to_owned()))
+            })
+            .collect();
+        let found = self.db.multi_get(&RECEIPTS, &keys).await?;
+        Ok(keys
+            .into_iter()
+            .zip(found)
+            .filter_map(|((_, user, kind, thread), row)| Some(Receipt { user, kind, thread, row: row?.0 }))
+            .collect())
+    }
+}

@@ -1,0 +1,185 @@
+//! Events that relate to others, and what is bundled of them.
+//! [Forming relationships](https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events).
+
+use store::Page;
+
+use crate::{
+    engine::Engine,
+    error::EngineError,
+    room::Room,
+    row::{EventRow, Verdict},
+    splice::{Format, Unsigned, push_json_string, write_client_event},
+    staged::RelationRow,
+    tables::{Arrival, Depth, EventNum, RELATED, RELATIONS, RoomNum},
+    timeline::{Direction, HistoryPoint, Viewer},
+};
+
+/// Relations looked at for one bundle, at most.
+const BUNDLE_SCAN: usize = 1000;
+/// References listed in a bundle, at most.
+const REFERENCES: usize = 50;
+
+/// Which relations are wanted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RelationFilter<'a> {
+    /// `rel_type`
+    pub kind: Option<&'a str>,
+    /// The type of the relating event.
+    pub event_type: Option<&'a str>,
+}
+
+impl RelationFilter<'_> {
+    fn matches(&self, row: &RelationRow) -> bool {
+        self.kind.is_none_or(|kind| kind == row.kind) && self.event_type.is_none_or(|kind| kind == row.event_type)
+    }
+}
+
+impl Engine {
+    /// A page of the events that relate to another, and the point where the next page starts.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn relations(
+        &self,
+        room: RoomNum,
+        target: &str,
+        filter: RelationFilter<'_>,
+        (from, to): (Option<HistoryPoint>, Option<HistoryPoint>),
+        limit: usize,
+        direction: Direction,
+    ) -> Result<(Vec<EventNum>, Option<HistoryPoint>), EngineError> {
+        let reverse = direction == Direction::Backward;
+        let (mut low, mut high) = match direction {
+            Direction::Backward => (to.unwrap_or(HistoryPoint::START), from.unwrap_or(HistoryPoint::END)),
+            Direction::Forward => (from.unwrap_or(HistoryPoint::START), to.unwrap_or(HistoryPoint::END)),
+        };
+        let mut found = Vec::new();
+        loop {
+            let key = |point: HistoryPoint| (room, target.to_owned(), point.depth, point.arrival);
+            let page = Page { limit: BUNDLE_SCAN, reverse };
+            let rows: Vec<((RoomNum, String, Depth, Arrival), RelationRow)> =
+                self.db.scan(&RELATIONS, &key(low), &key(high), page).await?;
+            let full = rows.len() == BUNDLE_SCAN;
+            for ((_, _, depth, arrival), row) in rows {
+                let here = HistoryPoint { depth, arrival };
+                let behind = HistoryPoint { depth, arrival: arrival.saturating_add(1) };
+                if found.len() == limit {
+                    return Ok((found, Some(if reverse { behind } else { here })));
+                }
+                if filter.matches(&row) {
+                    found.push(row.num);
+                }
+                if reverse {
+                    high = here;
+                } else {
+                    low = behind;
+                }
+            }
+            if !full {
+                return Ok((found, None));
+            }
+        }
+    }
+
+    /// For each event: `m.relations` of its `unsigned`, as JSON, where it has any.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn bundles(
+        &self,
+        room: &Room,
+        viewer: &Viewer<'_>,
+        events: &[(EventNum, EventRow)],
+    ) -> Result<Vec<Option<String>>, EngineError> {
+        let keys: Vec<(RoomNum, EventNum)> = events.iter().map(|(num, _)| (room.num, *num)).collect();
+        let related = self.db.multi_get(&RELATED, &keys).await?;
+        let mut out = Vec::with_capacity(events.len());
+        for ((_, row), related) in events.iter().zip(related) {
+            // Everything in a ledger refers to the create event, so that it can be paged: that is no bundle.
+            let bundled = related.is_some() && !row.is_redacted() && row.type_json() != "\"m.room.create\"";
+            out.push(if bundled { self.bundle(room, viewer, row).await? } else { None });
+        }
+        Ok(out)
+    }
+
+    async fn bundle(&self, room: &Room, viewer: &Viewer<'_>, row: &EventRow) -> Result<Option<String>, EngineError> {
+        let prefix = (room.num, row.event_id().to_owned());
+        let rows = self.db.scan_prefix(&RELATIONS, &prefix, Page::last(BUNDLE_SCAN)).await?;
+        let mut parts: Vec<String> = Vec::new();
+        parts.extend(self.replacement(room, row, &rows).await?);
+        parts.extend(self.thread(room, viewer, &rows).await?);
+        parts.extend(self.references(room, &rows).await?);
+        Ok((!parts.is_empty()).then(|| format!("{{{}}}", parts.join(","))))
+    }
+
+    /// The newest valid edit.
+    async fn replacement(
+        &self,
+        room: &Room,
+        target: &EventRow,
+        rows: &[((RoomNum, String, Depth, Arrival), RelationRow)],
+    ) -> Result<Option<String>, EngineError> {
+        let mut newest: Option<EventRow> = None;
+        for (_, relation) in rows.iter().filter(|(_, relation)| relation.kind == "m.replace") {
+            let row = self.event(room.num, relation.num).await?;
+            let valid = row.verdict() == Verdict::Accepted
+                && !row.is_redacted()
+                && row.sender_num() == target.sender_num()
+                && row.type_json() == target.type_json()
+                && !row.is_state();
+            let key = |row: &EventRow| (row.origin_server_ts(), row.event_id().to_owned());
+            if valid && newest.as_ref().is_none_or(|other| key(&row) > key(other)) {
+                newest = Some(row);
+            }
+        }
+        Ok(newest.map(|row| {
+            let mut out = String::from("\"m.replace\":");
+            let unsigned = Unsigned { now: self.now(), ..Unsigned::default() };
+            write_client_event(&mut out, &row, room.id.as_str(), Format::WithRoomId, &unsigned, None);
+            out
+        }))
+    }
+
+    async fn thread(
+        &self,
+        room: &Room,
+        viewer: &Viewer<'_>,
+        rows: &[((RoomNum, String, Depth, Arrival), RelationRow)],
+    ) -> Result<Option<String>, EngineError> {
+        let (mut count, mut participated, mut latest) = (0u64, false, None);
+        for (_, relation) in rows.iter().filter(|(_, relation)| relation.kind == "m.thread") {
+            let row = self.event(room.num, relation.num).await?;
+            if row.is_redacted() {
+                continue;
+            }
+            count += 1;
+            participated |= row.sender_num() == viewer.num;
+            latest.get_or_insert(row);
+        }
+        Ok(latest.map(|row| {
+            let mut out = String::from("\"m.thread\":{\"latest_event\":");
+            let unsigned = Unsigned { now: self.now(), ..Unsigned::default() };
+            write_client_event(&mut out, &row, room.id.as_str(), Format::WithRoomId, &unsigned, None);
+            out.push_str(&format!(",\"count\":{count},\"current_user_participated\":{participated}}}"));
+            out
+        }))
+    }
+
+    async fn references(
+        &self,
+        room: &Room,
+        rows: &[((RoomNum, String, Depth, Arrival), RelationRow)],
+    ) -> Result<Option<String>, EngineError> {
+        let mut ids = Vec::new();
+        for (_, relation) in rows.iter().rev().filter(|(_, relation)| relation.kind == "m.reference").take(REFERENCES) {
+            let row = self.event(room.num, relation.num).await?;
+            if !row.is_redacted() {
+                let mut id = String::from("{\"event_id\":");
+                push_json_string(&mut id, row.event_id());
+                id.push('}');
+                ids.push(id);
+            }
+        }
+        Ok((!ids.is_empty()).then(|| format!("\"m.reference\":{{\"chunk\":[{}]}}", ids.join(","))))
+    }
+}

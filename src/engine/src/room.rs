@@ -1,0 +1,136 @@
+//! A room in memory: what readers see of it, and its writer's lock.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use room::{RoomVersionRules, fast::RoomAuthView};
+use ruma::{OwnedRoomId, RoomVersionId};
+use store::Pos;
+use tokio::sync::Mutex;
+
+use crate::{
+    head::Head,
+    row::Visibility,
+    state_tree::NodeId,
+    tables::{RoomNum, UserNum},
+};
+
+/// What is known of a room's current state without reading it: replaced whole when a commit that changes it is durable.
+#[derive(Debug, Clone)]
+pub struct RoomInfo {
+    /// Create event, power levels, join rules and history visibility, parsed; `None` before the create event.
+    pub auth: Option<Arc<RoomAuthView>>,
+    /// The current state.
+    pub root: NodeId,
+    /// Joined users of this server.
+    pub local_members: Arc<[UserNum]>,
+    /// Joined members.
+    pub joined: u64,
+    /// Invited members.
+    pub invited: u64,
+    /// `history_visibility` now.
+    pub visibility: Visibility,
+    /// Whether `m.room.encryption` is set.
+    pub encrypted: bool,
+    /// `m.room.create`'s type, such as `m.space`.
+    pub room_type: Option<String>,
+}
+
+impl RoomInfo {
+    /// Before the first event.
+    pub fn empty() -> Self {
+        Self {
+            auth: None,
+            root: NodeId::EMPTY,
+            local_members: Arc::from([]),
+            joined: 0,
+            invited: 0,
+            visibility: Visibility::Shared,
+            encrypted: false,
+            room_type: None,
+        }
+    }
+}
+
+/// The newest positions of a room: what tells a sync that it has nothing to read here.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    timeline: AtomicU64,
+    receipts: AtomicU64,
+}
+
+impl Pulse {
+    /// The position of the newest event.
+    pub fn timeline(&self) -> Pos {
+        self.timeline.load(Ordering::Acquire)
+    }
+
+    /// The position of the newest receipt.
+    pub fn receipts(&self) -> Pos {
+        self.receipts.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn timeline_at(&self, pos: Pos) {
+        self.timeline.fetch_max(pos, Ordering::AcqRel);
+    }
+
+    pub(crate) fn receipts_at(&self, pos: Pos) {
+        self.receipts.fetch_max(pos, Ordering::AcqRel);
+    }
+}
+
+/// A room that this server knows.
+pub struct Room {
+    /// Its number.
+    pub num: RoomNum,
+    /// Its id.
+    pub id: OwnedRoomId,
+    /// Its version.
+    pub version: RoomVersionId,
+    /// The rules of that version.
+    pub rules: RoomVersionRules,
+    /// Where its newest events and receipts are.
+    pub pulse: Pulse,
+    info: ArcSwap<RoomInfo>,
+    pub(crate) writer: Arc<Mutex<Option<Head>>>,
+    pub(crate) broken: AtomicBool,
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room").field("num", &self.num).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Room {
+    pub(crate) fn new(
+        num: RoomNum,
+        id: OwnedRoomId,
+        version: RoomVersionId,
+        rules: RoomVersionRules,
+        head: Head,
+    ) -> Self {
+        Self {
+            num,
+            id,
+            version,
+            rules,
+            pulse: Pulse::default(),
+            info: ArcSwap::from_pointee(head.info.clone()),
+            writer: Arc::new(Mutex::new(Some(head))),
+            broken: AtomicBool::new(false),
+        }
+    }
+
+    /// What is durable and known of its state.
+    pub fn info(&self) -> Arc<RoomInfo> {
+        self.info.load_full()
+    }
+
+    pub(crate) fn publish(&self, info: Arc<RoomInfo>) {
+        self.info.store(info);
+    }
+}

@@ -4,7 +4,9 @@
 //! [`AuthError::Undecided`] where it does not keep enough to tell. It also answers questions that are asked before there is an
 //! event: may this user invite, kick, ban, redact?
 
-use std::collections::{BTreeMap, HashSet};
+mod levels;
+
+use std::collections::HashSet;
 
 use ruma::{
     Int, OwnedUserId, UserId,
@@ -17,12 +19,10 @@ use ruma::{
     },
     room::JoinRuleKind,
     room_version_rules::AuthorizationRules,
-    state_res::events::{
-        RoomCreateEvent, RoomJoinRulesEvent, RoomPowerLevelsEvent,
-        RoomPowerLevelsIntField as IntField,
-    },
+    state_res::events::{RoomCreateEvent, RoomJoinRulesEvent, RoomPowerLevelsIntField as IntField},
 };
 
+use self::levels::Levels;
 use crate::{auth::AuthError, pdu::Pdu, visibility};
 
 /// A part of the state that may be malformed: then whatever depends on it is refused.
@@ -39,57 +39,6 @@ pub struct RoomAuthView {
     levels: Option<Levels>,
     join_rule: Parsed<JoinRuleKind>,
     history_visibility: HistoryVisibility,
-}
-
-/// An `m.room.power_levels` event; each part is malformed on its own.
-#[derive(Debug, Clone)]
-struct Levels {
-    users_default: Parsed<Option<Int>>,
-    events_default: Parsed<Option<Int>>,
-    state_default: Parsed<Option<Int>>,
-    ban: Parsed<Option<Int>>,
-    redact: Parsed<Option<Int>>,
-    kick: Parsed<Option<Int>>,
-    invite: Parsed<Option<Int>>,
-    users: Parsed<BTreeMap<OwnedUserId, Int>>,
-    events: Parsed<BTreeMap<TimelineEventType, Int>>,
-}
-
-impl Levels {
-    fn new(event: &Pdu, rules: &AuthorizationRules) -> Self {
-        let event = RoomPowerLevelsEvent::new(event);
-        let int = |field| event.get_as_int(field, rules).map_err(AuthError::from);
-        Self {
-            users_default: int(IntField::UsersDefault),
-            events_default: int(IntField::EventsDefault),
-            state_default: int(IntField::StateDefault),
-            ban: int(IntField::Ban),
-            redact: int(IntField::Redact),
-            kick: int(IntField::Kick),
-            invite: int(IntField::Invite),
-            users: event
-                .users(rules)
-                .map(|users| users.cloned().unwrap_or_default())
-                .map_err(AuthError::from),
-            events: event
-                .events(rules)
-                .map(Option::unwrap_or_default)
-                .map_err(AuthError::from),
-        }
-    }
-
-    fn int(&self, field: IntField) -> &Parsed<Option<Int>> {
-        match field {
-            IntField::UsersDefault => &self.users_default,
-            IntField::EventsDefault => &self.events_default,
-            IntField::StateDefault => &self.state_default,
-            IntField::Ban => &self.ban,
-            IntField::Redact => &self.redact,
-            IntField::Kick => &self.kick,
-            IntField::Invite => &self.invite,
-            _ => &Ok(None),
-        }
-    }
 }
 
 const NOT_JOINED: AuthError = AuthError::denied("sender is not joined to the room");

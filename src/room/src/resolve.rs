@@ -77,6 +77,7 @@ pub fn resolve(
             Ok(resolved)
         }
         StateResolutionVersion::V2(v2) => {
+            all_present(conflicted.iter().flat_map(StateMap::values), &fetch_event)?;
             let chains = states
                 .iter()
                 .map(auth_chain_of)
@@ -115,6 +116,11 @@ pub fn resolve_reduced(
         StateResolutionVersion::V2(v2) => v2,
         _ => return Err(ResolveError::UnknownVersion),
     };
+    let used = conflicted
+        .iter()
+        .flat_map(StateMap::values)
+        .chain(difference.iter());
+    all_present(used, &fetch_event)?;
     let shared = needed(
         rules,
         v2,
@@ -191,14 +197,6 @@ fn resolve_v2(
     conflicted: &[StateMap<OwnedEventId>],
     fetch_event: &impl Fn(&EventId) -> Option<SharedPdu>,
 ) -> Result<StateMap<OwnedEventId>, ResolveError> {
-    // ruma passes over events it cannot fetch; a state resolved without them would be a guess.
-    let mut needed = conflicted
-        .iter()
-        .flat_map(StateMap::values)
-        .chain(chains.iter().flat_map(EventIds::iter));
-    if let Some(missing) = needed.find(|id| fetch_event(id).is_none()) {
-        return Err(ResolveError::Missing(missing.clone()));
-    }
     let subgraph = if v2.consider_conflicted_state_subgraph {
         Some(chain::conflicted_subgraph(conflicted, fetch_event)?)
     } else {
@@ -212,6 +210,15 @@ fn resolve_v2(
         fetch_event,
         |_| subgraph.clone(),
     )?)
+}
+
+/// ruma passes over events it cannot fetch; a state resolved without them would be a guess.
+fn all_present<'a>(
+    mut ids: impl Iterator<Item = &'a OwnedEventId>,
+    fetch_event: &impl Fn(&EventId) -> Option<SharedPdu>,
+) -> Result<(), ResolveError> {
+    let missing = ids.find(|id| fetch_event(id).is_none());
+    missing.map_or(Ok(()), |id| Err(ResolveError::Missing(id.clone())))
 }
 
 /// Splits states into the entries that all share and, for each state, the others.

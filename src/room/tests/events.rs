@@ -4,24 +4,25 @@
 
 mod common;
 
-use common::{ALICE, Room, VERSIONS, key, rules, user};
+use common::{
+    ALICE, Room, VERSIONS, key,
+    made::{any_content, any_event, made, message},
+    rules,
+};
 use proptest::prelude::*;
 use room::{
     Pdu,
-    build::{self, BuildError, EventDraft, LegacyIds, MAX_DEPTH, MAX_EVENT_BYTES},
+    build::{self, BuildError, MAX_DEPTH, MAX_EVENT_BYTES},
     canonical::{JsonError, MAX_CONTENT_DEPTH, MAX_EVENT_DEPTH, parse_object, push_string},
     check::{CheckError, check_received, required_servers},
     redact::redact,
 };
 use ruma::{
-    CanonicalJsonObject, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, UInt,
+    CanonicalJsonObject, EventId, MilliSecondsSinceUnixEpoch, UInt,
     events::TimelineEventType,
-    room_version_rules::RoomVersionRules,
-    server_name,
     signatures::{Ed25519KeyPair, hash_and_sign_event, reference_hash},
 };
 use serde_json::{Value, json};
-use std::collections::HashMap;
 
 fn same(left: &Pdu, right: &Pdu) -> bool {
     // Content is compared as text: both must be canonical.
@@ -30,135 +31,6 @@ fn same(left: &Pdu, right: &Pdu) -> bool {
 
 fn public(key: &Ed25519KeyPair) -> [u8; 32] {
     key.public_key()
-}
-
-/// Any JSON that is canonical, with awkward strings.
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        (-(1_i64 << 53) + 1..(1_i64 << 53)).prop_map(Value::from),
-        any::<String>().prop_map(Value::from),
-        "[\\x00-\\x7f]{0,8}".prop_map(Value::from),
-    ];
-    leaf.prop_recursive(4, 32, 6, |inner| {
-        prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            proptest::collection::hash_map(any::<String>(), inner, 0..6)
-                .prop_map(|map| Value::Object(map.into_iter().collect())),
-        ]
-    })
-}
-
-fn any_content() -> impl Strategy<Value = Value> {
-    let known = prop_oneof![
-        Just("membership"),
-        Just("creator"),
-        Just("users"),
-        Just("redacts"),
-        Just("join_rule"),
-        Just("allow"),
-        Just("invite"),
-        Just("history_visibility"),
-        Just("third_party_invite"),
-        Just("aliases"),
-        Just("body"),
-        Just("ban"),
-        Just("join_authorised_via_users_server"),
-    ];
-    let entry = (
-        prop_oneof![known.prop_map(str::to_owned), any::<String>()],
-        any_json(),
-    );
-    proptest::collection::vec(entry, 0..8)
-        .prop_map(|entries| Value::Object(entries.into_iter().collect()))
-}
-
-const TYPES: [&str; 10] = [
-    "m.room.message",
-    "m.room.member",
-    "m.room.create",
-    "m.room.power_levels",
-    "m.room.join_rules",
-    "m.room.redaction",
-    "m.room.history_visibility",
-    "m.room.aliases",
-    "m.room.server_acl",
-    "org.example.\"odd\"\n",
-];
-
-#[derive(Debug)]
-struct Made {
-    rules: RoomVersionRules,
-    event_type: TimelineEventType,
-    state_key: Option<String>,
-    content: String,
-    redacts: Option<OwnedEventId>,
-    ts: u64,
-    depth: u64,
-    references: Vec<OwnedEventId>,
-    hashes: HashMap<OwnedEventId, String>,
-}
-
-impl Made {
-    fn sign(&self) -> Result<build::SignedEvent, BuildError> {
-        let id = EventId::parse("$own:one.example").unwrap();
-        let room_id = RoomId::parse("!room:one.example").unwrap();
-        let in_room = self.event_type != TimelineEventType::RoomCreate
-            || !self.rules.authorization.room_create_event_id_as_room_id;
-        let draft = EventDraft {
-            room_id: in_room.then_some(&*room_id),
-            sender: user(ALICE),
-            event_type: &self.event_type,
-            state_key: self.state_key.as_deref(),
-            content: &self.content,
-            origin_server_ts: MilliSecondsSinceUnixEpoch(UInt::new(self.ts).unwrap()),
-            depth: self.depth,
-            prev_events: &self.references,
-            auth_events: &self.references,
-            redacts: self.redacts.as_deref(),
-            legacy: Some(LegacyIds {
-                event_id: &id,
-                hashes: &self.hashes,
-            }),
-        };
-        build::sign(&draft, &self.rules, server_name!("one.example"), &key())
-    }
-}
-
-fn any_event() -> impl Strategy<Value = Made> {
-    let parts = (
-        0..VERSIONS.len(),
-        0..TYPES.len(),
-        proptest::option::of(any::<String>()),
-        any_content(),
-        any::<bool>(),
-        0..1_u64 << 53,
-        0..=MAX_DEPTH,
-        proptest::collection::vec("[a-zA-Z0-9_/+-]{43}", 0..5),
-    );
-    parts.prop_map(
-        |(version, event_type, state_key, content, redacts, ts, depth, references)| {
-            let references: Vec<OwnedEventId> = references
-                .iter()
-                .map(|hash| EventId::parse(format!("${hash}")).unwrap())
-                .collect();
-            Made {
-                rules: rules(VERSIONS[version]),
-                event_type: TimelineEventType::from(TYPES[event_type]),
-                state_key: state_key.map(|key| key.chars().take(60).collect()),
-                content: content.to_string(),
-                redacts: redacts.then(|| EventId::parse("$target").unwrap()),
-                ts,
-                depth,
-                hashes: references
-                    .iter()
-                    .map(|id| (id.clone(), "hash".to_owned()))
-                    .collect(),
-                references,
-            }
-        },
-    )
 }
 
 proptest! {
@@ -230,24 +102,6 @@ proptest! {
             Err(error) => prop_assert!(whole, "{error}"),
         }
     }
-}
-
-fn made(version: &str, event_type: &str, content: &str) -> Made {
-    Made {
-        rules: rules(version),
-        event_type: TimelineEventType::from(event_type),
-        state_key: None,
-        content: content.to_owned(),
-        redacts: None,
-        ts: 1,
-        depth: 1,
-        references: vec![],
-        hashes: HashMap::new(),
-    }
-}
-
-fn message(content: &str) -> Result<build::SignedEvent, BuildError> {
-    made("12", "m.room.message", content).sign()
 }
 
 #[test]

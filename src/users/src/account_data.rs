@@ -10,10 +10,10 @@ use quick_cache::sync::Cache;
 use ruma::{OwnedRoomId, OwnedUserId, RoomId};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
-use store::{Outcome, Page, Pos, WakeKeys};
+use store::{Page, Pos, WakeKeys};
 
 use crate::{
-    core::{Core, missing},
+    core::{Core, missing, release},
     error::{Result, UsersError},
     tables::{
         ACCOUNT_DATA, ACCOUNT_DATA_STREAM, AccountDataKey, AccountDataRow, GLOBAL, RoomNum, UserNum,
@@ -159,7 +159,7 @@ impl AccountData {
             return Err(UsersError::InvalidId("the type"));
         }
         let room = self.room_key(room).await?;
-        let _lock = self.core.lock(user).await;
+        let lock = self.core.lock(user).await;
         let key = (user, room, event_type.to_owned());
         let old = self.core.db.get(&ACCOUNT_DATA, &key).await?;
         let live = old
@@ -177,7 +177,7 @@ impl AccountData {
             Change::Put(content) => (false, content),
             Change::Delete => (true, Bytes::from_static(b"{}")),
         };
-        let on_done = self.on_done(user, room, event_type);
+        let on_done = release(lock, self.on_done(user, room, event_type));
         let stream_key = AccountDataKey {
             room,
             event_type: event_type.to_owned(),
@@ -208,12 +208,12 @@ impl AccountData {
         user: UserNum,
         room: RoomNum,
         event_type: &str,
-    ) -> impl FnOnce(Outcome) + Send + 'static {
+    ) -> impl FnOnce() + Send + 'static {
         let ignored =
             (room == GLOBAL && event_type == IGNORED_USER_LIST).then(|| Arc::clone(&self.ignored));
         let rules = (room == GLOBAL && event_type == PUSH_RULES)
             .then(|| Arc::clone(&self.push_rules_changed));
-        move |_| {
+        move || {
             if let Some(ignored) = ignored {
                 ignored.remove(&user);
             }
@@ -453,3 +453,6 @@ fn check_content(content: &str) -> Result<()> {
         _ => Err(UsersError::NotAnObject("account data")),
     }
 }
+
+#[cfg(test)]
+mod tests;

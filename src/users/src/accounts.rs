@@ -308,11 +308,11 @@ impl Accounts {
     }
 
     async fn update(&self, num: UserNum, change: impl FnOnce(&mut AccountRow)) -> Result<()> {
-        let _lock = self.core.lock(num).await;
+        let lock = self.core.lock(num).await;
         let op = self.changed(num, change).await?;
         let mut write = self.core.db.write();
         write.op(op);
-        Ok(write.commit().await?)
+        Ok(self.core.commit(lock, write, || ()).await?)
     }
 
     /// The operation that changes an account's row; for use under the user's lock.

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
-use store::{Clock, Db, IdKind, Ids, StoreError};
-use tokio::sync::{Mutex, MutexGuard};
+use store::{Clock, CommitError, Db, DbWrite, IdKind, Ids, Outcome, StoreError};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
     error::Result,
@@ -12,13 +12,16 @@ use crate::{
 /// Enough stripes that two users who write at once seldom wait for each other.
 const LOCKS: usize = 1024;
 
+/// See [`Core::lock`].
+pub(crate) type UserLock = OwnedMutexGuard<()>;
+
 /// What every part of this crate stands on.
 pub(crate) struct Core {
     pub(crate) db: Arc<Db>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) server_name: OwnedServerName,
-    locks: Box<[Mutex<()>; LOCKS]>,
+    locks: Box<[Arc<Mutex<()>>; LOCKS]>,
 }
 
 impl std::fmt::Debug for Core {
@@ -36,7 +39,7 @@ impl Core {
         clock: Arc<dyn Clock>,
         server_name: OwnedServerName,
     ) -> Arc<Self> {
-        let locks = Box::new(std::array::from_fn(|_| Mutex::new(())));
+        let locks = Box::new(std::array::from_fn(|_| Arc::default()));
         Arc::new(Self {
             db,
             ids,
@@ -48,9 +51,22 @@ impl Core {
 
     /// Held from reading what a user has to the commit of what becomes of it: a user has one owning node, so no two
     /// read-modify-writes of the same user's rows overlap. Never taken twice by one task.
-    pub(crate) async fn lock(&self, user: UserNum) -> MutexGuard<'_, ()> {
+    pub(crate) async fn lock(&self, user: UserNum) -> UserLock {
         // In bounds: the remainder is below the array's length.
-        self.locks[(user % LOCKS as u64) as usize].lock().await
+        let lock = &self.locks[(user % LOCKS as u64) as usize];
+        Arc::clone(lock).lock_owned().await
+    }
+
+    /// Commits what was made under a lock. The lock ends with the commit and not with the caller, who may be dropped
+    /// while the commit is on its way. `done` runs before readers see the commit.
+    pub(crate) async fn commit(
+        &self,
+        lock: UserLock,
+        mut write: DbWrite<'_>,
+        done: impl FnOnce() + Send + 'static,
+    ) -> Result<(), CommitError> {
+        write.on_done(release(lock, done));
+        write.commit().await
     }
 
     pub(crate) async fn number(&self, user: &UserId) -> Result<UserNum> {
@@ -77,6 +93,16 @@ impl Core {
             .await?
             .ok_or_else(|| missing("number_ids", "no such room number"))?;
         RoomId::parse(&*name).map_err(|error| missing("number_ids", error).into())
+    }
+}
+
+/// What runs at the end of a commit made under a lock.
+pub(crate) fn release(lock: UserLock, done: impl FnOnce() + Send) -> impl FnOnce(Outcome) + Send {
+    move |outcome| {
+        if outcome == Outcome::Done {
+            done();
+        }
+        drop(lock);
     }
 }
 

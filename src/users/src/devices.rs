@@ -5,10 +5,10 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use parking_lot::{Mutex, RwLock};
 use ruma::{DeviceId, OwnedDeviceId};
 use serde::{Deserialize, Serialize};
-use store::{Json, Op, Outcome, WakeKeys};
+use store::{Json, Op, WakeKeys};
 
 use crate::{
-    core::Core,
+    core::{Core, UserLock},
     error::{Result, UsersError},
     hash::Hash,
     tables::{DEVICE_SEEN, DEVICES, UserNum},
@@ -104,9 +104,9 @@ impl Devices {
     /// # Errors
     /// [`UsersError::InvalidId`] and those of the store.
     pub async fn create(&self, user: UserNum, new: &NewDevice<'_>) -> Result<()> {
-        let _lock = self.core.lock(user).await;
+        let lock = self.core.lock(user).await;
         let DeviceOps { ops, ended } = self.prepare(user, new).await?;
-        self.commit(user, ops, ended).await
+        self.commit(lock, user, ops, ended).await
     }
 
     /// The operations that create a device; for use under the user's lock.
@@ -140,17 +140,21 @@ impl Devices {
         Ok(out)
     }
 
-    pub(crate) async fn commit(&self, user: UserNum, ops: Vec<Op>, ended: Vec<Hash>) -> Result<()> {
+    pub(crate) async fn commit(
+        &self,
+        lock: UserLock,
+        user: UserNum,
+        ops: Vec<Op>,
+        ended: Vec<Hash>,
+    ) -> Result<()> {
         let mut write = self.core.db.write();
         write.ops(ops).wake(WakeKeys::one(user));
         self.add_seen(user, &mut write).await?;
         let tokens = Arc::clone(&self.tokens);
-        write.on_done(move |outcome| {
-            if outcome == Outcome::Done {
-                tokens.forget(&ended);
-            }
-        });
-        Ok(write.commit().await?)
+        Ok(self
+            .core
+            .commit(lock, write, move || tokens.forget(&ended))
+            .await?)
     }
 
     /// One device.
@@ -228,7 +232,7 @@ impl Devices {
         display_name: Option<String>,
     ) -> Result<()> {
         check_display_name(display_name.as_deref())?;
-        let _lock = self.core.lock(user).await;
+        let lock = self.core.lock(user).await;
         let key = (user, device.as_str().to_owned());
         let Json(row) = self
             .core
@@ -243,7 +247,7 @@ impl Devices {
                 ..row
             }),
         );
-        self.commit(user, vec![op], Vec::new()).await
+        self.commit(lock, user, vec![op], Vec::new()).await
     }
 
     /// Deletes devices and, in the same commit, their tokens and what hooks add. Unknown ones are passed over.
@@ -251,9 +255,9 @@ impl Devices {
     /// # Errors
     /// Those of the store.
     pub async fn delete(&self, user: UserNum, devices: &[OwnedDeviceId]) -> Result<()> {
-        let _lock = self.core.lock(user).await;
+        let lock = self.core.lock(user).await;
         let DeviceOps { ops, ended } = self.deletion(user, devices).await?;
-        self.commit(user, ops, ended).await
+        self.commit(lock, user, ops, ended).await
     }
 
     /// Deletes all devices of a user, but perhaps one.
@@ -261,9 +265,9 @@ impl Devices {
     /// # Errors
     /// Those of the store.
     pub async fn delete_all(&self, user: UserNum, except: Option<&DeviceId>) -> Result<()> {
-        let _lock = self.core.lock(user).await;
+        let lock = self.core.lock(user).await;
         let DeviceOps { ops, ended } = self.deletion_of_all(user, except).await?;
-        self.commit(user, ops, ended).await
+        self.commit(lock, user, ops, ended).await
     }
 
     pub(crate) async fn deletion_of_all(
@@ -356,3 +360,6 @@ fn check_display_name(name: Option<&str>) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ impl Filters {
             return Err(UsersError::NotAnObject("a filter"));
         }
         let hash_key = (user, Hash::of(text.as_bytes()));
-        let _lock = self.core.lock(user).await;
+        let lock = self.core.lock(user).await;
         if let Some(id) = self.core.db.get(&FILTER_HASHES, &hash_key).await? {
             return Ok(id.to_string());
         }
@@ -64,7 +64,7 @@ impl Filters {
         write
             .put(&FILTERS, &(user, id), &text.to_owned())
             .put(&FILTER_HASHES, &hash_key, &id);
-        write.commit().await?;
+        self.core.commit(lock, write, || ()).await?;
         Ok(id.to_string())
     }
 
@@ -81,3 +81,6 @@ impl Filters {
             .ok_or(UsersError::FilterNotFound)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,13 +142,13 @@ impl Users {
     ) -> Result<Account> {
         let creation = self.accounts.prepare(account).await?;
         let num = creation.account.num;
-        let _lock = self.core.lock(num).await;
+        let lock = self.core.lock(num).await;
         let mut write = self.core.db.write();
         write.require(creation.taken).ops(creation.ops);
         if let Some(device) = device {
             write.ops(self.devices.prepare(num, device).await?.ops);
         }
-        write.commit().await.map_err(in_use)?;
+        self.core.commit(lock, write, || ()).await.map_err(in_use)?;
         Ok(creation.account)
     }
 
@@ -158,7 +158,7 @@ impl Users {
     /// # Errors
     /// [`UsersError::UserNotFound`] and those of the store.
     pub async fn deactivate(&self, user: UserNum) -> Result<()> {
-        let _lock = self.core.lock(user).await;
+        let lock = self.core.lock(user).await;
         let op = self
             .accounts
             .changed(user, |row| {
@@ -169,6 +169,9 @@ impl Users {
             .await?;
         let DeviceOps { mut ops, ended } = self.devices.deletion_of_all(user, None).await?;
         ops.push(op);
-        self.devices.commit(user, ops, ended).await
+        self.devices.commit(lock, user, ops, ended).await
     }
 }
+
+#[cfg(test)]
+mod tests;

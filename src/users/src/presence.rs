@@ -145,6 +145,9 @@ impl Presence {
     /// A client syncs, with the state it asked for (`set_presence`). Keeps the status message. Returns whether others
     /// have something new to see.
     pub fn syncing(&self, user: UserNum, state: PresenceState) -> bool {
+        if state == PresenceState::Offline && self.get(user).is_none() {
+            return false;
+        }
         let idle_ms = self.options.idle_ms;
         self.update(user, |entry, now| {
             entry.heard_ts = now;
@@ -314,3 +317,6 @@ impl Presence {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

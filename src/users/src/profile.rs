@@ -98,7 +98,7 @@ impl Profiles {
         let Some(value) = checked(key, value)? else {
             return self.delete(user, key).await;
         };
-        let _lock = self.core.lock(user).await;
+        let lock = self.core.lock(user).await;
         let mut size = 2 + field_size(key, &value);
         for ((_, other), value) in self.core.db.scan_all(&PROFILES, &user).await? {
             if other != key {
@@ -110,7 +110,7 @@ impl Profiles {
         }
         let mut write = self.core.db.write();
         write.put(&PROFILES, &(user, key.to_owned()), &value);
-        Ok(write.commit().await?)
+        Ok(self.core.commit(lock, write, || ()).await?)
     }
 
     /// Removes a field; no error where there is none.
@@ -119,10 +119,10 @@ impl Profiles {
     /// [`UsersError::InvalidProfileKey`], [`UsersError::ProfileKeyTooLarge`] and those of the store.
     pub async fn delete(&self, user: UserNum, key: &str) -> Result<()> {
         check_key(key)?;
-        let _lock = self.core.lock(user).await;
+        let lock = self.core.lock(user).await;
         let mut write = self.core.db.write();
         write.delete(&PROFILES, &(user, key.to_owned()));
-        Ok(write.commit().await?)
+        Ok(self.core.commit(lock, write, || ()).await?)
     }
 }
 
@@ -190,3 +190,6 @@ fn check_key(key: &str) -> Result<()> {
         Err(UsersError::InvalidProfileKey)
     }
 }
+
+#[cfg(test)]
+mod tests;

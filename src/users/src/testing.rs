@@ -6,7 +6,7 @@ use ruma::{OwnedServerName, owned_server_name};
 use serde_json::value::RawValue;
 use store::{Clock, CommitterOptions, Db, Ids, ManualClock, MemoryStore, Store, open_schema};
 
-use crate::{Users, UsersOptions};
+use crate::{Users, UsersOptions, tokens::NewTokens};
 
 /// A store that outlives the users opened on it.
 pub(crate) struct Bench {
@@ -39,5 +39,13 @@ impl Bench {
         let ids = Arc::new(Ids::new(Arc::clone(&db), 1000));
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         Users::new(db, ids, clock, server(), 1, UsersOptions::default())
+    }
+}
+
+pub(crate) fn tokens(access: &str) -> NewTokens<'_> {
+    NewTokens {
+        access,
+        expires_ts: None,
+        refresh: None,
     }
 }

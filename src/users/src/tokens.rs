@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId};
 use serde::{Deserialize, Serialize};
-use store::{CommitError, Json, Op, Outcome, Page};
+use store::{CommitError, Json, Op, Page};
 
 use crate::{
     core::Core,
@@ -185,7 +185,7 @@ impl Tokens {
             .get(&TOKENS, &hash)
             .await?
             .ok_or(UsersError::UnknownToken)?;
-        let _lock = self.core.lock(first.user).await;
+        let lock = self.core.lock(first.user).await;
         let Json(row) = self
             .core
             .db
@@ -234,12 +234,11 @@ impl Tokens {
         write.require(TOKENS.equals(&hash, &Json(row))).ops(out.ops);
         let tokens = Arc::clone(self);
         let ended = out.ended;
-        write.on_done(move |outcome| {
-            if outcome == Outcome::Done {
-                tokens.forget(&ended);
-            }
-        });
-        match write.commit().await {
+        match self
+            .core
+            .commit(lock, write, move || tokens.forget(&ended))
+            .await
+        {
             Err(CommitError::Conflict) => Err(UsersError::UnknownToken),
             done => Ok(done.map(|()| session)?),
         }
@@ -372,3 +371,6 @@ fn delete_token(row: &TokenRow, hash: Hash, out: &mut DeviceOps) {
         .push(DEVICE_TOKENS.delete(&(row.user, row.device.as_str().to_owned(), hash)));
     out.ended.push(hash);
 }
+
+#[cfg(test)]
+mod tests;

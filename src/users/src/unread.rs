@@ -94,3 +94,6 @@ impl Unread {
         drop(write.enqueue());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -222,6 +222,7 @@ mod tests {
         assert!(!words("c?ke", "cheesecake"));
         assert!(!words("a*b", "a\nb"));
         assert!(words("", "") && !words("", "x"));
+        assert!(words("**", "x") && words("c?*e", "a crane") && !words("c??*", "a c"));
     }
 
     #[test]

@@ -302,3 +302,8 @@ fn check_pattern(path: &str, pattern: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod agreement;
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,12 @@
 //! Extractors: a ruma request, and a JSON body.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use axum::extract::{
     FromRef, FromRequest, FromRequestParts as _, RawPathParams, Request,
@@ -13,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Authenticator, ClientAuth, ClientIp, EndpointOptions, MatrixError, auth::identify, body, parse,
+    token::query_value,
 };
 
 /// A request to an endpoint that ruma describes, parsed and authenticated.
@@ -47,6 +54,11 @@ where
         self.user_agent.as_ref()?.to_str().ok()
     }
 
+    /// The first value of a query field, decoded.
+    pub fn query(&self, field: &str) -> Option<Cow<'_, str>> {
+        query_value(self.uri.query()?, field)
+    }
+
     /// Authenticates first, so that a stranger's body is not read, then reads and parses.
     pub(crate) async fn extract(
         request: Request,
@@ -71,8 +83,8 @@ where
         let ip = ClientIp::of(&parts.extensions);
         let user_agent = parts.headers.get(header::USER_AGENT).cloned();
         let args: Vec<&str> = path_args.iter().flatten().map(|(_, value)| value).collect();
-        let body = T::try_from_http_request(http::Request::from_parts(parts, &*json_body), &args)
-            .map_err(|error| parse::request_error(&error, &json_body))?;
+        let request = http::Request::from_parts(parts, &*json_body);
+        let body = parse_request(request, &args, &json_body)?;
         Ok(Self {
             body,
             requester,
@@ -94,6 +106,20 @@ where
             .field("path", &self.uri.path())
             .finish_non_exhaustive()
     }
+}
+
+/// Some of ruma's parsers panic on odd input (a log-in without a `type`): that must cost the stranger who sent it an
+/// error, not everybody on the connection theirs.
+fn parse_request<T: IncomingRequest>(
+    request: http::Request<&[u8]>,
+    args: &[&str],
+    json_body: &[u8],
+) -> Result<T, MatrixError> {
+    catch_unwind(AssertUnwindSafe(|| T::try_from_http_request(request, args)))
+        .map_err(|_| {
+            MatrixError::bad_json("The request has not the shape that this endpoint takes")
+        })?
+        .map_err(|error| parse::request_error(&error, json_body))
 }
 
 /// The decoded path arguments, in the order in which they stand in the path.

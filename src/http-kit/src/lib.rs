@@ -55,6 +55,7 @@ mod parse;
 mod peer;
 mod reply;
 mod token;
+mod with_json;
 
 #[cfg(test)]
 mod tests;
@@ -73,3 +74,4 @@ pub use json::{MAX_JSON_DEPTH, depth_within};
 pub use limits::{LimitConfig, LimitKey, RateLimiter};
 pub use peer::{ClientIp, TrustedProxies};
 pub use reply::{RawJson, RawReply, Reply};
+pub use with_json::WithJson;

@@ -13,8 +13,12 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use ruma::{
     api::client::{
-        account::whoami, alias::get_alias, directory::get_public_rooms, membership::kick_user,
-        message::send_message_event, session::get_login_types,
+        account::whoami,
+        alias::get_alias,
+        directory::get_public_rooms,
+        membership::kick_user,
+        message::send_message_event,
+        session::{get_login_types, login},
     },
     user_id,
 };
@@ -24,8 +28,8 @@ use tower::ServiceExt as _;
 
 use crate::{
     AuthError, AuthFuture, Authenticated, Authenticator, EndpointOptions, JsonBody, MatrixError,
-    RawJson, RequestMeta, Requester, RequesterInfo, Ruma, RumaRouter as _, finish, route_error,
-    with_cors,
+    RawJson, RequestMeta, Requester, RequesterInfo, Ruma, RumaRouter as _, WithJson, finish,
+    route_error, with_cors,
 };
 
 #[derive(Clone)]
@@ -116,6 +120,26 @@ async fn rooms(request: Ruma<get_public_rooms::v3::Request>) -> Result<RawJson, 
     Ok(RawJson(request.json_body))
 }
 
+async fn log_in(_request: Ruma<login::v3::Request>) -> Result<RawJson, MatrixError> {
+    Ok(RawJson(Bytes::from_static(b"{}")))
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    why: String,
+}
+
+async fn kick_with_reason(
+    request: Ruma<WithJson<ruma::api::client::membership::ban_user::v3::Request, Reason>>,
+) -> Result<RawJson, MatrixError> {
+    let WithJson { json, path, .. } = &request.body;
+    Ok(RawJson(
+        json!({ "why": json.why, "path": path, "via": request.query("via") })
+            .to_string()
+            .into(),
+    ))
+}
+
 #[derive(Deserialize)]
 struct Dinner {
     title: String,
@@ -133,6 +157,8 @@ fn app() -> Router {
     let router = Router::new()
         .ruma(alias)
         .ruma(who)
+        .ruma(log_in)
+        .ruma(kick_with_reason)
         .ruma(login_types)
         .ruma_with(EndpointOptions::default().body_limit(2000), send)
         .ruma_with(
@@ -449,5 +475,33 @@ async fn limit_errors_say_when_to_come_back() {
     assert_eq!(
         (status, &body["errcode"], &body["retry_after_ms"]),
         (429, &json!("M_LIMIT_EXCEEDED"), &json!(1500))
+    );
+}
+
+#[tokio::test]
+async fn a_parser_that_panics_costs_an_error_only() {
+    let answer = call(Method::POST, "/_matrix/client/v3/login", None, "{}").await;
+    assert_eq!(code(read(answer).await), (400, "M_BAD_JSON".into()));
+}
+
+#[tokio::test]
+async fn an_endpoint_can_have_a_body_of_our_own() {
+    let ban = "/_matrix/client/v3/rooms/!r:example.org/ban?via=a%20b";
+    let answer = call(Method::POST, ban, Some("good"), r#"{"why":"x"}"#).await;
+    assert_eq!(
+        read(answer).await,
+        (
+            200,
+            json!({ "why": "x", "path": ["!r:example.org"], "via": "a b" })
+        )
+    );
+    let (_, body) = read(call(Method::POST, ban, Some("good"), r#"{"why":1}"#).await).await;
+    assert_eq!(
+        (&body["errcode"], &body["field"]),
+        (&json!("M_BAD_JSON"), &json!("why"))
+    );
+    assert_eq!(
+        code(read(call(Method::POST, ban, None, "{}").await).await),
+        (401, "M_MISSING_TOKEN".into())
     );
 }

@@ -94,17 +94,15 @@ impl Ledger {
             Ok(target) => target,
             Err(place) => return place,
         };
-        let group = match (target.valid(), self.place(id)) {
-            (Some(Body::Expense(_) | Body::Settlement(_)), Place::Group(group)) => group,
-            (Some(Body::Expense(_) | Body::Settlement(_)), _) => {
-                return loose(Status::Orphaned, "what it is about is invalid");
-            }
-            _ => {
-                return loose(
-                    Status::Invalid,
-                    "target: must be the event that first stated an expense or settlement",
-                );
-            }
+        // Looked at before its own place is, so that a chain of changes is never followed further than one step.
+        if !matches!(target.valid(), Some(Body::Expense(_) | Body::Settlement(_))) {
+            return loose(
+                Status::Invalid,
+                "target: must be the event that first stated an expense or settlement",
+            );
+        }
+        let Place::Group(group) = self.place(id) else {
+            return loose(Status::Orphaned, "what it is about is invalid");
         };
         if let Body::Amend(amend) = body {
             if let Some(reason) = mismatch(amend, target) {

@@ -2,7 +2,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::entry::Source;
+use crate::entry::{OPEN, Source};
 
 const ROOT: &str = "$root";
 
@@ -145,4 +145,582 @@ fn a_dinner_split_and_settled() {
     ledger.insert(payment("$q", "ann", "carl", "ann", "28.00"));
     assert_eq!(status(&ledger, "$q"), "counts");
     assert_eq!(balances(&ledger), owed(&[]));
+}
+
+mod laws;
+
+#[test]
+fn only_the_named_ledger_counts() {
+    let mut other = dinner_content("d", "ann", &["ann", "bob"]);
+    other["open"] = json!("$other");
+    let ledger = fold(&[
+        event("$d", "ann", "expense", other),
+        event("$e", "ann", "checkpoint", json!({ "digest": "0" })),
+    ]);
+    assert_eq!((ledger.len(), ledger.status("$d")), (2, None));
+    assert_eq!(status(&ledger, "$e"), "noted");
+    assert!(ledger.balances().is_empty());
+}
+
+#[test]
+fn invalid_entries_are_listed_and_stop_nothing() {
+    let mut wrong = dinner_content("w", "ann", &["ann", "bob"]);
+    wrong["owed"][1]["amount"] = json!("28.01");
+    let ledger = fold(&[event("$w", "ann", "expense", wrong), dinner("$d", "ann")]);
+    assert_eq!(status(&ledger, "$w"), "invalid");
+    let rejects = ledger.rejects();
+    assert_eq!(
+        (&*rejects[0].event_id, &*rejects[0].reason),
+        ("$w", "owed: adds up to 56.01, not 56.00")
+    );
+    assert_eq!(balances(&ledger)[0].1, 5600);
+    assert_eq!(ledger.heads(), ["$d".into(), ROOT.into()]);
+}
+
+#[test]
+fn an_amend_replaces_what_it_lists() {
+    let content = dinner_content("dinner", "ann", &["ann", "bob"]);
+    let ledger = fold(&[
+        dinner("$d", "ann"),
+        amend("$a", "ann", "$d", &["$d"], "expense", content),
+    ]);
+    assert_eq!(
+        (status(&ledger, "$d"), status(&ledger, "$a")),
+        ("superseded", "counts")
+    );
+    assert_eq!(balances(&ledger), owed(&[("ann", 2800), ("bob", -2800)]));
+    assert_eq!(ledger.view("$d").unwrap().current.as_deref(), Some("$a"));
+    assert!(ledger.conflicts().is_empty());
+}
+
+#[test]
+fn a_void_takes_back_and_an_amend_revives() {
+    let mut ledger = fold(&[dinner("$d", "ann"), void("$v", "ann", "$d", &["$d"])]);
+    assert_eq!(
+        (status(&ledger, "$d"), status(&ledger, "$v")),
+        ("void", "counts")
+    );
+    assert_eq!(ledger.view("$d").unwrap().voided_by.as_deref(), Some("$v"));
+    assert!(ledger.balances().is_empty());
+    let content = dinner_content("dinner", "ann", &["ann", "bob", "carl"]);
+    ledger.insert(amend("$r", "ann", "$d", &["$d", "$v"], "expense", content));
+    assert_eq!(
+        (status(&ledger, "$v"), status(&ledger, "$r")),
+        ("superseded", "counts")
+    );
+    assert_eq!(balances(&ledger)[0].1, 5600);
+}
+
+#[test]
+fn concurrent_versions_are_a_conflict_with_a_fixed_winner() {
+    let two = dinner_content("dinner", "ann", &["ann", "bob"]);
+    let four = dinner_content("dinner", "ann", &["ann", "bob", "carl", "dora"]);
+    // The manager's has the smaller id, but the author's stands.
+    let entries = [
+        dinner("$d", "ann"),
+        amend("$1", "max", "$d", &["$d"], "expense", four.clone()),
+        amend("$2", "ann", "$d", &["$d"], "expense", two.clone()),
+    ];
+    let ledger = fold(&entries);
+    assert_eq!(
+        (status(&ledger, "$1"), status(&ledger, "$2")),
+        ("conflict", "counts")
+    );
+    let conflict = Conflict {
+        target: "$d".into(),
+        versions: vec!["$2".into(), "$1".into()],
+    };
+    assert_eq!(ledger.conflicts(), [conflict]);
+    // A void wins against both.
+    let mut with_void = fold(&entries);
+    with_void.insert(void("$3", "bob", "$d", &["$d"]));
+    assert_eq!(status(&with_void, "$3"), "counts");
+    assert!(with_void.balances().is_empty());
+    // Whoever resolves it lists all of them.
+    with_void.insert(amend(
+        "$4",
+        "max",
+        "$d",
+        &["$1", "$2", "$3", "$d"],
+        "expense",
+        four,
+    ));
+    assert!(with_void.conflicts().is_empty());
+    assert_eq!(balances(&with_void)[0], ("ann".to_owned(), 8400));
+}
+
+#[test]
+fn a_repeat_of_the_same_author_and_uid_is_a_version() {
+    let ledger = fold(&[dinner("$1", "ann"), dinner("$2", "ann")]);
+    assert_eq!(
+        (status(&ledger, "$1"), status(&ledger, "$2")),
+        ("counts", "superseded")
+    );
+    assert_eq!(balances(&ledger)[0].1, 5600);
+    assert!(ledger.conflicts().is_empty());
+    // Somebody else's uid is somebody else's entry.
+    let ledger = fold(&[dinner("$1", "ann"), dinner("$2", "bob")]);
+    assert_eq!(
+        balances(&ledger),
+        owed(&[("ann", 2800), ("bob", 2800), ("carl", -5600)])
+    );
+    // The same uid with other content is a conflict.
+    let other = event(
+        "$0",
+        "ann",
+        "expense",
+        dinner_content("dinner", "ann", &["ann", "bob"]),
+    );
+    let ledger = fold(&[dinner("$1", "ann"), other]);
+    assert_eq!(
+        (status(&ledger, "$0"), status(&ledger, "$1")),
+        ("counts", "conflict")
+    );
+}
+
+#[test]
+fn authority() {
+    let ledger = fold(&[
+        dinner("$d", "ann"),
+        void("$1", "mallory", "$d", &["$d"]),
+        payment("$p", "ann", "bob", "ann", "1.00"),
+        void("$2", "max", "$p", &["$p"]),
+        void("$3", "carl", "$d", &[]),
+    ]);
+    assert_eq!(status(&ledger, "$1"), "unauthorised");
+    assert_eq!(
+        status(&ledger, "$2"),
+        "unauthorised",
+        "managers may not touch settlements"
+    );
+    assert_eq!(
+        status(&ledger, "$3"),
+        "counts",
+        "whoever owes may, by default"
+    );
+    let strict = json!({ "version": 1, "currency": "EUR", "policies": { "edit": "author" } });
+    let strict = event(ROOT, "ann", "open", strict);
+    let ledger = Ledger::fold(
+        ROOT,
+        [
+            strict,
+            dinner("$d", "bob"),
+            void("$3", "carl", "$d", &[]),
+            void("$4", "ann", "$d", &[]),
+        ],
+    );
+    assert_eq!(status(&ledger, "$3"), "unauthorised");
+    assert_eq!(
+        status(&ledger, "$4"),
+        "counts",
+        "who opened it manages it where no managers are listed"
+    );
+}
+
+#[test]
+fn what_an_amend_may_not_change() {
+    let mut other_uid = dinner_content("other", "ann", &["ann", "bob"]);
+    other_uid["title"] = json!("x");
+    let ledger = fold(&[
+        dinner("$d", "ann"),
+        payment("$p", "bob", "bob", "ann", "28.00"),
+        amend("$1", "ann", "$d", &["$d"], "expense", other_uid),
+        amend(
+            "$2",
+            "ann",
+            "$d",
+            &["$d"],
+            "settlement",
+            payment_content("dinner", "bob", "ann", "1.00"),
+        ),
+        amend(
+            "$3",
+            "bob",
+            "$p",
+            &["$p"],
+            "settlement",
+            payment_content("payp", "bob", "carl", "28.00"),
+        ),
+        amend(
+            "$4",
+            "ann",
+            "$1",
+            &[],
+            "expense",
+            dinner_content("dinner", "ann", &["ann"]),
+        ),
+    ]);
+    for id in ["$1", "$2", "$3"] {
+        assert_eq!(status(&ledger, id), "invalid", "{id}");
+    }
+    assert_eq!(status(&ledger, "$4"), "invalid", "its target is an amend");
+    assert_eq!(status(&ledger, "$d"), "counts");
+}
+
+#[test]
+fn disputes() {
+    let pay = payment("$p", "bob", "bob", "ann", "28.00");
+    // Of concurrent verdicts the dispute wins.
+    let ledger = fold(&[
+        pay.clone(),
+        verdict("$1", "ann", "$p", "confirmed", &[]),
+        verdict("$2", "ann", "$p", "disputed", &[]),
+    ]);
+    assert_eq!(
+        (
+            status(&ledger, "$p"),
+            status(&ledger, "$1"),
+            status(&ledger, "$2")
+        ),
+        ("disputed", "superseded", "counts")
+    );
+    // A confirmation that lists the dispute replaces it.
+    let ledger = fold(&[
+        pay.clone(),
+        verdict("$1", "ann", "$p", "confirmed", &["$2"]),
+        verdict("$2", "ann", "$p", "disputed", &[]),
+    ]);
+    assert_eq!(status(&ledger, "$p"), "counts");
+    // Nobody but the payee judges.
+    let ledger = fold(&[
+        pay,
+        verdict("$1", "bob", "$p", "confirmed", &[]),
+        verdict("$2", "max", "$p", "confirmed", &[]),
+    ]);
+    assert_eq!(
+        (
+            status(&ledger, "$p"),
+            status(&ledger, "$1"),
+            status(&ledger, "$2")
+        ),
+        ("pending", "unauthorised", "unauthorised")
+    );
+}
+
+#[test]
+fn a_verdict_is_about_one_version() {
+    let mut ledger = fold(&[
+        payment("$p", "bob", "bob", "ann", "28.00"),
+        verdict("$v", "ann", "$p", "confirmed", &[]),
+    ]);
+    ledger.insert(amend(
+        "$a",
+        "bob",
+        "$p",
+        &["$p"],
+        "settlement",
+        payment_content("payp", "bob", "ann", "50.00"),
+    ));
+    assert_eq!(
+        (status(&ledger, "$p"), status(&ledger, "$a")),
+        ("superseded", "pending")
+    );
+    assert!(
+        ledger.balances().is_empty(),
+        "the payer gave up what counted"
+    );
+    ledger.insert(verdict("$w", "ann", "$a", "confirmed", &[]));
+    assert_eq!(balances(&ledger), owed(&[("ann", -5000), ("bob", 5000)]));
+}
+
+#[test]
+fn the_payee_takes_back_only_with_the_payers_consent() {
+    // Written by the payee: a void, an amend, a dispute.
+    let pay = payment("$p", "ann", "bob", "ann", "28.00");
+    let less = amend(
+        "$a",
+        "ann",
+        "$p",
+        &["$p"],
+        "settlement",
+        payment_content("payp", "bob", "ann", "1.00"),
+    );
+    let back = verdict("$x", "ann", "$p", "disputed", &[]);
+    let mut ledger = fold(&[pay, void("$v", "ann", "$p", &["$p"]), less, back]);
+    for id in ["$v", "$a", "$x"] {
+        assert_eq!(status(&ledger, id), "pending", "{id}");
+    }
+    assert_eq!(balances(&ledger), owed(&[("ann", -2800), ("bob", 2800)]));
+    assert!(ledger.pending().is_empty(), "nothing waits for a payee");
+    ledger.insert(verdict("$c", "bob", "$a", "confirmed", &[]));
+    assert_eq!(
+        (status(&ledger, "$p"), status(&ledger, "$a")),
+        ("superseded", "counts")
+    );
+    assert_eq!(balances(&ledger), owed(&[("ann", -100), ("bob", 100)]));
+    // The payer at any time.
+    let mut ledger = fold(&[payment("$p", "ann", "bob", "ann", "28.00")]);
+    ledger.insert(void("$v", "bob", "$p", &["$p"]));
+    assert!(ledger.balances().is_empty());
+    // A confirmation, then a dispute of it; then the payer agrees.
+    let mut ledger = fold(&[
+        payment("$p", "bob", "bob", "ann", "28.00"),
+        verdict("$1", "ann", "$p", "confirmed", &[]),
+        verdict("$2", "ann", "$p", "disputed", &["$1"]),
+    ]);
+    assert_eq!(
+        (status(&ledger, "$p"), status(&ledger, "$2")),
+        ("counts", "pending")
+    );
+    ledger.insert(verdict("$3", "bob", "$2", "confirmed", &[]));
+    assert_eq!(
+        (status(&ledger, "$p"), status(&ledger, "$2")),
+        ("disputed", "counts")
+    );
+}
+
+#[test]
+fn the_payee_cannot_take_back_by_repeating_a_uid() {
+    let less = event(
+        "$0",
+        "ann",
+        "settlement",
+        payment_content("payp", "bob", "ann", "0.01"),
+    );
+    let ledger = fold(&[payment("$p", "ann", "bob", "ann", "28.00"), less]);
+    assert_eq!(
+        (status(&ledger, "$p"), status(&ledger, "$0")),
+        ("counts", "conflict")
+    );
+    // Other parties: another entry.
+    let other = event(
+        "$0",
+        "ann",
+        "settlement",
+        payment_content("payp", "carl", "ann", "1.00"),
+    );
+    let ledger = fold(&[payment("$p", "ann", "bob", "ann", "28.00"), other]);
+    assert_eq!(
+        (status(&ledger, "$p"), status(&ledger, "$0")),
+        ("counts", "counts")
+    );
+}
+
+#[test]
+fn a_third_person_cannot_take_back_what_the_payee_confirmed() {
+    let ledger = fold(&[
+        payment("$p", "max", "bob", "ann", "28.00"),
+        verdict("$c", "ann", "$p", "confirmed", &[]),
+        void("$v", "max", "$p", &["$p"]),
+    ]);
+    assert_eq!(
+        (status(&ledger, "$p"), status(&ledger, "$v")),
+        ("counts", "pending")
+    );
+    let ledger = fold(&[
+        payment("$p", "max", "bob", "ann", "28.00"),
+        void("$v", "max", "$p", &["$p"]),
+    ]);
+    assert_eq!(
+        (status(&ledger, "$p"), status(&ledger, "$v")),
+        ("void", "counts")
+    );
+}
+
+#[test]
+fn trust_counts_until_disputed() {
+    let trust = json!({ "version": 1, "currency": "EUR", "policies": { "settlement": "trust" } });
+    let mut ledger = Ledger::fold(
+        ROOT,
+        [
+            event(ROOT, "ann", "open", trust),
+            payment("$p", "bob", "bob", "ann", "28.00"),
+        ],
+    );
+    assert_eq!(status(&ledger, "$p"), "counts");
+    ledger.insert(verdict("$v", "ann", "$p", "disputed", &[]));
+    assert_eq!(status(&ledger, "$p"), "disputed");
+    assert!(ledger.balances().is_empty());
+}
+
+fn answering(id: &str, author: &str, answers: &str, amount: &str) -> Entry {
+    let mut content = payment_content(&format!("pay{}", &id[1..]), "bob", "ann", amount);
+    content["answers"] = json!(answers);
+    event(id, author, "settlement", content)
+}
+
+#[test]
+fn both_sides_record_one_payment() {
+    // The payer first, the payee answers.
+    let mut ledger = fold(&[
+        payment("$p", "bob", "bob", "ann", "28.00"),
+        answering("$q", "ann", "$p", "28.00"),
+    ]);
+    assert_eq!(
+        (status(&ledger, "$p"), status(&ledger, "$q")),
+        ("superseded", "counts")
+    );
+    assert_eq!(balances(&ledger), owed(&[("ann", -2800), ("bob", 2800)]));
+    // Confirming the first as well changes nothing.
+    ledger.insert(verdict("$v", "ann", "$p", "confirmed", &[]));
+    assert_eq!(balances(&ledger), owed(&[("ann", -2800), ("bob", 2800)]));
+    assert_eq!(
+        (status(&ledger, "$p"), status(&ledger, "$q")),
+        ("counts", "superseded")
+    );
+    // The payee first, the payer answers.
+    let ledger = fold(&[
+        payment("$p", "ann", "bob", "ann", "28.00"),
+        answering("$q", "bob", "$p", "28.00"),
+    ]);
+    assert_eq!(
+        (status(&ledger, "$p"), status(&ledger, "$q")),
+        ("counts", "superseded")
+    );
+    assert!(ledger.pending().is_empty());
+    // A smaller answer takes nothing back.
+    let ledger = fold(&[
+        payment("$p", "bob", "bob", "ann", "28.00"),
+        verdict("$v", "ann", "$p", "confirmed", &[]),
+        answering("$q", "ann", "$p", "0.01"),
+    ]);
+    assert_eq!(balances(&ledger), owed(&[("ann", -2800), ("bob", 2800)]));
+}
+
+#[test]
+fn redactions() {
+    let mut ledger = fold(&[dinner("$d", "ann"), void("$v", "ann", "$d", &["$d"])]);
+    ledger.redact("$v");
+    assert_eq!(
+        (status(&ledger, "$d"), status(&ledger, "$v")),
+        ("counts", "redacted")
+    );
+    ledger.insert(void("$w", "ann", "$d", &["$d"]));
+    ledger.redact("$d");
+    assert_eq!(
+        (status(&ledger, "$d"), status(&ledger, "$w")),
+        ("redacted", "orphaned")
+    );
+    assert_eq!(
+        ledger
+            .entry("$d")
+            .unwrap()
+            .body
+            .as_ref()
+            .unwrap_err()
+            .reason,
+        "removed",
+        "its content is forgotten"
+    );
+    // Before its target.
+    let mut early = Ledger::new(ROOT);
+    early.redact("$d");
+    early.extend([dinner("$d", "ann"), root()]);
+    assert_eq!(status(&early, "$d"), "redacted");
+    assert!(early.balances().is_empty());
+}
+
+#[test]
+fn the_digest_does_not_depend_on_having_seen_what_was_redacted() {
+    let mut saw = fold(&[dinner("$d", "ann"), void("$v", "ann", "$d", &["$d"])]);
+    saw.redact("$d");
+    let never = fold(&[void("$v", "ann", "$d", &["$d"])]);
+    assert_eq!(saw.digest(), never.digest());
+    assert_ne!(saw.digest(), fold(&[]).digest());
+}
+
+#[test]
+fn heads_and_what_is_missing() {
+    let mut content = dinner_content("d", "ann", &["ann", "bob"]);
+    content["prev"] = json!(["$gone", ROOT]);
+    let mut ledger = fold(&[event("$d", "ann", "expense", content)]);
+    assert_eq!(ledger.heads(), ["$d".into()]);
+    assert_eq!(
+        ledger.missing(),
+        [Missing {
+            event_id: "$gone".into(),
+            cited_by: vec!["$d".into()]
+        }]
+    );
+    assert_eq!(
+        balances(&ledger)[0].1,
+        2800,
+        "what is missing withholds nothing"
+    );
+    ledger.insert(dinner("$gone", "bob"));
+    assert!(ledger.missing().is_empty());
+    assert_eq!(ledger.heads(), ["$d".into()]);
+    ledger.redact("$d");
+    assert_eq!(ledger.heads(), ["$gone".into(), ROOT.into()]);
+    assert_eq!(
+        Ledger::new(ROOT).missing(),
+        [Missing {
+            event_id: ROOT.into(),
+            cited_by: vec![]
+        }]
+    );
+}
+
+#[test]
+fn custom_units_are_the_roots() {
+    let beer = |id: &str, amount: &str| {
+        let content = json!({ "uid": &id[1..], "from": who("bob"), "to": who("ann"), "currency": "x-beer", "amount": amount });
+        event(id, "ann", "settlement", content)
+    };
+    let open = json!({ "version": 1, "currency": "x-beer", "units": [{ "code": "x-beer", "decimals": 0 }] });
+    let mut ledger = Ledger::fold(ROOT, [beer("$1", "3"), beer("$2", "3.0")]);
+    assert_eq!(
+        (status(&ledger, "$1"), status(&ledger, "$2")),
+        ("orphaned", "orphaned")
+    );
+    ledger.insert(event(ROOT, "ann", "open", open));
+    assert_eq!(
+        (status(&ledger, "$1"), status(&ledger, "$2")),
+        ("counts", "invalid")
+    );
+}
+
+#[test]
+fn a_chapter_opens_with_what_was_owed() {
+    let open = json!({ "version": 1, "currency": "EUR", "continues": {
+        "ledger": "$old", "heads": ["$h"], "digest": "0".repeat(64),
+        "balances": [{ "from": who("bob"), "to": who("ann"), "currency": "EUR", "amount": "10.00" }],
+    } });
+    let mut ledger = Ledger::fold(ROOT, [event(ROOT, "ann", "open", open)]);
+    assert_eq!(balances(&ledger), owed(&[("ann", 1000), ("bob", -1000)]));
+    ledger.redact(ROOT);
+    assert!(ledger.balances().is_empty());
+}
+
+#[test]
+fn whoever_declared_a_person_speaks_for_them() {
+    let ledger = fold(&[
+        payment("$1", "max", "bob", "dora~@ann:x.org", "5.00"),
+        verdict("$2", "ann", "$1", "confirmed", &[]),
+        payment("$3", "ann", "bob", "dora~@ann:x.org", "7.00"),
+        payment("$4", "ann", "dora~@ann:x.org", "ann", "1.00"),
+    ]);
+    for id in ["$1", "$3", "$4"] {
+        assert_eq!(status(&ledger, id), "counts", "{id}");
+    }
+}
+
+#[test]
+fn judging_leaves_the_ledger_alone() {
+    let ledger = fold(&[
+        dinner("$d", "ann"),
+        payment("$p", "bob", "bob", "ann", "28.00"),
+    ]);
+    let before = ledger.digest();
+    assert_eq!(
+        ledger.judge(void("$v", "bob", "$d", &["$d"])),
+        Status::Counts
+    );
+    assert_eq!(
+        ledger.judge(void("$v", "mallory", "$d", &["$d"])),
+        Status::Unauthorised
+    );
+    assert_eq!(
+        ledger.judge(verdict("$v", "ann", "$p", "confirmed", &[])),
+        Status::Counts
+    );
+    assert_eq!(
+        ledger.judge(verdict("$v", "ann", "$d", "confirmed", &[])),
+        Status::Invalid
+    );
+    assert_eq!(
+        ledger.judge(verdict("$v", "ann", "$nowhere", "confirmed", &[])),
+        Status::Orphaned
+    );
+    assert_eq!(ledger.digest(), before);
 }

@@ -281,7 +281,7 @@ fn thin(n: usize, edges: &[Edge]) -> Vec<Edge> {
         if let Some(path) = walk(edge.to, edge.from, &kept, &at) {
             // Round the cycle in the new edge's direction: what goes along with it, and what goes against it.
             let along = path.iter().filter(|(_, forward)| *forward).count() + 1;
-            let shrink_along = along * 2 >= path.len() + 1;
+            let shrink_along = along * 2 > path.len();
             let amounts = path
                 .iter()
                 .filter(|(_, f)| *f == shrink_along)

@@ -146,7 +146,9 @@ pub fn resolve_reduced(
     Ok(resolved)
 }
 
-/// The unconflicted entries that authorising the conflicted events can ask for.
+/// The unconflicted entries that authorising the conflicted events can ask for: the create event, power levels, join rules, and those
+/// memberships and third-party invites that they name. (The power levels, by which events are ordered as well, are among them for
+/// every event.)
 fn needed(
     rules: &RoomVersionRules,
     v2: &StateResolutionV2Rules,
@@ -165,8 +167,6 @@ fn needed(
             shared.insert((event_type, state_key), id);
         }
     };
-    ask(StateEventType::RoomCreate, String::new());
-    ask(StateEventType::RoomPowerLevels, String::new());
     let candidates: HashSet<&EventId> = conflicted
         .iter()
         .flat_map(StateMap::values)

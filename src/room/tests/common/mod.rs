@@ -62,6 +62,8 @@ pub struct Room {
     hashes: HashMap<OwnedEventId, String>,
     key: Ed25519KeyPair,
     pub clock: u64,
+    /// Added to the timestamps: servers' clocks differ.
+    pub skew: u64,
 }
 
 impl Room {
@@ -77,6 +79,7 @@ impl Room {
             hashes: HashMap::new(),
             key: key(),
             clock: 1_000,
+            skew: 0,
         }
     }
 
@@ -259,7 +262,9 @@ impl Room {
             event_type: &event_type,
             state_key,
             content: raw.get(),
-            origin_server_ts: MilliSecondsSinceUnixEpoch(UInt::new(self.clock).unwrap()),
+            origin_server_ts: MilliSecondsSinceUnixEpoch(
+                UInt::new(self.clock + self.skew).unwrap(),
+            ),
             depth: next_depth(prev.iter().map(|id| self.events[id].depth)),
             prev_events: prev,
             auth_events: &auth_events,

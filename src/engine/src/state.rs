@@ -14,7 +14,7 @@ use crate::{
     room::Room,
     row::EventRow,
     state_tree::{self, NodeId, Nodes, TreeError},
-    tables::{CURRENT, EventNum, NODES, ROOTS, RoomNum},
+    tables::{CURRENT, EventNum, INVITE_STATE, NODES, ROOTS, RoomNum, UserNum},
     user_rooms::Membership,
 };
 
@@ -245,6 +245,14 @@ impl Engine {
             Some(num) => self.membership_of(room, num).await,
             None => Ok(Membership::Leave),
         }
+    }
+
+    /// The stripped state shown to an invited or knocking user: a JSON array.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn invite_state(&self, user: UserNum, room: RoomNum) -> Result<Bytes, EngineError> {
+        Ok(self.db.get(&INVITE_STATE, &(user, room)).await?.unwrap_or_else(|| Bytes::from_static(b"[]")))
     }
 
     /// What a membership event says.

@@ -1,0 +1,137 @@
+use std::{ops::Deref, sync::Arc};
+
+use axum::extract::FromRef;
+use engine::{Engine, Room, Viewer};
+use http_kit::{Authenticator, Requester};
+use parking_lot::Mutex;
+use rand::Rng;
+use ruma::{RoomId, RoomVersionId};
+use serde::Deserialize;
+use users::Users;
+
+use crate::{error::ApiError, sync::SyncState};
+
+/// What an operator may decide about the Client-Server API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientApiConfig {
+    /// The version of rooms whose creator asks for none.
+    pub default_room_version: RoomVersionId,
+    /// The longest long poll, in seconds.
+    pub max_sync_timeout_seconds: u64,
+    /// Whether presence is kept and shown.
+    pub presence: bool,
+    /// Whether users may list their rooms in the public directory.
+    pub allow_public_rooms: bool,
+    /// Whether the public directory can be read without an account.
+    pub public_rooms_without_auth: bool,
+    /// The URL clients reach this server at, for `/.well-known/matrix/client`; none leaves it unserved.
+    pub public_base_url: Option<String>,
+}
+
+impl Default for ClientApiConfig {
+    fn default() -> Self {
+        Self {
+            default_room_version: RoomVersionId::V12,
+            max_sync_timeout_seconds: 120,
+            presence: true,
+            allow_public_rooms: true,
+            public_rooms_without_auth: false,
+            public_base_url: None,
+        }
+    }
+}
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct App(Arc<AppParts>);
+
+/// The parts of an [`App`].
+pub struct AppParts {
+    /// Rooms.
+    pub engine: Arc<Engine>,
+    /// Accounts and what belongs to them.
+    pub users: Arc<Users>,
+    /// Turns tokens into requesters.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// The operator's choices.
+    pub config: ClientApiConfig,
+    /// Randomness, injected.
+    pub rng: Mutex<Box<dyn Rng + Send>>,
+    /// What `/sync` remembers.
+    pub(crate) sync: SyncState,
+}
+
+impl AppParts {
+    /// Puts the parts together.
+    pub fn new(
+        engine: Arc<Engine>,
+        users: Arc<Users>,
+        authenticator: Arc<dyn Authenticator>,
+        config: ClientApiConfig,
+        rng: Box<dyn Rng + Send>,
+    ) -> Self {
+        Self { engine, users, authenticator, config, rng: Mutex::new(rng), sync: SyncState::default() }
+    }
+
+    /// A random string of ASCII letters and digits.
+    pub fn random_string(&self, length: usize) -> String {
+        const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        let mut rng = self.rng.lock();
+        let mut out = String::with_capacity(length);
+        while out.len() < length {
+            // Six bits at a time; the two values beyond the alphabet are drawn again.
+            let index = (rng.next_u32() >> 26) as usize;
+            if let Some(letter) = ALPHABET.get(index) {
+                out.push(char::from(*letter));
+            }
+        }
+        out
+    }
+}
+
+impl App {
+    /// An app of these parts.
+    pub fn new(parts: AppParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// A room that exists here, whoever asks.
+    ///
+    /// # Errors
+    /// 404 `M_NOT_FOUND`.
+    pub async fn room(&self, room_id: &RoomId) -> Result<Arc<Room>, ApiError> {
+        Ok(self.engine.room(room_id).await?)
+    }
+
+    /// A room and the requester as its viewer, where the requester is or was in it.
+    ///
+    /// # Errors
+    /// 403 `M_FORBIDDEN`, also for rooms that do not exist: strangers are not told which do.
+    pub async fn room_of<'a>(
+        &self,
+        room_id: &RoomId,
+        requester: &'a Requester,
+    ) -> Result<(Arc<Room>, Viewer<'a>), ApiError> {
+        let room = match self.engine.room(room_id).await {
+            Err(engine::EngineError::UnknownRoom) => return Err(ApiError::not_in_room()),
+            other => other?,
+        };
+        let viewer = self.engine.viewer(room.num, &requester.user_id, requester.user).await?;
+        Ok((room, viewer))
+    }
+}
+
+impl Deref for App {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.0
+    }
+}
+
+impl FromRef<App> for Arc<dyn Authenticator> {
+    fn from_ref(app: &App) -> Self {
+        Arc::clone(&app.authenticator)
+    }
+}

@@ -1,0 +1,120 @@
+//! Filters on stored events, by their headers and strings alone.
+//! [Filtering](https://spec.matrix.org/v1.19/client-server-api/#filtering).
+
+use engine::EventRow;
+use ruma::{RoomId, api::client::filter::{RoomEventFilter, UrlFilter}};
+
+/// A filter made ready for many events.
+#[derive(Debug, Clone, Default)]
+pub struct RowFilter {
+    types: Option<Vec<String>>,
+    not_types: Vec<String>,
+    senders: Option<Vec<String>>,
+    not_senders: Vec<String>,
+    rooms: Option<Vec<String>>,
+    not_rooms: Vec<String>,
+    url: Option<bool>,
+}
+
+/// Whether a type matches a pattern, in which `*` stands for anything.
+pub fn type_matches(pattern: &str, text: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut left) = text.strip_prefix(first) else { return false };
+    let mut parts = rest.split('*').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return left.ends_with(part);
+        }
+        match left.find(part) {
+            Some(at) => left = left.get(at + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    true
+}
+
+impl RowFilter {
+    /// From a filter of a client.
+    pub fn new(filter: &RoomEventFilter) -> Self {
+        let texts = |ids: &Vec<ruma::OwnedUserId>| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let rooms = |ids: &Vec<ruma::OwnedRoomId>| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+        Self {
+            types: filter.types.clone(),
+            not_types: filter.not_types.clone(),
+            senders: filter.senders.as_ref().map(texts),
+            not_senders: texts(&filter.not_senders),
+            rooms: filter.rooms.as_ref().map(rooms),
+            not_rooms: rooms(&filter.not_rooms),
+            url: match filter.url_filter {
+                Some(UrlFilter::EventsWithUrl) => Some(true),
+                Some(UrlFilter::EventsWithoutUrl) => Some(false),
+                None => None,
+            },
+        }
+    }
+
+    /// Whether it lets everything through.
+    pub fn is_empty(&self) -> bool {
+        self.types.is_none()
+            && self.not_types.is_empty()
+            && self.senders.is_none()
+            && self.not_senders.is_empty()
+            && self.rooms.is_none()
+            && self.not_rooms.is_empty()
+            && self.url.is_none()
+    }
+
+    /// Whether events of a room pass at all.
+    pub fn room(&self, room_id: &RoomId) -> bool {
+        let is = |id: &String| id == room_id.as_str();
+        !self.not_rooms.iter().any(is) && self.rooms.as_ref().is_none_or(|rooms| rooms.iter().any(is))
+    }
+
+    /// Whether something with this type and sender passes.
+    pub fn passes(&self, event_type: &str, sender: &str) -> bool {
+        let of_type = |pattern: &String| type_matches(pattern, event_type);
+        let by = |id: &String| id == sender;
+        !self.not_types.iter().any(of_type)
+            && self.types.as_ref().is_none_or(|types| types.iter().any(of_type))
+            && !self.not_senders.iter().any(by)
+            && self.senders.as_ref().is_none_or(|senders| senders.iter().any(by))
+    }
+
+    /// Whether an event passes (its room aside).
+    pub fn row(&self, row: &EventRow) -> bool {
+        if self.is_empty() {
+            return true;
+        }
+        self.passes(&row.event_type(), row.sender())
+            && self.url.is_none_or(|wanted| {
+                #[derive(serde::Deserialize)]
+                struct Content {
+                    url: Option<serde::de::IgnoredAny>,
+                }
+                let has = serde_json::from_str::<Content>(row.content()).is_ok_and(|content| content.url.is_some());
+                has == wanted
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_anything() {
+        for (pattern, text, wanted) in [
+            ("m.room.message", "m.room.message", true),
+            ("m.room.*", "m.room.message", true),
+            ("*", "", true),
+            ("m.*.member", "m.room.member", true),
+            ("m.*.member", "m.room.members", false),
+            ("m.room.*", "m.reaction", false),
+            ("*a*b", "xaxxb", true),
+            ("*a*b", "xbxxa", false),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(type_matches(pattern, text), wanted, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Tokens of `/sync` and of pages. A token says of which kind it is; those of another kind are refused, not misread.
+
+use engine::HistoryPoint;
+use http_kit::MatrixError;
+use store::Pos;
+use users::presence::PresencePos;
+
+use crate::error::ApiError;
+
+/// The version of `/sync` tokens: a list of node positions, of which there is one today.
+const SYNC_VERSION: char = 's';
+/// Marks a point in a room's history.
+const HISTORY: char = 't';
+
+/// Where a `/sync` ended. Nothing is stored per token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyncToken {
+    /// The durable stream.
+    pub pos: Pos,
+    /// The epoch of the streams in memory.
+    pub typing_epoch: u64,
+    /// Typing notifications.
+    pub typing: u64,
+    /// Presence.
+    pub presence: PresencePos,
+}
+
+impl SyncToken {
+    /// The token as clients get it.
+    pub fn encode(&self) -> String {
+        format!(
+            "{SYNC_VERSION}1_{}_{}_{}_{}_{}",
+            self.pos, self.typing_epoch, self.typing, self.presence.epoch, self.presence.n
+        )
+    }
+
+    /// Reads a token.
+    ///
+    /// # Errors
+    /// 400 `M_INVALID_PARAM`.
+    pub fn decode(text: &str) -> Result<Self, ApiError> {
+        let parsed = || {
+            let mut parts = text.strip_prefix(SYNC_VERSION)?.split('_');
+            if parts.next()? != "1" {
+                return None;
+            }
+            let mut number = || parts.next()?.parse::<u64>().ok();
+            let token = Self {
+                pos: number()?,
+                typing_epoch: number()?,
+                typing: number()?,
+                presence: PresencePos { epoch: number()?, n: number()? },
+            };
+            parts.next().is_none().then_some(token)
+        };
+        parsed().ok_or_else(|| MatrixError::invalid_param("since", "not a sync token of this server").into())
+    }
+}
+
+/// A token that pages may start from or end at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageToken {
+    /// Of `/sync`.
+    Stream(Pos),
+    /// Of a page.
+    History(HistoryPoint),
+}
+
+/// The token of a point in history.
+pub fn encode_point(point: HistoryPoint) -> String {
+    format!("{HISTORY}1_{}_{}", point.depth, point.arrival)
+}
+
+/// Reads a token of either kind.
+///
+/// # Errors
+/// 400 `M_INVALID_PARAM` that names `field`.
+pub fn decode_page(text: &str, field: &str) -> Result<PageToken, ApiError> {
+    let refused = || MatrixError::invalid_param(field, "not a token of this server").into();
+    if text.starts_with(SYNC_VERSION) {
+        return SyncToken::decode(text).map(|token| PageToken::Stream(token.pos)).map_err(|_| refused());
+    }
+    let parsed = || {
+        let (depth, arrival) = text.strip_prefix(HISTORY)?.strip_prefix("1_")?.split_once('_')?;
+        Some(HistoryPoint { depth: depth.parse().ok()?, arrival: arrival.parse().ok()? })
+    };
+    parsed().map(PageToken::History).ok_or_else(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_read_back_and_strangers_are_refused() {
+        let token =
+            SyncToken { pos: 7, typing_epoch: 1, typing: 2, presence: PresencePos { epoch: 3, n: 4 } };
+        assert_eq!(SyncToken::decode(&token.encode()).unwrap(), token);
+        assert_eq!(decode_page(&token.encode(), "from").unwrap(), PageToken::Stream(7));
+        let point = HistoryPoint { depth: 5, arrival: -3 };
+        assert_eq!(decode_page(&encode_point(point), "from").unwrap(), PageToken::History(point));
+        for bad in ["", "s", "s1_7", "s2_7_1_2_3_4", "s1_7_1_2_3_4_5", "t1_x_1", "t1_1", "é"] {
+            assert!(decode_page(bad, "from").is_err(), "{bad}");
+            assert!(SyncToken::decode(bad).is_err(), "{bad}");
+        }
+    }
+}

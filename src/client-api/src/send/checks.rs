@@ -1,0 +1,65 @@
+//! What every sender has in common.
+
+use engine::Room;
+use http_kit::MatrixError;
+use ruma::events::TimelineEventType;
+use serde::Deserialize;
+
+use crate::{ApiError, App};
+
+impl App {
+    /// Somebody sent something: they are there, and no longer typing.
+    pub(crate) fn after_sending(&self, room: &Room, user: u64) {
+        if self.config.presence {
+            self.users.presence.active(user);
+        }
+        if self.engine.typing.set(room.num, user, 0) {
+            self.wake_room(room);
+        }
+    }
+
+    /// Wakes the long polls of a room's members here, for what is not a commit.
+    pub(crate) fn wake_room(&self, room: &Room) {
+        let notifier = self.engine.db.notifier();
+        for user in room.info().local_members.iter() {
+            notifier.wake(*user);
+        }
+    }
+
+    /// What the specification wants of state events beyond the rules of the room: aliases exist and point here.
+    pub(crate) async fn check_state_event(
+        &self,
+        room: &Room,
+        event_type: &TimelineEventType,
+        state_key: &str,
+        content: &str,
+    ) -> Result<(), ApiError> {
+        if *event_type != TimelineEventType::RoomCanonicalAlias || !state_key.is_empty() {
+            return Ok(());
+        }
+        #[derive(Default, Deserialize)]
+        struct Content {
+            #[serde(default)]
+            alias: Option<String>,
+            #[serde(default)]
+            alt_aliases: Vec<String>,
+        }
+        let parse = |text: &str| serde_json::from_str::<Content>(text);
+        let new = parse(content).map_err(|error| MatrixError::invalid_param("alias", error))?;
+        let old = match self.engine.current_event(room.num, "m.room.canonical_alias", "").await? {
+            Some(row) => parse(row.content()).unwrap_or_default(),
+            None => Content::default(),
+        };
+        let known = |alias: &String| old.alias.as_ref() == Some(alias) || old.alt_aliases.contains(alias);
+        for alias in new.alias.iter().chain(&new.alt_aliases).filter(|alias| !alias.is_empty() && !known(alias)) {
+            if ruma::RoomAliasId::parse(alias).is_err() {
+                return Err(MatrixError::invalid_param("alias", format!("{alias} is not a room alias")).into());
+            }
+            let found = self.engine.alias(alias).await?;
+            if found.is_none_or(|row| row.room_id != room.id.as_str()) {
+                return Err(MatrixError::bad_alias(format!("{alias} does not point at this room")).into());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
+
+use axum::extract::State;
+use engine::{NewEvent, TxnKey};
+use http_kit::{MatrixError, Ruma};
+use ruma::{
+    api::client::message::send_message_event::v3::{Request, Response},
+    events::TimelineEventType,
+};
+
+use crate::{ApiError, App};
+
+pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
+    let Ruma { body, requester, uri, .. } = request;
+    let room = match app.engine.room(&body.room_id).await {
+        Err(engine::EngineError::UnknownRoom) => return Err(ApiError::not_in_room()),
+        other => other?,
+    };
+    let event_type = TimelineEventType::from(body.event_type.to_string());
+    if event_type == TimelineEventType::RoomRedaction {
+        return Err(MatrixError::forbidden("Redactions go through /redact").into());
+    }
+    let device = requester.device_id.as_deref().map(ruma::DeviceId::as_str).unwrap_or_default();
+    let event = NewEvent {
+        sender: &requester.user_id,
+        sender_num: requester.user,
+        event_type,
+        state_key: None,
+        content: body.body.json().get(),
+        redacts: None,
+        origin_server_ts: body.timestamp.filter(|_| requester.appservice.is_some()).map(|ts| ts.get().into()),
+        device: Some(device),
+        txn_id: Some(body.txn_id.as_str()),
+    };
+    let txn = TxnKey { user: requester.user, device, path: uri.path() };
+    let event_id = app.engine.send(&room, event, Some(txn)).await?;
+    app.after_sending(&room, requester.user);
+    Ok(Response::new(event_id))
+}

@@ -1,0 +1,67 @@
+//! Receipts and typing.
+
+use std::collections::BTreeMap;
+
+use engine::Room;
+use serde_json::{Map, Value, json};
+use store::IdKind;
+
+use super::{assemble::Window, section::{RoomQuery, wants}};
+use crate::{ApiError, App};
+
+/// Receipts shown at once, at most: the newest.
+const RECEIPTS: usize = 1000;
+
+impl App {
+    pub(super) async fn ephemeral(
+        &self,
+        room: &Room,
+        fresh: bool,
+        window: &Window,
+        query: &RoomQuery<'_>,
+    ) -> Result<Vec<String>, ApiError> {
+        let mut out = Vec::new();
+        if wants(&query.ephemeral, "m.receipt") {
+            out.extend(self.receipts(room, fresh, window, query).await?);
+        }
+        if wants(&query.ephemeral, "m.typing") {
+            let since = window.typing_after().filter(|_| !fresh);
+            if let Some(typing) = self.engine.typing.changed(room.num, since) {
+                let mut ids = Vec::with_capacity(typing.len());
+                for user in typing {
+                    ids.extend(self.engine.ids.name(IdKind::User, user).await?.map(|id| id.to_string()));
+                }
+                out.push(json!({"type": "m.typing", "content": {"user_ids": ids}}).to_string());
+            }
+        }
+        Ok(out)
+    }
+
+    async fn receipts(
+        &self,
+        room: &Room,
+        fresh: bool,
+        window: &Window,
+        query: &RoomQuery<'_>,
+    ) -> Result<Option<String>, ApiError> {
+        let after = if fresh { 0 } else { window.after() };
+        if room.pulse.receipts() <= after {
+            return Ok(None);
+        }
+        let mut content: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+        for receipt in self.engine.receipts_between(room.num, after, window.to.pos, RECEIPTS).await? {
+            if receipt.kind == "m.read.private" && receipt.user != query.requester.user {
+                continue;
+            }
+            let mut data = json!({"ts": receipt.row.ts});
+            if !receipt.thread.is_empty() {
+                data["thread_id"] = receipt.thread.into();
+            }
+            let kinds = content.entry(receipt.row.event_id).or_default();
+            if let Value::Object(users) = kinds.entry(receipt.kind).or_insert_with(|| json!({})) {
+                users.insert(receipt.row.user_id, data);
+            }
+        }
+        Ok((!content.is_empty()).then(|| json!({"type": "m.receipt", "content": content}).to_string()))
+    }
+}

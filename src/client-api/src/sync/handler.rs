@@ -1,0 +1,95 @@
+use std::time::Duration;
+
+use axum::extract::State;
+use bytes::Bytes;
+use http_kit::{RawJson, Requester, Ruma};
+use ruma::{
+    api::client::{
+        filter::FilterDefinition,
+        sync::sync_events::v3::{Filter, Request},
+    },
+    presence::PresenceState,
+};
+
+use super::assemble::{Query, Window};
+use crate::{ApiError, App, page::SyncToken};
+
+pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
+    let Ruma { body, requester, .. } = request;
+    let since = body.since.as_deref().filter(|since| !since.is_empty()).map(SyncToken::decode).transpose()?;
+    let filter = app.filter_of(&requester, body.filter).await?;
+    if app.config.presence && app.users.presence.syncing(requester.user, body.set_presence.clone()) {
+        app.wake_sharers(&requester).await?;
+    }
+    let longest = Duration::from_secs(app.config.max_sync_timeout_seconds);
+    let timeout = body.timeout.unwrap_or_default().min(longest);
+    let query = Query {
+        filter,
+        full_state: body.full_state,
+        state_after: body.use_state_after,
+        quiet: body.set_presence == PresenceState::Offline,
+    };
+    let json = app.long_poll(&requester, since, &query, timeout).await?;
+    Ok(RawJson(Bytes::from(json)))
+}
+
+impl App {
+    async fn filter_of(&self, requester: &Requester, filter: Option<Filter>) -> Result<FilterDefinition, ApiError> {
+        let id = match filter {
+            None => return Ok(FilterDefinition::default()),
+            Some(Filter::FilterDefinition(filter)) => return Ok(filter),
+            Some(Filter::FilterId(id)) => id,
+            Some(_) => return Err(http_kit::MatrixError::invalid_param("filter", "neither a filter nor an id").into()),
+        };
+        // A filter in JSON that does not parse reaches us as an id.
+        if id.starts_with('{') {
+            return Err(http_kit::MatrixError::invalid_param("filter", "not a valid filter").into());
+        }
+        let json = match self.users.filters.get(requester.user, &id).await {
+            Err(users::UsersError::FilterNotFound) => {
+                return Err(http_kit::MatrixError::invalid_param("filter", "no filter has this id").into());
+            }
+            other => other?,
+        };
+        serde_json::from_str(&json)
+            .map_err(|_| http_kit::MatrixError::invalid_param("filter", "not a valid filter").into())
+    }
+
+    async fn long_poll(
+        &self,
+        requester: &Requester,
+        since: Option<SyncToken>,
+        query: &Query,
+        timeout: Duration,
+    ) -> Result<String, ApiError> {
+        // Registered before the first look, so that nothing that happens in between is missed.
+        let waiter = self.engine.db.notifier().register(requester.user);
+        let deadline = tokio::time::Instant::now() + timeout;
+        loop {
+            let window = Window::open(self, requester.user, since).await?;
+            let (json, news) = self.assemble(requester, &window, query).await?;
+            let now = tokio::time::Instant::now();
+            if news || since.is_none() || query.full_state || now >= deadline {
+                return Ok(json);
+            }
+            let rooms = window.rooms.keys().copied();
+            let wake_at = match self.engine.typing.next_expiry(rooms) {
+                Some(expiry) => deadline.min(now + Duration::from_millis(expiry)),
+                None => deadline,
+            };
+            // Either way we look again: a wake-up may be for another device's account data only.
+            let _ = tokio::time::timeout_at(wake_at, waiter.woken()).await;
+        }
+    }
+
+    /// Wakes those who share a room with the user: they see the user's presence.
+    async fn wake_sharers(&self, requester: &Requester) -> Result<(), ApiError> {
+        let rooms = self.engine.user_rooms().of(requester.user).await?;
+        for (num, place) in rooms.iter() {
+            if place.membership == engine::Membership::Join {
+                self.wake_room(&*self.engine.room_by_num(*num).await?);
+            }
+        }
+        Ok(())
+    }
+}

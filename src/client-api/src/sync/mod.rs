@@ -1,0 +1,37 @@
+//! `GET /_matrix/client/v3/sync`. [Syncing](https://spec.matrix.org/v1.19/client-server-api/#syncing).
+//!
+//! A response is written as text from spliced events. What a sync reads from the store depends on the rooms that
+//! changed, not on the rooms that the user is in; nothing is stored per token.
+
+mod assemble;
+mod ephemeral;
+mod handler;
+mod rooms;
+mod section;
+mod summary;
+mod unread;
+
+use axum::Router;
+use http_kit::RumaRouter;
+use quick_cache::sync::Cache;
+use unread::Counted;
+
+use crate::App;
+
+pub(crate) fn router() -> Router<App> {
+    Router::new().ruma(handler::handler)
+}
+
+/// Rooms of users whose unread counts are kept in memory, at most.
+const COUNTS_KEPT: usize = 50_000;
+
+/// What syncs share.
+pub(crate) struct SyncState {
+    counts: Cache<(u64, u64), Counted>,
+}
+
+impl Default for SyncState {
+    fn default() -> Self {
+        Self { counts: Cache::new(COUNTS_KEPT) }
+    }
+}

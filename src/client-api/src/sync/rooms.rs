@@ -1,0 +1,119 @@
+//! Which rooms a response speaks of, and in which section.
+
+use std::collections::BTreeMap;
+
+use engine::{Membership, RoomNum, UserRoom, splice::push_json_string};
+use users::account_data::Item;
+
+use super::{assemble::Window, section::RoomQuery};
+use crate::{ApiError, App};
+
+/// The sections under `rooms`, each a list of fields of a JSON object.
+#[derive(Default)]
+pub(super) struct Sections {
+    join: String,
+    invite: String,
+    knock: String,
+    leave: String,
+}
+
+impl Sections {
+    pub(super) fn len(&self) -> usize {
+        self.join.len() + self.invite.len() + self.knock.len() + self.leave.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn write(&self, out: &mut String) {
+        if self.is_empty() {
+            return;
+        }
+        out.push_str(",\"rooms\":{");
+        let all = [("join", &self.join), ("invite", &self.invite), ("knock", &self.knock), ("leave", &self.leave)];
+        let mut first = true;
+        for (name, section) in all.into_iter().filter(|(_, section)| !section.is_empty()) {
+            if !std::mem::take(&mut first) {
+                out.push(',');
+            }
+            out.push('"');
+            out.push_str(name);
+            out.push_str("\":{");
+            out.push_str(section);
+            out.push('}');
+        }
+        out.push('}');
+    }
+}
+
+/// Appends `"key":value` to a list of fields.
+fn push_field(section: &mut String, key: &str, value: &str) {
+    if !section.is_empty() {
+        section.push(',');
+    }
+    push_json_string(section, key);
+    section.push(':');
+    section.push_str(value);
+}
+
+impl App {
+    pub(super) async fn add_room(
+        &self,
+        sections: &mut Sections,
+        num: RoomNum,
+        place: UserRoom,
+        window: &Window,
+        query: &RoomQuery<'_>,
+        account_data: &BTreeMap<Option<String>, Vec<Item>>,
+    ) -> Result<(), ApiError> {
+        let is_new = place.since > window.after();
+        match place.membership {
+            _ if place.forgotten => {}
+            Membership::Join => {
+                let room = self.engine.room_by_num(num).await?;
+                if !query.wants_room(&room.id) {
+                    return Ok(());
+                }
+                let items = account_data.get(&Some(room.id.to_string())).map(Vec::as_slice).unwrap_or_default();
+                if let Some(section) = self.joined_room(&room, place, window, query, items).await? {
+                    push_field(&mut sections.join, room.id.as_str(), &section);
+                }
+            }
+            Membership::Invite | Membership::Knock if is_new => {
+                let room_id = self.engine.room_id(num).await?;
+                if query.wants_room(&room_id) && !self.is_ignored(query.requester.user, num, place).await? {
+                    let state = self.engine.invite_state(query.requester.user, num).await?;
+                    let state = String::from_utf8_lossy(&state);
+                    let (section, name) = match place.membership {
+                        Membership::Invite => (&mut sections.invite, "invite_state"),
+                        _ => (&mut sections.knock, "knock_state"),
+                    };
+                    push_field(section, room_id.as_str(), &format!("{{\"{name}\":{{\"events\":{state}}}}}"));
+                }
+            }
+            Membership::Leave | Membership::Ban => {
+                let wanted = if window.since.is_some() { is_new } else { query.include_leave };
+                if wanted && place.before != Membership::Leave || wanted && window.since.is_some() {
+                    let room = self.engine.room_by_num(num).await?;
+                    if query.wants_room(&room.id) {
+                        let section = self.left_room(&room, place, window, query).await?;
+                        push_field(&mut sections.leave, room.id.as_str(), &section);
+                    }
+                }
+            }
+            Membership::Invite | Membership::Knock => {}
+        }
+        Ok(())
+    }
+
+    /// Whether an invitation comes from somebody whom the user ignores.
+    async fn is_ignored(&self, user: u64, room: RoomNum, place: UserRoom) -> Result<bool, ApiError> {
+        let ignored = self.users.account_data.ignored(user).await?;
+        if ignored.is_empty() || place.membership != Membership::Invite {
+            return Ok(false);
+        }
+        let row = self.engine.event(room, place.num).await?;
+        Ok(ignored.iter().any(|id| id.as_str() == row.sender()))
+    }
+}

@@ -160,6 +160,34 @@ async fn a_refresh_can_be_repeated_until_what_it_gave_is_used() {
 }
 
 #[tokio::test]
+async fn of_a_repeated_refresh_and_the_first_use_at_once_one_wins() {
+    for round in 0..50 {
+        let users = logged_in(&Bench::new(), pair("a1", "r1")).await;
+        users.tokens.refresh("r1", &pair("a2", "r2")).await.unwrap();
+        let again = pair("a3", "r3");
+        let repeated = match round % 2 {
+            0 => {
+                futures::join!(
+                    users.tokens.refresh("r1", &again),
+                    users.tokens.session("a2")
+                )
+                .0
+            }
+            _ => {
+                futures::join!(
+                    users.tokens.session("a2"),
+                    users.tokens.refresh("r1", &again)
+                )
+                .1
+            }
+        };
+        assert_eq!(is_live(&users, "a2").await, repeated.is_err());
+        assert_eq!(is_live(&users, "a1").await, repeated.is_ok());
+        assert_eq!(rows(&users).await, if repeated.is_ok() { 4 } else { 2 });
+    }
+}
+
+#[tokio::test]
 async fn a_refresh_without_a_successor_replaces_the_access_token_at_once() {
     let users = logged_in(&Bench::new(), pair("a1", "r1")).await;
     for access in ["a2", "a3"] {

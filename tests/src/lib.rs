@@ -14,4 +14,4 @@ pub mod http;
 pub mod load;
 pub mod model;
 pub mod server;
-//TMP pub mod strace;
+pub mod strace;

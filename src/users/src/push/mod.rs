@@ -38,6 +38,8 @@ use crate::{
 const MAX_RULE_ID: usize = 255;
 /// Rules of a user's own, at most: each costs time on every message that the user gets.
 const MAX_RULES: usize = 500;
+/// Patterns with wildcards that are looked for in bodies, at most: these cost the most.
+const MAX_BODY_GLOBS: usize = 100;
 /// Conditions and actions of a rule, at most.
 const MAX_PARTS: usize = 32;
 
@@ -157,10 +159,14 @@ impl PushRules {
                 .iter()
                 .filter(|rule| !rule.is_server_default())
                 .count();
-            if own > MAX_RULES {
+            if own > MAX_RULES || body_globs(rules) > MAX_BODY_GLOBS {
                 return Err(UsersError::TooLarge {
                     what: "the number of push rules",
-                    limit: MAX_RULES,
+                    limit: if own > MAX_RULES {
+                        MAX_RULES
+                    } else {
+                        MAX_BODY_GLOBS
+                    },
                 });
             }
             Ok(())
@@ -253,6 +259,25 @@ fn merged(stored: Option<&[u8]>, user: &UserId) -> Ruleset {
         }
         None => default,
     }
+}
+
+fn body_globs(rules: &Ruleset) -> usize {
+    let is_glob = |pattern: &str| pattern.contains(['*', '?']);
+    let in_body = |condition: &&PushCondition| match condition {
+        PushCondition::EventMatch(data) => data.key == "content.body" && is_glob(&data.pattern),
+        _ => false,
+    };
+    let conditional = rules.override_.iter().chain(&rules.underride);
+    let conditions = conditional
+        .flat_map(|rule| &rule.conditions)
+        .filter(in_body)
+        .count();
+    conditions
+        + rules
+            .content
+            .iter()
+            .filter(|rule| is_glob(&rule.pattern))
+            .count()
 }
 
 fn check_rule(rule: &NewPushRule) -> Result<()> {

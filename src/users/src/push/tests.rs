@@ -227,6 +227,33 @@ async fn what_a_rule_may_hold_is_bounded() {
         rules.put(1, id, None, None).await,
         Err(UsersError::InvalidId(_))
     ));
+    let body_glob = |n: usize| {
+        let condition = serde_json::from_value(serde_json::json!({
+            "kind": "event_match", "key": "content.body", "pattern": format!("a*{n}"),
+        }));
+        NewPushRule::Underride(NewConditionalPushRule::new(
+            format!("g{n}"),
+            vec![condition.unwrap()],
+            vec![],
+        ))
+    };
+    for n in 0..MAX_BODY_GLOBS {
+        rules.put(1, body_glob(n), None, None).await.unwrap();
+    }
+    let one_more = rules.put(1, body_glob(MAX_BODY_GLOBS), None, None).await;
+    assert!(matches!(
+        one_more,
+        Err(UsersError::TooLarge {
+            limit: MAX_BODY_GLOBS,
+            ..
+        })
+    ));
+    for n in 0..MAX_BODY_GLOBS {
+        rules
+            .delete(1, RuleKind::Underride, &format!("g{n}"))
+            .await
+            .unwrap();
+    }
     let mut refused = None;
     for n in 0..=MAX_RULES {
         if let Err(error) = rules

@@ -17,5 +17,5 @@ export default defineConfig({
     target: "es2022",
   },
   server: { proxy: { "/_matrix": server, "/.well-known": server } },
-  test: { environment: "jsdom", include: ["src/**/*.test.{ts,tsx}"], restoreMocks: true },
+  test: { environment: "jsdom", include: ["src/**/*.test.{ts,tsx}"], restoreMocks: true, testTimeout: 60_000, setupFiles: ["src/test/setup.ts"] },
 });

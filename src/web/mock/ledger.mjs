@@ -163,7 +163,7 @@ function pairwise(entries, currency) {
       const [a, b] = from < to ? [from, to] : [to, from];
       const debt = debts.get(`${a} ${b}`) ?? { a, b, minor: 0n, because: new Set() };
       debt.minor += from === a ? minor : -minor;
-      debt.because.add(entry.event_id);
+      debt.because.add(`${entry.content.title ?? "payment"}: ${print(minor, currency)} ${currency}`);
       debts.set(`${a} ${b}`, debt);
     }
   }

@@ -79,6 +79,7 @@ route("POST", `${V3}/rooms/{roomId}/invite`, ({ device, params, body }) => {
   room.member(device.userId, body.user_id, "invite");
   return {};
 });
+route("POST", `${V3}/rooms/{roomId}/receipt/{type}/{eventId}`, ({ device, params }) => (joinedRoom(params, device), {}));
 route("GET", `${V3}/rooms/{roomId}/messages`, ({ device, params, query }) => joinedRoom(params, device).messages(device, query.from, Number(query.limit ?? 10)));
 route("GET", `${V3}/rooms/{roomId}/members`, ({ device, params }) => {
   const room = joinedRoom(params, device);
@@ -124,7 +125,7 @@ route("PUT", `${LEDGER}/rooms/{roomId}/ledger/{txnId}`, ({ device, params, body 
 route("GET", `${LEDGER}/rooms/{roomId}/ledger`, ({ device, params }) => {
   const room = ledgerRoom(params, device);
   const entries = [...fold(room).values()];
-  const sums = [...balances(entries)].flatMap(([currency, net]) => [...net].map(([who, minor]) => ({ who, currency, amount: print(minor, currency) })));
+  const sums = [...balances(entries)].flatMap(([currency, net]) => [...net].filter(([, minor]) => minor !== 0n).map(([who, minor]) => ({ who, currency, amount: print(minor, currency) })));
   return {
     room_id: room.roomId, name: room.name, ledger: room.open, open: room.open, currency: room.currency,
     participants: [...room.members()].map(([user_id, event]) => ({ user_id, name: event.content.displayname ?? user_id, membership: event.content.membership })),
@@ -245,5 +246,5 @@ const server = createServer(async (request, response) => {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (options.seed) seed(world, { openLedger, addEntry });
-  server.listen(Number(options.port), "127.0.0.1", () => console.log(`mock server on http://127.0.0.1:${options.port}`));
+  server.listen(Number(options.port), "127.0.0.1", () => console.log(`mock server on http://127.0.0.1:${server.address().port}`));
 }

@@ -75,6 +75,13 @@ for (const size of Object.keys(SIZES)) {
     });
     await to("entries")();
     await shot("14-entry-pending", () => page.locator("li a[href*=entries]:has-text('60.00'), li a[href*=entries]:has-text('60,00')").first().click());
+    await shot("18-new-group", async () => {
+      await page.goto(`${url}#/new`);
+      await page.fill("[name=name]", "Garden party");
+      await page.fill("[name=person]", "ben");
+      await page.click("main button[type=submit]");
+      await page.waitForURL(/#\/group\//);
+    });
     await shot("15-new", () => page.goto(`${url}#/new`));
     await shot("16-settings", () => page.goto(`${url}#/settings`));
     await shot("17-offline", async () => {

@@ -45,7 +45,7 @@ export interface Plan {
 
 export type PlanKind = "pairwise" | "edges" | "minimal";
 
-export type EntryStatus = "counts" | "pending" | "disputed" | "superseded" | "void" | "conflict" | "unauthorised" | "invalid" | "redacted";
+export type EntryStatus = "counts" | "pending" | "disputed" | "superseded" | "void" | "conflict" | "unauthorised" | "invalid" | "redacted" | "orphaned" | "noted";
 
 export interface Line {
   who: string;

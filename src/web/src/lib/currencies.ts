@@ -1,23 +1,39 @@
-/** Currencies whose ISO 4217 scale is not two decimals. */
-const SCALES: Readonly<Record<string, number>> = {
-  BIF: 0, CLP: 0, DJF: 0, GNF: 0, ISK: 0, JPY: 0, KMF: 0, KRW: 0, PYG: 0, RWF: 0,
-  UGX: 0, UYI: 0, VND: 0, VUV: 0, XAF: 0, XOF: 0, XPF: 0,
-  BHD: 3, IQD: 3, JOD: 3, KWD: 3, LYD: 3, OMR: 3, TND: 3,
-  CLF: 4, UYW: 4,
+/** The currencies of the ledger's frozen table (ISO 4217) by the decimals of their minor unit. */
+const BY_SCALE: Readonly<Record<number, string>> = {
+  0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+  2:
+    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF CHW CNY COP COU " +
+    "CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES " +
+    "KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR " +
+    "NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP " +
+    "TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XAD XCD XCG YER ZAR ZMW ZWG",
+  3: "BHD IQD JOD KWD LYD OMR TND",
+  4: "CLF UYW",
 };
+
+const SCALES: ReadonlyMap<string, number> = new Map(
+  Object.entries(BY_SCALE).flatMap(([scale, codes]) => codes.split(" ").map((code) => [code, Number(scale)] as const)),
+);
+
+/** Most decimals of a unit of a group's own (`x-beer`): all of them are kept, whatever the group declared. */
+const CUSTOM_SCALE = 8;
 
 /** Offered first when a group's currency is chosen. */
 export const COMMON_CURRENCIES = ["EUR", "USD", "GBP", "CHF", "SEK", "NOK", "DKK", "PLN", "CZK", "INR", "JPY", "AUD", "CAD", "BRL"] as const;
 
-/** Decimals of a currency's minor unit (EUR 2, JPY 0, KWD 3). */
-export function scaleOf(currency: string): number {
-  return SCALES[currency] ?? 2;
+/** Whether this is a unit of a group's own and no ISO 4217 currency. */
+export function isCustom(currency: string): boolean {
+  return currency.startsWith("x-");
 }
 
-/** All currencies this browser can name, the common ones first, the rest by code. */
+/** Decimals that an amount is kept with (EUR 2, JPY 0, KWD 3). */
+export function scaleOf(currency: string): number {
+  return isCustom(currency) ? CUSTOM_SCALE : (SCALES.get(currency) ?? 2);
+}
+
+/** All currencies, the common ones first, the rest by code. */
 export function currencyChoices(): string[] {
-  const known = typeof Intl.supportedValuesOf === "function" ? Intl.supportedValuesOf("currency") : [];
-  const rest = known.filter((code) => !(COMMON_CURRENCIES as readonly string[]).includes(code));
+  const rest = [...SCALES.keys()].filter((code) => !(COMMON_CURRENCIES as readonly string[]).includes(code)).sort();
   return [...COMMON_CURRENCIES, ...rest];
 }
 

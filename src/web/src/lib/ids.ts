@@ -14,8 +14,10 @@ export function serverOf(userId: string): string {
   return userId.slice(userId.indexOf(":") + 1);
 }
 
-/** The name part of a user id: "ann" of "@ann:example.org". */
+/** The name part of an id: "ann" of "@ann:example.org", "carl" of "carl~@ann:example.org" (a person without an account). */
 export function localpartOf(userId: string): string {
+  const tilde = userId.indexOf("~@");
+  if (tilde > 0) return userId.slice(0, tilde);
   const colon = userId.indexOf(":");
   return userId.startsWith("@") ? userId.slice(1, colon < 0 ? undefined : colon) : userId;
 }

@@ -1,4 +1,4 @@
-import { scaleOf } from "./currencies";
+import { isCustom, scaleOf } from "./currencies";
 
 /**
  * Money is a BigInt of minor units (cents) plus a currency code. On the wire it is a decimal string in
@@ -19,7 +19,9 @@ export function fromWire(amount: string, currency: string): bigint | undefined {
   const scale = scaleOf(currency);
   const match = WIRE.exec(amount);
   if (!match) return undefined;
-  const [, sign, units = "0", decimals = ""] = match;
+  const [, sign, units = "0", written = ""] = match;
+  // How many decimals a group's own unit has is for the group to say.
+  const decimals = isCustom(currency) ? written.padEnd(scale, "0") : written;
   if (decimals.length !== scale) return undefined;
   const minor = BigInt(units + decimals);
   if (sign && minor === 0n) return undefined;
@@ -37,8 +39,9 @@ export function toWire(minor: bigint, currency: string): string {
   const negative = minor < 0n;
   const digits = (negative ? -minor : minor).toString().padStart(scale + 1, "0");
   const units = digits.slice(0, digits.length - scale);
-  const decimals = digits.slice(digits.length - scale);
-  return `${negative ? "-" : ""}${units}${scale > 0 ? `.${decimals}` : ""}`;
+  const all = digits.slice(digits.length - scale);
+  const decimals = isCustom(currency) ? all.replace(/0+$/, "") : all;
+  return `${negative ? "-" : ""}${units}${decimals ? `.${decimals}` : ""}`;
 }
 
 export type ParseProblem = "empty" | "unreadable" | "too_precise" | "too_large" | "not_positive";
@@ -71,16 +74,20 @@ function decimalIndex(text: string, locale: string): number {
   return last;
 }
 
+/** Digits, plain or grouped by one sign: in threes, or as in India in twos before the last three. */
+const UNITS = /^(?:[0-9]*|[0-9]{1,3}(?:,[0-9]{2,3})*,[0-9]{3}|[0-9]{1,3}(?:\.[0-9]{2,3})*\.[0-9]{3})$/;
+
 /** Reads an amount as a person types it: "84", "84,5", "1.234,56", "€ 12.00". Only positive amounts. */
 export function parseTyped(text: string, currency: string, locale: string): Parsed {
   const cleaned = text.replace(/[\s'’_\p{Sc}]/gu, "");
   if (cleaned === "") return { ok: false, problem: "empty" };
   if (!/^[0-9.,]+$/.test(cleaned)) return { ok: false, problem: "unreadable" };
   const at = decimalIndex(cleaned, locale);
-  const units = (at < 0 ? cleaned : cleaned.slice(0, at)).replace(/[.,]/g, "") || "0";
+  const whole = at < 0 ? cleaned : cleaned.slice(0, at);
   const decimals = at < 0 ? "" : cleaned.slice(at + 1);
   const scale = scaleOf(currency);
-  if (!/^[0-9]+$/.test(units) || !/^[0-9]*$/.test(decimals)) return { ok: false, problem: "unreadable" };
+  if (!UNITS.test(whole) || !/^[0-9]*$/.test(decimals) || !/[0-9]/.test(cleaned)) return { ok: false, problem: "unreadable" };
+  const units = whole.replace(/[.,]/g, "") || "0";
   if (decimals.replace(/0+$/, "").length > scale) return { ok: false, problem: "too_precise" };
   const minor = BigInt(units + decimals.slice(0, scale).padEnd(scale, "0"));
   if (minor > LIMIT_UNITS * 10n ** BigInt(scale)) return { ok: false, problem: "too_large" };
@@ -101,12 +108,14 @@ export function formatMoney(minor: bigint, currency: string, locale: string, sig
     formats.set(key, format);
   }
   // A decimal string keeps every digit; a number would go through a float.
-  return format.format(toWire(minor, currency) as Intl.StringNumericLiteral);
+  const text = format.format(toWire(minor, currency) as Intl.StringNumericLiteral);
+  // Intl knows no units of a group's own.
+  return isCustom(currency) ? `${text}\u00a0${currency.slice(2)}` : text;
 }
 
 function newFormat(currency: string, locale: string, sign: SignDisplay): Intl.NumberFormat {
   const scale = scaleOf(currency);
-  const digits = { minimumFractionDigits: scale, maximumFractionDigits: scale };
+  const digits = { minimumFractionDigits: isCustom(currency) ? 0 : scale, maximumFractionDigits: scale };
   const signDisplay = sign === "always" ? "exceptZero" : sign;
   try {
     return new Intl.NumberFormat(locale, { style: "currency", currency, currencyDisplay: "narrowSymbol", signDisplay, ...digits });

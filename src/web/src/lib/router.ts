@@ -58,6 +58,22 @@ export function navigate(route: Route, options: { replace?: boolean } = {}): voi
   }
 }
 
+let leftHash: string | undefined;
+if (typeof window !== "undefined") {
+  window.addEventListener("hashchange", (event) => {
+    leftHash = event.oldURL ? new URL(event.oldURL).hash : undefined;
+  });
+}
+
+/**
+ * Returns to a route from something opened over it: one step back where that is where the reader came from, so
+ * that the history does not grow with every sheet; else to the route in its place.
+ */
+export function returnTo(route: Route): void {
+  if (leftHash === routeHref(route)) history.back();
+  else navigate(route, { replace: true });
+}
+
 function decode(part: string): string {
   try {
     return decodeURIComponent(part);

@@ -106,6 +106,11 @@ export class MatrixClient {
     return this.http.request("PUT", `${V3}/rooms/${enc(roomId)}/send/${enc(type)}/${enc(txnId)}`, { body: content });
   }
 
+  /** Says that everything up to an event has been read here. */
+  async markRead(roomId: string, eventId: string): Promise<void> {
+    await this.http.request("POST", `${V3}/rooms/${enc(roomId)}/receipt/m.read/${enc(eventId)}`, { body: {} });
+  }
+
   profile(userId: string): Promise<Profile> {
     return this.http.request("GET", `${V3}/profile/${enc(userId)}`);
   }

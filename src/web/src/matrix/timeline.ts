@@ -119,7 +119,7 @@ function itemFor(
   if (event.type === "m.room.message") return messageItem(key, event, previous, edits, lines);
   if (CARD_TYPES.has(event.type)) return { kind: "card", key, event, entry: entries.get(event.event_id) };
   if (LEDGER_NOTICES.has(event.type)) return isRedacted(event) ? undefined : { kind: "notice", key, event };
-  if (ROOM_NOTICES.has(event.type) && event.state_key !== undefined) return changesNothing(event) ? undefined : { kind: "notice", key, event };
+  if (ROOM_NOTICES.has(event.type) && event.state_key !== undefined) return changesNothing(event, previous) ? undefined : { kind: "notice", key, event };
   return undefined;
 }
 
@@ -150,9 +150,14 @@ function messageItem(
   };
 }
 
-/** A member event that repeats the membership and the name says nothing worth a row. */
-function changesNothing(event: MatrixEvent): boolean {
-  if (event.type !== "m.room.member") return false;
+/**
+ * State that is not worth a row: a member event that repeats what was, and what a new room comes with (its
+ * first name, its creator's own joining), which "created the group" says already.
+ */
+function changesNothing(event: MatrixEvent, previous: MatrixEvent | undefined): boolean {
   const before = event.unsigned?.prev_content;
+  if (event.type === "m.room.name") return before === undefined;
+  if (event.type !== "m.room.member") return false;
+  if (previous?.type === "m.room.create" && previous.sender === event.state_key) return true;
   return before?.membership === event.content.membership && before?.displayname === event.content.displayname;
 }

@@ -44,7 +44,7 @@ export function Toaster() {
   }, [current]);
   const Icon = current?.tone === "problem" ? CircleAlert : CircleCheck;
   return (
-    <div role="status" aria-live="polite" className="pointer-events-none fixed inset-x-0 bottom-[calc(var(--nav-height)+var(--safe-bottom)+4.5rem)] z-60 flex justify-center px-4 lg:bottom-6">
+    <div role="status" aria-live="polite" className="pointer-events-none fixed inset-x-0 top-[calc(var(--header-height)+0.5rem)] z-60 flex justify-center px-4 lg:top-auto lg:bottom-6">
       {current ? (
         <div key={current.id} className="sheet-in pointer-events-auto flex min-h-12 max-w-md items-center gap-2.5 rounded-lg bg-ink py-1 ps-3.5 pe-1 text-sm text-paper shadow-raised">
           <Icon aria-hidden className="size-4.5 shrink-0" />

@@ -125,7 +125,7 @@ function WhoOwesWhom({ ledger, names }: { ledger: Ledger; names: Names }) {
       {plan.transfers.length === 0 ? (
         <p className="flex items-center gap-2 py-3 text-muted">
           <CircleCheckBig aria-hidden className="size-5" />
-          {t("plan.nothing")}
+          {t(ledger.pending.length > 0 ? "plan.nothing_pending" : "plan.nothing")}
         </p>
       ) : (
         <ul className="flex flex-col divide-y divide-line">
@@ -201,18 +201,26 @@ function useReasons(roomId: string, because: readonly string[]): Reason[] {
   });
 }
 
+/** A row for every balance, and for everybody in the group who has none; the reader first. */
+function everybody(ledger: Ledger, userId: string): { who: string; currency: string; minor: bigint }[] {
+  const open = ledger.balances.map(({ who, currency, amount }) => ({ who, currency, minor: fromWireOrZero(amount, currency) }));
+  const present = ledger.participants.filter((person) => person.membership === "join" || person.membership === "invite");
+  const even = present
+    .filter((person) => !open.some((row) => row.who === person.user_id))
+    .map((person) => ({ who: person.user_id, currency: ledger.currency, minor: 0n }));
+  return [...open, ...even].sort((a, b) => Number(b.who === userId) - Number(a.who === userId));
+}
+
 function Everybody({ ledger, names }: { ledger: Ledger; names: Names }) {
   const { t } = useI18n();
   const { userId } = useLive();
-  const rows = [...ledger.balances].sort((a, b) => Number(b.who === userId) - Number(a.who === userId));
-  if (rows.length === 0) return null;
+  const rows = everybody(ledger, userId);
   return (
     <section className="flex flex-col gap-1">
       <SectionTitle>{t("balances.everybody")}</SectionTitle>
       <ul className="flex flex-col divide-y divide-line">
-        {rows.map(({ who, currency, amount }) => {
-          const minor = fromWireOrZero(amount, currency);
-          const words = who === userId ? undefined : t(minor > 0n ? "money.is_owed" : minor < 0n ? "money.owes" : "money.even_short");
+        {rows.map(({ who, currency, minor }) => {
+          const words = minor === 0n ? t("money.even_short") : who === userId ? undefined : t(minor > 0n ? "money.is_owed" : "money.owes");
           return (
             <li key={`${who} ${currency}`} className="flex min-h-14 items-center gap-3">
               <Avatar name={names.of(who)} className="size-8" />

@@ -32,7 +32,7 @@ export function EntryCard({ roomId, event, entry, names }: Props) {
   const view = entry && statusView(entry.status);
   const waiting = entry !== undefined && awaitsVerdictOf(entry, userId);
   return (
-    <article className={cn("flex flex-col pt-3", mine ? "items-end" : "items-start")}>
+    <article aria-label={read.kind === "expense" ? read.title : t("card.payment")} className={cn("flex flex-col pt-3", mine ? "items-end" : "items-start")}>
       <div className="w-full max-w-sm overflow-hidden rounded-xl border border-line bg-surface">
         <a
           href={routeHref({ screen: "group", roomId, tab: "chat", sheet: { kind: "entry", eventId: event.event_id } })}

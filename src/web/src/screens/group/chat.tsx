@@ -1,13 +1,14 @@
-import { ArrowUp, CircleAlert, Clock } from "lucide-react";
+import { ArrowUp, CircleAlert, Clock, MessageCircle, Plus, UserPlus } from "lucide-react";
 import { type FormEvent, type KeyboardEvent, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { useI18n } from "@/i18n";
-import { useEntryMap } from "@/ledger/queries";
+import { useEntryMap, useLedger } from "@/ledger/queries";
 import { cn } from "@/lib/cn";
+import { routeHref } from "@/lib/router";
 import { dayHeading, timeOfDay } from "@/lib/time";
 import type { LocalEcho, Room } from "@/matrix/room-state";
 import { buildTimeline, type TimelineItem } from "@/matrix/timeline";
 import { useLive } from "@/state/live";
-import { Skeleton } from "@/ui/bits";
+import { Empty, Skeleton } from "@/ui/bits";
 import { Button } from "@/ui/button";
 import { type Names, useNames } from "../people";
 import { EntryCard } from "./cards";
@@ -20,12 +21,30 @@ const drafts = new Map<string, string>();
 const NEAR = 120;
 
 export function ChatTab({ room }: { room: Room }) {
+  useReadReceipt(room);
   return (
     <main className="flex min-h-0 flex-1 flex-col">
       <TimelineList room={room} />
       <Composer room={room} />
     </main>
   );
+}
+
+/** Marks the newest event as read while the chat is in sight. */
+function useReadReceipt(room: Room): void {
+  const { matrix } = useLive();
+  const { roomId } = room;
+  const newest = room.events.at(-1)?.event_id;
+  useEffect(() => {
+    if (!newest) return;
+    const mark = () => {
+      // An unread mark that stays is no harm: the next event or visit tries again.
+      if (document.visibilityState === "visible") void matrix.markRead(roomId, newest).catch(() => undefined);
+    };
+    mark();
+    document.addEventListener("visibilitychange", mark);
+    return () => document.removeEventListener("visibilitychange", mark);
+  }, [matrix, roomId, newest]);
 }
 
 function TimelineList({ room }: { room: Room }) {
@@ -55,8 +74,41 @@ function TimelineList({ room }: { room: Room }) {
             </li>
           ))}
         </ol>
+        {items.some((item) => item.kind !== "notice" && item.kind !== "day") ? null : <FirstSteps roomId={room.roomId} />}
       </div>
     </div>
+  );
+}
+
+/** What to do in a group in which nobody has written anything yet. */
+function FirstSteps({ roomId }: { roomId: string }) {
+  const { t } = useI18n();
+  const { data: ledger } = useLedger(roomId);
+  return (
+    <Empty
+      icon={MessageCircle}
+      title={t("chat.empty_title")}
+      action={
+        <div className="flex flex-wrap justify-center gap-2 pt-2">
+          {ledger ? (
+            <Button asChild>
+              <a href={routeHref({ screen: "group", roomId, tab: "chat", sheet: { kind: "add" } })}>
+                <Plus aria-hidden className="size-4.5" />
+                {t("tab.add_long")}
+              </a>
+            </Button>
+          ) : null}
+          <Button asChild variant="secondary">
+            <a href={routeHref({ screen: "group", roomId, tab: "people" })}>
+              <UserPlus aria-hidden className="size-4.5" />
+              {t("chat.empty_invite")}
+            </a>
+          </Button>
+        </div>
+      }
+    >
+      {t("chat.empty")}
+    </Empty>
   );
 }
 

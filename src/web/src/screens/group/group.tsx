@@ -1,5 +1,5 @@
 import { ArrowLeft, HandCoins, MessageCircle, Plus, ReceiptText, Scale, Users } from "lucide-react";
-import type { ReactNode } from "react";
+import { type ReactNode, useEffect } from "react";
 import { useI18n } from "@/i18n";
 import { ENCRYPTED } from "@/ledger/client";
 import { useLedger } from "@/ledger/queries";
@@ -7,7 +7,7 @@ import type { Ledger } from "@/ledger/types";
 import { cn } from "@/lib/cn";
 import { fromWireOrZero } from "@/lib/money";
 import { explain } from "@/lib/problem";
-import { type GroupTab, navigate, type Route, routeHref, type Sheet as SheetRoute } from "@/lib/router";
+import { type GroupTab, returnTo, type Route, routeHref, type Sheet as SheetRoute } from "@/lib/router";
 import { MatrixError } from "@/matrix/http";
 import type { Room } from "@/matrix/room-state";
 import { useLive, useLiveState, useRoom } from "@/state/live";
@@ -50,7 +50,7 @@ export function GroupScreen({ roomId, tab, sheet }: Props) {
       </main>
     );
   }
-  const close = () => navigate({ screen: "group", roomId, tab }, { replace: true });
+  const close = () => returnTo({ screen: "group", roomId, tab });
   return (
     <>
       <Header room={room} />
@@ -67,6 +67,12 @@ function Header({ room }: { room: Room }) {
   const wide = useWide();
   const { data: ledger } = useLedger(room.roomId);
   const name = room.name ?? ledger?.name ?? t("group.unnamed");
+  useEffect(() => {
+    document.title = `${name} · CliquePay`;
+    return () => {
+      document.title = "CliquePay";
+    };
+  }, [name]);
   return (
     <header className="flex h-(--header-height) shrink-0 items-center gap-2.5 border-b border-line bg-surface ps-1 pe-4 lg:ps-5">
       {wide ? null : (

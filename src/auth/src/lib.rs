@@ -1,1 +1,33 @@
-//! auth
+//! Ways to log in: accounts and their passwords, sessions and tokens, registration, and the confirmation of delicate
+//! operations.
+//!
+//! [`Auth`] holds it all, is the [`http_kit::Authenticator`] of the server, and serves the endpoints of [`router`].
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod authenticator;
+mod config;
+mod credentials;
+mod entropy;
+mod error;
+mod interactive;
+mod nonces;
+mod password;
+mod registration_tokens;
+mod routes;
+mod sessions;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{
+    AuthConfig, InteractiveConfig, LimitsConfig, PasswordConfig, RegistrationConfig, Secret,
+    TokenConfig,
+};
+pub use error::{AuthConfigError, RouteError};
+pub use interactive::{Challenge, Flow, Stage};
+pub use password::PasswordError;
+pub use registration_tokens::{RegistrationTokenError, RegistrationTokens};
+pub use routes::router;
+pub use state::{Auth, AuthParts, DeactivationHook, HookFuture};

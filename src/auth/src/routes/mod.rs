@@ -1,0 +1,58 @@
+//! The endpoints, one a file.
+
+mod change_password;
+mod deactivate;
+mod delete_device;
+mod delete_devices;
+mod get_device;
+mod list_devices;
+mod login;
+mod login_types;
+mod logout;
+mod logout_all;
+mod refresh;
+mod register;
+mod register_available;
+mod shared_secret;
+mod token_validity;
+mod update_device;
+mod whoami;
+
+use std::sync::Arc;
+
+use axum::{Router, extract::FromRef, routing::get};
+use http_kit::{Authenticator, EndpointOptions, RumaRouter as _, with_cors};
+
+use crate::state::Auth;
+
+/// All endpoints of this crate.
+pub fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Arc<Auth>: FromRef<S>,
+    Arc<dyn Authenticator>: FromRef<S>,
+{
+    // Nothing here is large, and most of it is open to strangers.
+    let small = EndpointOptions::default().body_limit(64 * 1024);
+    Router::new()
+        .ruma_with(small, login_types::handler)
+        .ruma_with(small, login::handler)
+        .ruma_with(small, register::handler)
+        .ruma_with(small, register_available::handler)
+        .ruma_with(small, token_validity::handler)
+        .ruma_with(small, logout::handler)
+        .ruma_with(small, logout_all::handler)
+        .ruma_with(small, refresh::handler)
+        .ruma_with(small, whoami::handler)
+        .ruma_with(small, change_password::handler)
+        .ruma_with(small, deactivate::handler)
+        .ruma_with(small, list_devices::handler)
+        .ruma_with(small, get_device::handler)
+        .ruma_with(small, update_device::handler)
+        .ruma_with(small, delete_device::handler)
+        .ruma_with(small, delete_devices::handler)
+        .route(
+            "/_synapse/admin/v1/register",
+            with_cors(get(shared_secret::nonce).post(shared_secret::register)),
+        )
+}

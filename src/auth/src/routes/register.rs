@@ -1,0 +1,194 @@
+//! `POST /_matrix/client/v3/register`
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::extract::State;
+use http_kit::{MatrixError, Ruma, WithJson};
+use ruma::api::client::account::register::v3::{Request, Response};
+use serde::Deserialize;
+use users::{
+    accounts::{Grammar, NewAccount},
+    devices::NewDevice,
+};
+
+use crate::{
+    credentials::registration_error,
+    error::RouteError,
+    interactive::{AuthDict, Binding, Flow, Progress, Stage},
+    sessions::DeviceWish,
+    state::Auth,
+};
+
+const OPEN: &[Flow] = &[&[Stage::Dummy]];
+const BY_TOKEN: &[Flow] = &[&[Stage::RegistrationToken]];
+const OPEN_OR_BY_TOKEN: &[Flow] = &[&[Stage::Dummy], &[Stage::RegistrationToken]];
+
+#[derive(Deserialize)]
+pub(super) struct Body {
+    #[serde(default)]
+    auth: Option<AuthDict>,
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    password: Option<String>,
+    #[serde(default)]
+    device_id: Option<String>,
+    #[serde(default)]
+    initial_device_display_name: Option<String>,
+    #[serde(default)]
+    inhibit_login: Option<bool>,
+    #[serde(default)]
+    refresh_token: Option<bool>,
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+}
+
+pub(super) async fn handler(
+    State(auth): State<Arc<Auth>>,
+    request: Ruma<WithJson<Request, Body>>,
+) -> Result<Response, RouteError> {
+    check_kind(request.query("kind").as_deref())?;
+    let body = request.body.json;
+    if let Some(kind) = body.kind {
+        return Err(
+            MatrixError::unknown(format!("{kind} is not among the ways to register here")).into(),
+        );
+    }
+    let flows = auth.registration_flows()?;
+    // Names and passwords are checked first: nobody should find out at the end that theirs will not do.
+    let localpart = auth
+        .free_localpart(body.username.as_deref(), request.ip)
+        .await?;
+    if let Some(password) = &body.password {
+        auth.passwords.check_new(password)?;
+    }
+    if body.auth.is_some() {
+        auth.limits.registration_from(request.ip)?;
+    }
+    let progress = auth
+        .interact(body.auth, Binding::of_stranger("register"), flows, None)
+        .await?;
+    let password = body
+        .password
+        .ok_or_else(|| MatrixError::missing_param("password"))?;
+
+    let password_hash = auth.passwords.hash(password, auth.entropy.bytes()).await?;
+    let new = NewAccount {
+        password_hash: Some(password_hash),
+        ..NewAccount::user(localpart)
+    };
+    let wish = DeviceWish {
+        device_id: body.device_id,
+        display_name: body.initial_device_display_name,
+        refreshable: body.refresh_token == Some(true),
+    };
+    auth.create(new, progress, wish, body.inhibit_login == Some(true))
+        .await
+}
+
+fn check_kind(kind: Option<&str>) -> Result<(), MatrixError> {
+    match kind {
+        None | Some("user") => Ok(()),
+        Some("guest") => Err(MatrixError::guest_forbidden(
+            "This server has no guests: register an account",
+        )),
+        Some(_) => Err(MatrixError::invalid_param(
+            "kind",
+            "it is neither user nor guest",
+        )),
+    }
+}
+
+impl Auth {
+    /// The ways to show that one may register. 403 `M_FORBIDDEN` if nobody may.
+    pub(super) fn registration_flows(&self) -> Result<&'static [Flow], MatrixError> {
+        let config = &self.config.registration;
+        if !config.enabled {
+            return Err(MatrixError::forbidden(
+                "This server takes no registrations: ask its operator for an account",
+            ));
+        }
+        Ok(
+            match (config.without_verification, config.tokens.is_empty()) {
+                (true, true) => OPEN,
+                (true, false) => OPEN_OR_BY_TOKEN,
+                (false, _) => BY_TOKEN,
+            },
+        )
+    }
+
+    /// The localpart of the new account: what was asked for, in lower case, if it is free.
+    async fn free_localpart(
+        &self,
+        username: Option<&str>,
+        ip: Option<IpAddr>,
+    ) -> Result<String, RouteError> {
+        let Some(username) = username.filter(|name| !name.is_empty()) else {
+            return Ok(self.entropy.localpart());
+        };
+        self.limits.registration_available(ip)?;
+        let localpart = username.to_ascii_lowercase();
+        if !self
+            .users
+            .accounts
+            .is_available(&localpart, Grammar::Strict)
+            .await?
+        {
+            return Err(users::UsersError::UserInUse.into());
+        }
+        Ok(localpart)
+    }
+
+    async fn create(
+        &self,
+        new: NewAccount,
+        progress: Progress,
+        wish: DeviceWish,
+        inhibit_login: bool,
+    ) -> Result<Response, RouteError> {
+        if let Some(token) = &progress.token {
+            self.registration_tokens
+                .consume(token)
+                .await
+                .map_err(registration_error)?;
+        }
+        match self.create_account(new, wish, inhibit_login).await {
+            Ok(response) => Ok(response),
+            Err(error) => {
+                if let Some(token) = &progress.token {
+                    self.registration_tokens
+                        .give_back(token)
+                        .await
+                        .map_err(registration_error)?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Creates an account and, unless `inhibit_login`, its first device, in one commit.
+    pub(super) async fn create_account(
+        &self,
+        new: NewAccount,
+        wish: DeviceWish,
+        inhibit_login: bool,
+    ) -> Result<Response, RouteError> {
+        if inhibit_login {
+            return Ok(Response::new(self.users.register(new, None).await?.user_id));
+        }
+        let tokens = self.fresh_tokens(wish.refreshable);
+        let device_id = wish.id(self);
+        let device = NewDevice {
+            device_id: device_id.clone(),
+            display_name: wish.display_name,
+            tokens: tokens.as_new(),
+        };
+        let account = self.users.register(new, Some(&device)).await?;
+        let mut response = Response::new(account.user_id);
+        response.device_id = Some(device_id);
+        response.access_token = Some(tokens.access);
+        response.refresh_token = tokens.refresh;
+        response.expires_in = tokens.expires_in;
+        Ok(response)
+    }
+}

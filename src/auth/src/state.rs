@@ -1,0 +1,205 @@
+//! What every part of this crate holds.
+
+use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
+
+use http_kit::{Clock, LimitConfig, LimitKey, MatrixError, RateLimiter};
+use rand::CryptoRng;
+use ruma::{OwnedServerName, UserId};
+use store::Db;
+use users::{UserNum, Users};
+
+use crate::{
+    authenticator::Requesters,
+    config::{AuthConfig, LimitsConfig},
+    entropy::Entropy,
+    error::AuthConfigError,
+    interactive::Sessions,
+    nonces::Nonces,
+    password::Passwords,
+    registration_tokens::RegistrationTokens,
+};
+
+/// Addresses and names that a rate limiter remembers.
+const LIMITED_KEYS: usize = 50_000;
+
+/// What [`DeactivationHook::deactivate`] returns.
+pub type HookFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + Send + 'a>>;
+
+/// What the rest of the server does when an account is closed: leave its rooms, clear its profile, drop its pushers.
+pub trait DeactivationHook: Send + Sync + 'static {
+    /// Called before the account is closed. It must be safe to repeat: if it fails, the account stays open, so that the
+    /// user can try again. With `erase` the user wants their data gone, too.
+    fn deactivate<'a>(&'a self, user: UserNum, user_id: &'a UserId, erase: bool) -> HookFuture<'a>;
+}
+
+/// What an [`Auth`] is made of.
+pub struct AuthParts<R> {
+    /// The local users.
+    pub users: Arc<Users>,
+    /// The database, for registration tokens.
+    pub db: Arc<Db>,
+    /// The clock.
+    pub clock: Arc<dyn store::Clock>,
+    /// A cryptographically secure generator.
+    pub rng: R,
+    /// The name of this server.
+    pub server_name: OwnedServerName,
+    /// The section `[auth]` of the configuration.
+    pub config: AuthConfig,
+    /// What happens when an account is closed.
+    pub hook: Arc<dyn DeactivationHook>,
+}
+
+/// The ways to log in.
+pub struct Auth {
+    pub(crate) users: Arc<Users>,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    pub(crate) server_name: OwnedServerName,
+    pub(crate) config: AuthConfig,
+    pub(crate) hook: Arc<dyn DeactivationHook>,
+    pub(crate) passwords: Passwords,
+    pub(crate) sessions: Sessions,
+    pub(crate) nonces: Nonces,
+    pub(crate) requesters: Requesters,
+    pub(crate) limits: Limits,
+    /// The tokens that let people register.
+    pub registration_tokens: RegistrationTokens,
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Auth")
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Auth {
+    /// The ways to log in that the configuration allows.
+    ///
+    /// # Errors
+    /// Where the configuration cannot work.
+    pub fn new<R: CryptoRng + Send + 'static>(
+        parts: AuthParts<R>,
+    ) -> Result<Arc<Self>, AuthConfigError> {
+        let AuthParts {
+            users,
+            db,
+            clock,
+            rng,
+            server_name,
+            config,
+            hook,
+        } = parts;
+        check(&config)?;
+        let clock = Clock::new(move || clock.now_ms());
+        let registration_tokens =
+            RegistrationTokens::new(db, clock.clone(), &config.registration.tokens);
+        Ok(Arc::new(Self {
+            users,
+            entropy: Entropy::new(rng),
+            server_name,
+            hook,
+            passwords: Passwords::new(&config.password).map_err(AuthConfigError::Password)?,
+            sessions: Sessions::new(&config.interactive, clock.clone()),
+            nonces: Nonces::new(clock.clone()),
+            requesters: Requesters::new(config.tokens.cached_requesters),
+            limits: Limits::new(&config.limits, &clock),
+            registration_tokens,
+            clock,
+            config,
+        }))
+    }
+
+    /// Gives or takes the right to use the admin API, for requests from now on.
+    ///
+    /// # Errors
+    /// [`users::UsersError::UserNotFound`] and those of the store.
+    pub async fn set_admin(&self, user: UserNum, admin: bool) -> users::Result<()> {
+        self.users.accounts.set_admin(user, admin).await?;
+        self.requesters.clear();
+        Ok(())
+    }
+}
+
+fn check(config: &AuthConfig) -> Result<(), AuthConfigError> {
+    for (name, value) in [
+        (
+            "auth.interactive.session_seconds",
+            config.interactive.session_seconds,
+        ),
+        (
+            "auth.tokens.access_lifetime_seconds",
+            config.tokens.access_lifetime_seconds,
+        ),
+    ] {
+        if value == 0 {
+            return Err(AuthConfigError::Zero(name));
+        }
+    }
+    if config
+        .registration
+        .tokens
+        .iter()
+        .any(|token| token.reveal().is_empty())
+    {
+        return Err(AuthConfigError::Empty("auth.registration.tokens"));
+    }
+    if config
+        .registration
+        .shared_secret
+        .as_ref()
+        .is_some_and(|secret| secret.reveal().is_empty())
+    {
+        return Err(AuthConfigError::Empty("auth.registration.shared_secret"));
+    }
+    Ok(())
+}
+
+/// The rate limits of this crate's endpoints.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    login_per_ip: RateLimiter,
+    login_per_user: RateLimiter,
+    registration_per_ip: RateLimiter,
+    names_per_ip: RateLimiter,
+}
+
+impl Limits {
+    fn new(config: &LimitsConfig, clock: &Clock) -> Self {
+        let limiter = |limit: &LimitConfig| {
+            let limit = LimitConfig {
+                enabled: limit.enabled && config.enabled,
+                ..*limit
+            };
+            RateLimiter::new(&limit, LIMITED_KEYS, clock.clone())
+        };
+        Self {
+            login_per_ip: limiter(&config.login_per_ip),
+            login_per_user: limiter(&config.login_per_user),
+            registration_per_ip: limiter(&config.registration_per_ip),
+            names_per_ip: limiter(&config.names_per_ip),
+        }
+    }
+
+    pub(crate) fn login_from(&self, ip: Option<IpAddr>) -> Result<(), MatrixError> {
+        ip.map_or(Ok(()), |ip| self.login_per_ip.check(LimitKey::ip(ip)))
+    }
+
+    pub(crate) fn login_as(&self, localpart: &str) -> Result<(), MatrixError> {
+        self.login_per_user
+            .check(LimitKey::name(&localpart.to_lowercase()))
+    }
+
+    pub(crate) fn registration_from(&self, ip: Option<IpAddr>) -> Result<(), MatrixError> {
+        ip.map_or(Ok(()), |ip| {
+            self.registration_per_ip.check(LimitKey::ip(ip))
+        })
+    }
+
+    pub(crate) fn registration_available(&self, ip: Option<IpAddr>) -> Result<(), MatrixError> {
+        ip.map_or(Ok(()), |ip| self.names_per_ip.check(LimitKey::ip(ip)))
+    }
+}

@@ -118,14 +118,11 @@ impl Db {
     ///
     /// # Errors
     /// As [`Db::get`].
-    pub async fn multi_get<K: Key, V: Value>(
+    pub async fn multi_get<K: Key + 'static, V: Value>(
         &self,
         table: &Table<K, V>,
         keys: impl IntoIterator<Item = &K>,
-    ) -> Result<Vec<Option<V>>, StoreError>
-    where
-        K: 'static,
-    {
+    ) -> Result<Vec<Option<V>>, StoreError> {
         let keys: Vec<_> = keys.into_iter().map(|key| (table.keyspace, table.key(key))).collect();
         if keys.is_empty() {
             return Ok(Vec::new());

@@ -1,7 +1,7 @@
 //! A look at the write-ahead log before RocksDB replays it.
 //!
-//! RocksDB's tolerant recovery gets two things wrong for us. It skips a stretch of zeros, which is what a page that never
-//! reached the disk reads as, together with the whole groups behind it in the same 32 KiB block. And it refuses a last
+//! RocksDB's tolerant recovery errs on both sides. Zeros where a frame is due, which is what a page that never reached the
+//! disk reads as, it skips, and with them all groups that begin later in the same 32 KiB block. And it refuses a last
 //! group whose pages reached the disk in another order than written, though nobody was told that this group is safe.
 //! So the log's frames are checked here first, with one rule: **damage is a torn end if no group begins behind it, and a
 //! hole otherwise**. A torn end is cut off. A hole refuses the store.

@@ -175,6 +175,22 @@ fn damage_before_whole_commits_is_refused() {
 }
 
 #[test]
+fn zeros_in_place_of_a_commit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (options, log) = crashed(folder.path(), 600);
+    let bytes = fs::read(&log).unwrap();
+    // Frames have a header of seven bytes, with the length of what follows in the fifth and sixth.
+    let frame = |at: usize| 7 + usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
+    let tenth = (0..10).fold(0, |at, _| at + frame(at));
+    let file = OpenOptions::new().write(true).open(&log).unwrap();
+    file.write_at(&vec![0; frame(tenth)], tenth as u64).unwrap();
+    assert!(matches!(
+        RocksDbStore::open(&options),
+        Err(OpenError::Damaged { .. })
+    ));
+}
+
+#[test]
 fn a_missing_table_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let options = RocksDbOptions::new(folder.path());

@@ -11,6 +11,7 @@ import { Shell } from "@/screens/shell";
 import { LiveProvider } from "@/state/live";
 import { effectiveLanguage, usePreferences } from "@/state/preferences";
 import { loadSession, saveSession, type Session } from "@/state/session";
+import { CrashGuard } from "@/ui/crash";
 import { Toaster } from "@/ui/toast";
 
 export function App() {
@@ -22,7 +23,9 @@ export function App() {
   }, [language]);
   return (
     <I18nContext value={i18n}>
-      <Pages />
+      <CrashGuard>
+        <Pages />
+      </CrashGuard>
       <Toaster />
     </I18nContext>
   );

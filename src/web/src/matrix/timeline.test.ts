@@ -110,6 +110,12 @@ describe("the rows of the chat", () => {
     expect(after.at(-1)?.key).toBe("t1");
   });
 
+  it("leave out what an older app quotes before a reply", () => {
+    const reply = event("$r", "m.room.message", { body: "> <@b:x> where?\n> when?\n\nat eight", "m.relates_to": { "m.in_reply_to": { event_id: "$q" } } });
+    const quote = event("$s", "m.room.message", { body: "> to be or not" });
+    expect(buildTimeline([reply, quote], [], noEntries)).toMatchObject([{ kind: "day" }, { body: "at eight" }, { body: "> to be or not" }]);
+  });
+
   it("survive content that is not what it should be", () => {
     expect(kinds([event("$1", "m.room.message", { body: 7 }), event("$2", "com.cliquepay.settlement", {})])).toEqual(["day", "message", "card"]);
   });

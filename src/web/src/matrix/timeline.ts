@@ -135,7 +135,7 @@ function messageItem(
   if (related?.type === "m.replace") return undefined;
   const edit = edits.get(event.event_id);
   const content = (edit?.content["m.new_content"] as Record<string, unknown> | undefined) ?? event.content;
-  const body = typeof content.body === "string" ? content.body : "";
+  const body = typeof content.body === "string" ? withoutQuote(content.body, event) : "";
   const continues =
     previous?.type === "m.room.message" &&
     previous.sender === event.sender &&
@@ -148,6 +148,13 @@ function messageItem(
     lineChanged: lines.changed.has(event.event_id),
     ...(related?.type === "m.reference" ? { aboutEntry: related.target } : {}),
   };
+}
+
+/** A reply's own words: older apps put the message it answers before them, as quoted lines. */
+function withoutQuote(body: string, event: MatrixEvent): string {
+  const relates = event.content["m.relates_to"] as { "m.in_reply_to"?: unknown } | undefined;
+  if (relates?.["m.in_reply_to"] === undefined) return body;
+  return body.replace(/^(?:> .*\n)+\n?/, "");
 }
 
 /**

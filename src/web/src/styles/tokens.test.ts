@@ -39,6 +39,7 @@ const pairs: [string, string, number][] = [
     ["accent", ground, AA],
     ["line-strong", ground, LINES],
   ]),
+  ["ink", "raised", AAA],
   ["on-accent", "accent", AA],
   ["on-accent", "accent-hover", AA],
   ["accent", "accent-soft", AA],

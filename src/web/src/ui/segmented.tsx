@@ -38,7 +38,7 @@ export function Segmented<T extends string>({ label, value, options, onChange, c
             onKeyDown={move}
             className={cn(
               "min-h-(--tap) min-w-0 flex-1 rounded-md px-2 text-sm leading-tight transition-colors duration-(--motion)",
-              checked ? "bg-surface font-medium text-ink ring-1 ring-line" : "text-muted hover:text-ink",
+              checked ? "bg-raised font-medium text-ink ring-1 ring-line" : "text-muted hover:text-ink",
             )}
           >
             {option.label}

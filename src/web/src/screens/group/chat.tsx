@@ -10,6 +10,7 @@ import { buildTimeline, type TimelineItem } from "@/matrix/timeline";
 import { useLive } from "@/state/live";
 import { Empty, Skeleton } from "@/ui/bits";
 import { Button } from "@/ui/button";
+import { LinkedText } from "@/ui/linked-text";
 import { type Names, useNames } from "../people";
 import { EntryCard } from "./cards";
 import { Notice } from "./notice";
@@ -221,7 +222,7 @@ function Row({ item, room, names, mine, now }: RowProps) {
               </>
             }
           >
-            {item.emote ? `${names.of(item.event.sender)} ${item.body}` : item.body}
+            <LinkedText text={item.emote ? `${names.of(item.event.sender)} ${item.body}` : item.body} />
           </Bubble>
           {item.lineChanged ? (
             <p className="flex max-w-[85%] gap-1.5 pt-1 text-xs text-warning">

@@ -1,5 +1,5 @@
 import { ArrowLeft, HandCoins, MessageCircle, Plus, ReceiptText, Scale, Users } from "lucide-react";
-import { type ReactNode, useEffect } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 import { useI18n } from "@/i18n";
 import { ENCRYPTED } from "@/ledger/client";
 import { useLedger } from "@/ledger/queries";
@@ -37,10 +37,11 @@ export function GroupScreen({ roomId, tab, sheet }: Props) {
   const room = useRoom(roomId);
   const { ready } = useLiveState();
   const wide = useWide();
+  const patient = usePatience();
   if (!room) {
     return (
       <main className="flex-1 overflow-y-auto px-5 py-6">
-        {ready ? (
+        {ready && !patient ? (
           <Empty icon={MessageCircle} title={t("group.not_found_title")} action={<Button asChild variant="secondary"><a href={routeHref({ screen: "home" })}>{t("nav.home")}</a></Button>}>
             {t("group.not_found")}
           </Empty>
@@ -60,6 +61,19 @@ export function GroupScreen({ roomId, tab, sheet }: Props) {
       {sheet?.kind === "entry" ? <EntrySheet roomId={roomId} eventId={sheet.eventId} onClose={close} /> : null}
     </>
   );
+}
+
+/** How long a room that was just made or joined may take to arrive. */
+const ARRIVAL_MS = 5_000;
+
+/** True at first, and false once a room should have arrived. */
+function usePatience(): boolean {
+  const [patient, setPatient] = useState(true);
+  useEffect(() => {
+    const timer = setTimeout(() => setPatient(false), ARRIVAL_MS);
+    return () => clearTimeout(timer);
+  }, []);
+  return patient;
 }
 
 function Header({ room }: { room: Room }) {

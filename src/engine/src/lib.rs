@@ -6,13 +6,17 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod admin;
 mod aliases;
+pub mod auth_chain;
+mod check;
 mod create;
 mod effects;
 mod engine;
 mod error;
 mod head;
 mod load;
+mod presets;
 mod receipts;
 mod relations;
 mod render;
@@ -31,9 +35,11 @@ mod user_rooms;
 mod writer;
 
 pub use aliases::AliasRow;
+pub use check::RoomReport;
 pub use create::{CreatedRoom, FirstEvent, NewRoom};
 pub use engine::{CacheSizes, Engine, Identity, NoProjector, Projector};
 pub use error::EngineError;
+pub use presets::{FirstEvents, Invitee, Names, Preset, RoomPlan};
 pub use receipts::{NewReceipt, Receipt, ReceiptRow};
 pub use relations::RelationFilter;
 pub use render::Rendering;

@@ -1,0 +1,163 @@
+//! `cliquepay check`: everything that is derived from a room's events is derived again and compared.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::{
+    engine::{Engine, parse},
+    error::EngineError,
+    row::{EventRow, Verdict},
+    state::{CurrentRow, membership_in},
+    state_tree::{self, Key, NodeId},
+    tables::{
+        CURRENT, EVENT_IDS, EVENTS, EventNum, HEADS, HISTORY, RELATIONS, ROOTS, RoomNum, STREAM, USER_ROOMS,
+    },
+    user_rooms::Membership,
+};
+
+/// What was found in a room.
+#[derive(Debug, Clone, Default)]
+pub struct RoomReport {
+    /// Events looked at.
+    pub events: u64,
+    /// What does not fit, in words.
+    pub findings: Vec<String>,
+}
+
+/// What the events say the rows must be.
+#[derive(Default)]
+struct Rebuilt {
+    stream: BTreeMap<u64, EventNum>,
+    history: BTreeMap<(i64, i64), EventNum>,
+    current: BTreeMap<(String, String), CurrentRow>,
+    roots: BTreeMap<u64, NodeId>,
+    ends: BTreeMap<String, EventNum>,
+    next_num: EventNum,
+}
+
+impl Engine {
+    /// Rebuilds a room from its events and compares.
+    ///
+    /// # Errors
+    /// Those of the store, and events that cannot be parsed.
+    pub async fn check_room(&self, num: RoomNum) -> Result<RoomReport, EngineError> {
+        let room = self.room_by_num(num).await?;
+        let mut report = RoomReport::default();
+        let mut rows: Vec<(EventNum, EventRow)> =
+            self.db.scan_all(&EVENTS, &num).await?.into_iter().map(|((_, num), row)| (num, row)).collect();
+        rows.sort_by_key(|(_, row)| row.pos());
+        report.events = rows.len() as u64;
+        let mut rebuilt = Rebuilt { next_num: 1, ..Rebuilt::default() };
+        let mut state: BTreeMap<Key, EventNum> = BTreeMap::new();
+        let mut root = NodeId::EMPTY;
+        for (event_num, row) in &rows {
+            let pdu = parse(row, &room)?;
+            self.check_event(num, *event_num, row, &mut report).await?;
+            rebuilt.next_num = rebuilt.next_num.max(event_num + 1);
+            if row.verdict() != Verdict::Accepted || row.outlier() {
+                continue;
+            }
+            rebuilt.stream.insert(row.pos(), *event_num);
+            rebuilt.history.insert((row.depth(), row.arrival()), *event_num);
+            for prev in &pdu.prev_events {
+                rebuilt.ends.remove(prev.as_str());
+            }
+            rebuilt.ends.insert(pdu.event_id.to_string(), *event_num);
+            // Local rooms are one chain: the state before an event is the one after the event before it.
+            if pdu.prev_events.len() <= 1 && row.state_before() != root {
+                report.findings.push(format!("room {num}: the state before {} is not the one rebuilt", row.event_id()));
+            }
+            if let (Some(key), kind) = (&pdu.state_key, pdu.event_type.to_string()) {
+                state.insert(Key::new(kind.as_str(), key.as_str()), *event_num);
+                root = state_tree::build(state.clone()).map_err(EngineError::from)?.root;
+                rebuilt.roots.insert(row.pos(), root);
+                let membership =
+                    if kind == "m.room.member" { membership_in(row.content()) } else { Membership::Leave };
+                rebuilt.current.insert((kind, key.clone()), CurrentRow { num: *event_num, membership });
+            }
+        }
+        self.compare(num, &rebuilt, &mut report).await?;
+        self.compare_users(num, &rebuilt, &rows, &mut report).await?;
+        Ok(report)
+    }
+
+    async fn check_event(
+        &self,
+        room: RoomNum,
+        num: EventNum,
+        row: &EventRow,
+        report: &mut RoomReport,
+    ) -> Result<(), EngineError> {
+        let place = self.db.get(&EVENT_IDS, &row.event_id().to_owned()).await?;
+        if place.map(|place| (place.room, place.num)) != Some((room, num)) {
+            report.findings.push(format!("room {room}: {} is not found by its id", row.event_id()));
+        }
+        if let Some((_, target)) = row.relation() {
+            let key = (room, target.to_owned(), row.depth(), row.arrival());
+            if self.db.get(&RELATIONS, &key).await?.map(|relation| relation.num) != Some(num) {
+                report.findings.push(format!("room {room}: the relation of {} is not indexed", row.event_id()));
+            }
+        }
+        Ok(())
+    }
+
+    async fn compare(&self, num: RoomNum, rebuilt: &Rebuilt, report: &mut RoomReport) -> Result<(), EngineError> {
+        let mut differs = |what: &str, same: bool| {
+            if !same {
+                report.findings.push(format!("room {num}: {what} differs from what its events say"));
+            }
+        };
+        let stream = self.db.scan_all(&STREAM, &num).await?;
+        differs("the stream", stream.into_iter().map(|((_, pos), num)| (pos, num)).eq(rebuilt.stream.clone()));
+        let history = self.db.scan_all(&HISTORY, &num).await?;
+        let history = history.into_iter().map(|((_, depth, arrival), num)| ((depth, arrival), num));
+        differs("the history", history.eq(rebuilt.history.clone()));
+        let current = self.db.scan_all(&CURRENT, &num).await?;
+        let current = current.into_iter().map(|((_, kind, key), row)| ((kind, key), row));
+        differs("the current state", current.eq(rebuilt.current.clone()));
+        let roots = self.db.scan_all(&ROOTS, &num).await?;
+        differs("the list of state roots", roots.into_iter().map(|((_, pos), root)| (pos, root.0)).eq(rebuilt.roots.clone()));
+        let Some(head) = self.db.get(&HEADS, &num).await? else {
+            differs("the head", false);
+            return Ok(());
+        };
+        let last_root = rebuilt.roots.last_key_value().map_or(NodeId::EMPTY, |(_, root)| *root);
+        differs("the head's state", head.root == last_root);
+        differs("the next event number", head.next_num == rebuilt.next_num);
+        let mut ends: BTreeMap<String, EventNum> = BTreeMap::new();
+        ends.extend(head.extremities.iter().map(|end| (end.event_id.to_string(), end.num)));
+        differs("the list of extremities", ends == rebuilt.ends);
+        let entries = self.entries_at(num, head.root).await?;
+        let entries: HashMap<_, _> = entries.into_iter().map(|(kind, key, num)| ((kind, key), num)).collect();
+        let same = entries.len() == rebuilt.current.len()
+            && rebuilt.current.iter().all(|(key, row)| entries.get(key) == Some(&row.num));
+        differs("the state tree", same);
+        Ok(())
+    }
+
+    async fn compare_users(
+        &self,
+        num: RoomNum,
+        rebuilt: &Rebuilt,
+        rows: &[(EventNum, EventRow)],
+        report: &mut RoomReport,
+    ) -> Result<(), EngineError> {
+        let positions: HashMap<EventNum, u64> = rows.iter().map(|(num, row)| (*num, row.pos())).collect();
+        for ((kind, user_id), row) in &rebuilt.current {
+            let Ok(user_id) = <&ruma::UserId>::try_from(user_id.as_str()) else { continue };
+            if kind != "m.room.member" || !self.is_local(user_id) {
+                continue;
+            }
+            let user = self.user_num(user_id).await?;
+            let place = self.db.get(&USER_ROOMS, &(user, num)).await?;
+            let fits = place.is_some_and(|place| {
+                place.membership == row.membership
+                    && place.num == row.num
+                    && positions.get(&row.num) == Some(&place.pos)
+            });
+            if !fits {
+                report.findings.push(format!("room {num}: the place of {user_id} differs from what the events say"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -28,8 +28,7 @@ pub fn is_event_id(s: &str) -> bool {
 
 /// Whether `s` has the form of a user id: `@`, a localpart of printable ASCII without `:`, `:`, a server name.
 ///
-/// The localpart is read as liberally as the specification's historical grammar wants; `~` is left out of nothing,
-/// because the tilde that separates a pid stands before the `@`.
+/// The localpart is read as liberally as the specification's historical grammar wants.
 pub fn is_user_id(s: &str) -> bool {
     if s.len() > MAX_ID || !is_graphic(s) {
         return false;

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rand::RngExt;
 use serde_json::json;
 use tests::client::{Client, ClientError};
@@ -152,9 +154,9 @@ async fn fill(client: Arc<Client>, room: String) -> (Vec<String>, ClientError) {
     let mut acknowledged = Vec::new();
     for number in 0..FILL_LIMIT {
         // Random text: a store may compress.
-        let noise: String = (0..40_000)
-            .map(|_| rand::rng().sample(rand::distr::Alphanumeric) as char)
-            .collect();
+        let mut noise = vec![0; 30_000];
+        rand::rng().fill(noise.as_mut_slice());
+        let noise = STANDARD.encode(&noise);
         match client.send_text(&room, &format!("t{number}"), &noise).await {
             Ok(event_id) => acknowledged.push(event_id),
             Err(error) => return (acknowledged, error),

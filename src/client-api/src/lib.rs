@@ -11,6 +11,11 @@ mod filter;
 mod page;
 mod send;
 mod sync;
+#[cfg(test)]
+#[allow(dead_code)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use app::{App, AppParts, ClientApiConfig};
 pub use error::ApiError;

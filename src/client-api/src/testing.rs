@@ -1,0 +1,199 @@
+//! What the tests of this crate share: the whole router over the in-memory store, and users whose token is their name.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use axum::{Router, body::Body};
+use engine::{CacheSizes, Engine, Identity, NoProjector};
+use http::{Method, Request, header};
+use http_kit::{AuthError, AuthFuture, Authenticator, RequestMeta, Requester, RequesterInfo};
+use rand::{SeedableRng as _, rngs::StdRng};
+use ruma::signatures::Ed25519KeyPair;
+use serde_json::{Value, json};
+use store::{Clock, CommitterOptions, Db, Ids, ManualClock, MemoryStore, Store, open_schema};
+use tower::ServiceExt as _;
+use users::{Users, UsersOptions, accounts::NewAccount};
+
+use crate::{App, AppParts, ClientApiConfig};
+
+/// The name of the server under test.
+pub(crate) const SERVER: &str = "hs";
+
+/// A server as its clients see it.
+pub(crate) struct TestApp {
+    pub(crate) app: App,
+    pub(crate) clock: Arc<ManualClock>,
+    router: Router,
+    txn: AtomicU64,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) json: Value,
+}
+
+impl Answer {
+    /// The body of a success.
+    #[track_caller]
+    pub(crate) fn ok(self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.json);
+        self.json
+    }
+
+    /// The body of a refusal with this status and code.
+    #[track_caller]
+    pub(crate) fn refused(self, status: u16, errcode: &str) -> Value {
+        assert_eq!((self.status, self.json["errcode"].as_str()), (status, Some(errcode)), "{}", self.json);
+        self.json
+    }
+}
+
+/// The token `alice` is Alice's, on the device `ALICE`; `alice:PHONE` is hers on the device `PHONE`. Only users with an account
+/// have tokens.
+struct Names(Arc<Users>);
+
+impl Authenticator for Names {
+    fn authenticate<'a>(&'a self, token: &'a str, _: RequestMeta<'a>) -> AuthFuture<'a> {
+        Box::pin(async move {
+            let (name, device) = match token.split_once(':') {
+                Some((name, device)) => (name, device.to_owned()),
+                None => (token, token.to_uppercase()),
+            };
+            let account = self.0.accounts.find(name).await.map_err(|error| AuthError::Internal(Box::new(error)))?;
+            let account = account.ok_or(AuthError::UnknownToken { soft_logout: false })?;
+            Ok(Requester::new(RequesterInfo {
+                user_id: account.user_id,
+                user: account.num,
+                device_id: Some(device.into()),
+                admin: account.admin,
+                appservice: None,
+            }))
+        })
+    }
+}
+
+impl TestApp {
+    /// A server with the default configuration and these users.
+    pub(crate) async fn new(users: &[&str]) -> Self {
+        Self::with(ClientApiConfig::default(), users).await
+    }
+
+    /// A server with these users.
+    pub(crate) async fn with(config: ClientApiConfig, names: &[&str]) -> Self {
+        let store = MemoryStore::default();
+        open_schema(&store, 1, &[]).unwrap();
+        let db = Db::open(Arc::new(store) as Arc<dyn Store>, CommitterOptions::default(), |_| {}).unwrap();
+        let ids = Arc::new(Ids::new(Arc::clone(&db), 1000));
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        let key = Ed25519KeyPair::from_der(&Ed25519KeyPair::generate(), "k1".to_owned()).unwrap();
+        let identity = Identity { server_name: SERVER.try_into().unwrap(), key };
+        let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        let engine = Arc::new(Engine::new(
+            Arc::clone(&db),
+            Arc::clone(&ids),
+            identity,
+            Arc::clone(&shared),
+            Arc::new(NoProjector),
+            CacheSizes::default(),
+        ));
+        let users = Users::new(db, ids, shared, SERVER.try_into().unwrap(), 1, UsersOptions::default());
+        let authenticator = Arc::new(Names(Arc::clone(&users)));
+        let rng = Box::new(StdRng::seed_from_u64(7));
+        let app = App::new(AppParts::new(engine, users, authenticator, config, rng));
+        let router = http_kit::finish(crate::router().with_state(app.clone()));
+        let test = Self { app, clock, router, txn: AtomicU64::new(0) };
+        for name in names {
+            test.register(name).await;
+        }
+        test
+    }
+
+    /// One more user.
+    pub(crate) async fn register(&self, name: &str) {
+        self.app.users.register(NewAccount::user(name), None).await.unwrap();
+    }
+
+    /// A request to a path behind `/_matrix/client`, by the user with this token; without one where it is empty.
+    pub(crate) async fn request(&self, method: Method, who: &str, path: &str, body: Option<Value>) -> Answer {
+        let mut request = Request::builder().method(method).uri(format!("/_matrix/client{path}"));
+        if !who.is_empty() {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {who}"));
+        }
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let json = serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("no JSON: {bytes:?}"));
+        Answer { status, json }
+    }
+
+    pub(crate) async fn get(&self, who: &str, path: &str) -> Answer {
+        self.request(Method::GET, who, path, None).await
+    }
+
+    pub(crate) async fn post(&self, who: &str, path: &str, body: Value) -> Answer {
+        self.request(Method::POST, who, path, Some(body)).await
+    }
+
+    pub(crate) async fn put(&self, who: &str, path: &str, body: Value) -> Answer {
+        self.request(Method::PUT, who, path, Some(body)).await
+    }
+
+    pub(crate) async fn delete(&self, who: &str, path: &str) -> Answer {
+        self.request(Method::DELETE, who, path, None).await
+    }
+
+    /// Makes a room and gives back its id.
+    pub(crate) async fn room(&self, who: &str, body: Value) -> String {
+        let made = self.post(who, "/v3/createRoom", body).await.ok();
+        made["room_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes a room that anybody may join, in which these users are; the first one made it.
+    pub(crate) async fn public_room(&self, users: &[&str]) -> String {
+        let (creator, others) = users.split_first().unwrap();
+        let room = self.room(creator, json!({"preset": "public_chat"})).await;
+        for user in others {
+            self.join(user, &room).await.ok();
+        }
+        room
+    }
+
+    pub(crate) async fn join(&self, who: &str, room: &str) -> Answer {
+        self.post(who, &format!("/v3/rooms/{room}/join"), json!({})).await
+    }
+
+    /// Sends an event and gives back its id.
+    pub(crate) async fn send(&self, who: &str, room: &str, kind: &str, content: Value) -> String {
+        let txn = self.txn.fetch_add(1, Ordering::Relaxed);
+        let sent = self.put(who, &format!("/v3/rooms/{room}/send/{kind}/t{txn}"), content).await.ok();
+        sent["event_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends a text message and gives back its id.
+    pub(crate) async fn say(&self, who: &str, room: &str, text: &str) -> String {
+        self.send(who, room, "m.room.message", json!({"msgtype": "m.text", "body": text})).await
+    }
+
+    /// Sends a state event.
+    pub(crate) async fn set(&self, who: &str, room: &str, kind: &str, key: &str, content: Value) -> Answer {
+        self.put(who, &format!("/v3/rooms/{room}/state/{kind}/{key}"), content).await
+    }
+
+    /// The content of an entry of the current state, `null` where there is none.
+    pub(crate) async fn state(&self, room: &str, kind: &str, key: &str) -> Value {
+        let room = self.app.engine.room(room.try_into().unwrap()).await.unwrap();
+        let found = self.app.engine.current_event(room.num, kind, key).await.unwrap();
+        found.map_or(Value::Null, |row| serde_json::from_str(row.content()).unwrap())
+    }
+
+    /// A `/sync` that does not wait, from a token where there is one.
+    pub(crate) async fn sync(&self, who: &str, since: Option<&str>) -> Value {
+        let path = since.map_or_else(|| "/v3/sync".to_owned(), |since| format!("/v3/sync?since={since}"));
+        self.get(who, &path).await.ok()
+    }
+}

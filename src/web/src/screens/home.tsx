@@ -127,7 +127,7 @@ function InviteRow({ invite }: { invite: Invite }) {
           </span>
         </p>
       </div>
-      <div className="flex gap-2">
+      <div className="flex flex-wrap gap-2">
         <Button className="flex-1" disabled={busy} onClick={() => void answer(true)}>
           {t("home.accept")}
         </Button>

@@ -72,7 +72,7 @@ export function BarItem({ icon: Icon, label, href, current, prominent }: BarItem
       href={href}
       aria-current={current ? "page" : undefined}
       className={cn(
-        "flex min-w-0 flex-1 flex-col items-center justify-center gap-0.5 rounded-lg px-1 text-[0.75rem] leading-4 -outline-offset-2",
+        "flex min-w-0 flex-1 flex-col items-center justify-center gap-0.5 rounded-lg text-[0.75rem] leading-4 -outline-offset-2",
         current ? "font-medium text-accent" : "text-muted",
       )}
     >
@@ -99,7 +99,7 @@ function SideBar({ route }: { route: Route }) {
   const { t } = useI18n();
   const { userId } = useLive();
   return (
-    <nav aria-label={t("nav.main")} className="flex w-64 shrink-0 flex-col border-e border-line bg-surface">
+    <nav aria-label={t("nav.main")} className="flex w-56 shrink-0 flex-col border-e border-line bg-surface xl:w-64">
       <a href={routeHref({ screen: "home" })} className="flex h-(--header-height) items-center px-4">
         <Logo className="text-base" />
       </a>

@@ -26,7 +26,7 @@ export function BigStanding({ minor, currency }: { minor: bigint; currency: stri
         {t(words)}
       </span>
       {minor === 0n ? null : (
-        <Amount minor={minor} currency={currency} sign="always" className="text-[2.5rem] leading-12 font-semibold tracking-tight" />
+        <Amount minor={minor} currency={currency} sign="always" className="self-start text-[2.5rem] leading-12 font-semibold tracking-tight" />
       )}
     </div>
   );

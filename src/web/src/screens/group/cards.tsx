@@ -99,7 +99,7 @@ export function Effect({ read, userId }: { read: Expense | Settlement; userId: s
   return (
     <span className={cn("flex items-center gap-1 text-sm", tone)}>
       <Icon aria-hidden className="size-4" />
-      {t(words)}
+      <span className="max-[359px]:sr-only">{t(words)}</span>
       {effect === 0n ? null : <Amount minor={effect} currency={read.currency} sign="always" className="font-semibold" />}
     </span>
   );

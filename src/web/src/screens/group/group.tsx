@@ -171,7 +171,7 @@ function WideBody({ room, tab }: { room: Room; tab: GroupTab }) {
       <div className="flex min-w-0 flex-1 flex-col">
         <ChatTab room={room} />
       </div>
-      <aside aria-label={t("group.ledger")} className="flex w-[26rem] shrink-0 flex-col border-s border-line">
+      <aside aria-label={t("group.ledger")} className="flex w-88 shrink-0 flex-col xl:w-104 border-s border-line">
         {ledger ? (
           <div className="flex gap-2 px-5 pt-4">
             <Button asChild className="flex-1">

@@ -13,11 +13,10 @@ import type { Names } from "../people";
 export function Notice({ room, event, names }: { room: Room; event: MatrixEvent; names: Names }) {
   const text = useNoticeText(room, event, names);
   const target = event.content.target;
-  const row = "px-6 py-1.5 text-center text-xs text-muted";
-  if (typeof target !== "string") return <p className={row}>{text}</p>;
+  if (typeof target !== "string") return <p className="px-6 py-1.5 text-center text-xs text-muted">{text}</p>;
   return (
-    <p className={row}>
-      <a className="inline-flex min-h-6 items-center underline-offset-4 hover:text-ink hover:underline" href={routeHref({ screen: "group", roomId: room.roomId, tab: "chat", sheet: { kind: "entry", eventId: target } })}>
+    <p className="px-6 text-center text-xs text-muted">
+      <a className="inline-flex min-h-(--tap) items-center underline-offset-4 hover:text-ink hover:underline" href={routeHref({ screen: "group", roomId: room.roomId, tab: "chat", sheet: { kind: "entry", eventId: target } })}>
         {text}
       </a>
     </p>

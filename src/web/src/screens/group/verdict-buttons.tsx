@@ -33,7 +33,7 @@ export function VerdictButtons({ roomId, entry, names }: { roomId: string; entry
           <Field label={t("verdict.reason")} hint={t("verdict.reason_hint", values)}>
             {(ids) => <Input {...ids} name="reason" value={reason} maxLength={300} autoComplete="off" onChange={(event) => setReason(event.target.value)} />}
           </Field>
-          <div className="flex gap-2">
+          <div className="flex flex-wrap gap-2">
             <Button variant="danger" className="flex-1" disabled={add.isPending} onClick={() => say("disputed")}>
               {t("verdict.dispute_now")}
             </Button>
@@ -43,7 +43,7 @@ export function VerdictButtons({ roomId, entry, names }: { roomId: string; entry
           </div>
         </>
       ) : (
-        <div className="flex gap-2">
+        <div className="flex flex-wrap gap-2">
           <Button className="flex-1" disabled={add.isPending} onClick={() => say("confirmed")}>
             <Check aria-hidden className="size-4.5" />
             {t("verdict.confirm")}

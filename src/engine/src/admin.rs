@@ -1,6 +1,6 @@
 //! What operators and other parts of the server need of all rooms of a user, or of all rooms.
 
-use ruma::{UserId, events::TimelineEventType};
+use ruma::{OwnedEventId, UserId, events::TimelineEventType};
 use store::{Op, Page};
 
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     error::EngineError,
     tables::{HEADS, RoomNum, TRANSACTIONS, UserNum},
     user_rooms::Membership,
-    writer::NewEvent,
+    writer::{NewEvent, TxnKey},
 };
 
 impl Engine {
@@ -19,6 +19,16 @@ impl Engine {
     pub async fn room_nums(&self, after: RoomNum, limit: usize) -> Result<Vec<RoomNum>, EngineError> {
         let rows = self.db.scan(&HEADS, &(after.saturating_add(1)), &RoomNum::MAX, Page::first(limit)).await?;
         Ok(rows.into_iter().map(|(num, _)| num).collect())
+    }
+
+    /// The event that was sent with a transaction key, in whichever room, where that is durable.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn sent_with(&self, txn: &TxnKey<'_>) -> Result<Option<OwnedEventId>, EngineError> {
+        let key = (txn.user, txn.device.to_owned(), txn.path.to_owned());
+        let found = self.db.get(&TRANSACTIONS, &key).await?;
+        Ok(found.and_then(|id| OwnedEventId::try_from(id).ok()))
     }
 
     /// What deletes a device's transaction ids, for the commit that deletes the device.

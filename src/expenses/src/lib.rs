@@ -1,1 +1,88 @@
-//! expenses
+//! Ties the pure [`ledger`] to rooms: an index of entries written in the events' own commits, folds kept up to date in
+//! memory, and the REST API of `spec/api.md`.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod check;
+mod error;
+mod folds;
+mod group;
+mod index;
+mod people;
+mod routes;
+mod show;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use engine::Engine;
+use http_kit::Authenticator;
+use parking_lot::Mutex;
+use rand::Rng;
+use ruma::RoomVersionId;
+use users::Users;
+
+use crate::folds::Folds;
+pub use crate::{error::RouteError, index::LedgerIndex, routes::router};
+
+/// The type of a ledger's root.
+pub(crate) const OPEN: &str = "com.cliquepay.open";
+/// The state event that names a room's ledger.
+pub(crate) const POINTER: &str = "com.cliquepay.ledger";
+
+/// What the ledger API works with.
+pub struct Expenses {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) users: Arc<Users>,
+    pub(crate) room_version: RoomVersionId,
+    pub(crate) rng: Mutex<Box<dyn Rng + Send>>,
+    pub(crate) folds: Folds,
+    authenticator: Arc<dyn Authenticator>,
+}
+
+impl Expenses {
+    /// The ledger API over rooms and users. `room_version` is that of new groups.
+    pub fn new(
+        engine: Arc<Engine>,
+        users: Arc<Users>,
+        authenticator: Arc<dyn Authenticator>,
+        room_version: RoomVersionId,
+        rng: Box<dyn Rng + Send>,
+    ) -> Arc<Self> {
+        Arc::new(Self { engine, users, room_version, rng: Mutex::new(rng), folds: Folds::default(), authenticator })
+    }
+
+    /// A fresh uid: 128 random bits in hexadecimal.
+    pub(crate) fn uid(&self) -> String {
+        let mut rng = self.rng.lock();
+        format!("{:016x}{:016x}", rng.next_u64(), rng.next_u64())
+    }
+
+    /// Today in UTC, `YYYY-MM-DD`.
+    pub(crate) fn today(&self) -> String {
+        let seconds = i64::try_from(self.engine.now() / 1000).unwrap_or_default();
+        let date = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH).date();
+        format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+    }
+}
+
+/// The router's state.
+#[derive(Clone)]
+pub struct Api(pub Arc<Expenses>);
+
+impl std::ops::Deref for Api {
+    type Target = Expenses;
+    fn deref(&self) -> &Expenses {
+        &self.0
+    }
+}
+
+impl FromRef<Api> for Arc<dyn Authenticator> {
+    fn from_ref(api: &Api) -> Self {
+        Arc::clone(&api.authenticator)
+    }
+}

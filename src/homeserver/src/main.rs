@@ -1,2 +1,75 @@
-//! The `cliquepay` binary.
-fn main() {}
+//! `cliquepay`: a Matrix homeserver whose rooms are also shared ledgers.
+//!
+//! This crate reads the configuration, puts the parts together, listens, and shuts down; what the server does is in the
+//! crates it depends on.
+
+mod check;
+mod config;
+mod error;
+mod housekeeping;
+mod keys;
+mod metrics;
+mod serve;
+mod site;
+mod tls;
+mod wiring;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tracing::error;
+use tracing_subscriber::EnvFilter;
+
+use crate::{config::Config, error::StartError};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// A Matrix homeserver whose rooms are also shared ledgers.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file (TOML). Settings can also come from the environment: `CLIQUEPAY_SERVER_NAME`,
+    /// `CLIQUEPAY_STORE__SYNC` and so on.
+    #[arg(long, short, env = "CLIQUEPAY_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Command {
+    /// Runs the server (the default).
+    Serve,
+    /// With the server stopped: rebuilds heads, states, indexes and ledgers from the events and compares.
+    Check,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let run = Config::load(arguments.config.as_deref()).and_then(|config| {
+        let filter = EnvFilter::try_new(&config.log).map_err(|error| StartError::Setting("log", error.to_string()))?;
+        if config.log_json {
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).json().init();
+        } else {
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .worker_threads(config.worker_threads())
+            .build()
+            .map_err(StartError::Io)?;
+        match arguments.command.unwrap_or(Command::Serve) {
+            Command::Serve => runtime.block_on(serve::run(config)),
+            Command::Check => runtime.block_on(check::run(config)),
+        }
+    });
+    match run {
+        Ok(code) => code,
+        Err(failure) => {
+            error!(%failure, "stopped");
+            eprintln!("cliquepay: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Compares the index and the folds with what the events say.
+
+use engine::{Direction, RoomNum};
+use ledger::{Ledger, entry::is_entry_type};
+
+use crate::{
+    Expenses,
+    error::RouteError,
+    folds::entry_of,
+    index::{ENTRIES, REDACTED},
+};
+
+/// Events read at once.
+const PAGE: usize = 1000;
+
+impl Expenses {
+    /// What does not fit in a room, in words; nothing where all is well.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn check_room(&self, num: RoomNum) -> Result<Vec<String>, RouteError> {
+        let room = self.engine.room_by_num(num).await?;
+        let mut findings = Vec::new();
+        let (mut listed, mut emptied, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+        let mut after = 0;
+        loop {
+            let page = self.engine.stream(num, after, self.engine.frontier(), PAGE, Direction::Forward).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = *last;
+            let nums: Vec<_> = page.iter().map(|(_, num)| *num).collect();
+            for (event_num, row) in self.engine.events(num, &nums).await? {
+                if !row.is_state() && is_entry_type(&row.event_type()) {
+                    listed.push(event_num);
+                    entries.push(entry_of(&row));
+                    if row.is_redacted() {
+                        emptied.push(event_num);
+                    }
+                }
+            }
+        }
+        let rows = self.engine.db.scan_all(&ENTRIES, &num).await?;
+        listed.sort_unstable();
+        if !rows.into_iter().map(|((_, num), ())| num).eq(listed) {
+            findings.push(format!("room {num}: the index of ledger entries differs from the events"));
+        }
+        let rows = self.engine.db.scan_all(&REDACTED, &num).await?;
+        emptied.sort_unstable();
+        if !rows.into_iter().map(|((_, num), ())| num).eq(emptied) {
+            findings.push(format!("room {num}: the index of redacted entries differs from the events"));
+        }
+        if room.info().encrypted {
+            return Ok(findings);
+        }
+        if let Some(root) = self.root_of(&room).await? {
+            // Backwards on purpose: the order must not matter.
+            let rebuilt = Ledger::fold(&root, entries.into_iter().rev());
+            if rebuilt.digest() != self.ledger(&room).await?.ledger.digest() {
+                findings.push(format!("room {num}: the ledger differs from a fold of its entries"));
+            }
+        }
+        Ok(findings)
+    }
+}

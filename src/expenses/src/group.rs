@@ -1,0 +1,203 @@
+//! Groups: rooms with a ledger.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use engine::{EngineError, Invitee, Membership, NewRoom, Preset, Room, RoomPlan};
+use ledger::{Amount, Currency, Invalid};
+use ruma::{OwnedRoomId, OwnedUserId, UserId};
+use serde_json::{Map, Value, json};
+
+use crate::{Expenses, error::RouteError, write::Request};
+
+/// What somebody asks for.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub(crate) struct NewGroup {
+    name: String,
+    currency: String,
+    #[serde(default)]
+    invite: Vec<String>,
+    #[serde(default)]
+    preset: Option<String>,
+    #[serde(default)]
+    policies: Option<Value>,
+}
+
+/// Longest name, in bytes, and most people invited at once.
+const MAX_NAME: usize = 255;
+const MAX_INVITED: usize = 200;
+
+impl Expenses {
+    /// Makes a room and opens its ledger. The same request again finds the room, and opens the ledger where that was cut short.
+    pub(crate) async fn create_group(
+        &self,
+        request: Request<'_>,
+        new: &NewGroup,
+    ) -> Result<(OwnedRoomId, String), RouteError> {
+        let name = new.name.trim();
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err(Invalid::new("name", "must have 1 to 255 bytes").into());
+        }
+        if Currency::iso(&new.currency).is_none() {
+            return Err(Invalid::new("currency", "is not an ISO 4217 code").into());
+        }
+        let room_path = format!("{}#room", request.path);
+        let room_txn = engine::TxnKey { path: &room_path, ..request.txn() };
+        let room = match self.engine.sent_with(&room_txn).await? {
+            Some(create) => {
+                let (room, _) = self.engine.find_event_anywhere(create.as_str()).await?.ok_or(EngineError::UnknownRoom)?;
+                self.engine.room_by_num(room).await?
+            }
+            None => self.make_room(request, new, name, room_txn).await?,
+        };
+        let mut content = json!({"currency": new.currency});
+        if let Some(policies) = &new.policies {
+            content["policies"] = policies.clone();
+        }
+        let root = self.open(&room, request, &content).await?;
+        Ok((room.id.clone(), root.to_string()))
+    }
+
+    async fn make_room(
+        &self,
+        request: Request<'_>,
+        new: &NewGroup,
+        name: &str,
+        txn: engine::TxnKey<'_>,
+    ) -> Result<Arc<Room>, RouteError> {
+        let preset = match new.preset.as_deref() {
+            None | Some("private_chat") => Preset::Private,
+            Some("trusted_private_chat") => Preset::TrustedPrivate,
+            Some("public_chat") => Preset::Public,
+            Some(_) => return Err(Invalid::new("preset", "is not a preset").into()),
+        };
+        let requester = request.requester;
+        let mut power_levels = Map::new();
+        // Anybody in the group may invite; the pointer at the ledger is for those who lead it.
+        power_levels.insert("invite".to_owned(), 0.into());
+        let plan = RoomPlan {
+            creator: &requester.user_id,
+            names: self.names_of(requester.user).await?,
+            version: self.room_version.clone(),
+            preset,
+            creation_content: Map::new(),
+            power_levels,
+            alias: None,
+            initial_state: Vec::new(),
+            name: Some(name.to_owned()),
+            topic: None,
+            invite: self.invitees(&new.invite, &requester.user_id).await?,
+            is_direct: false,
+        };
+        let first = plan.first_events()?;
+        let room_id = format!("!{}:{}", self.uid(), self.engine.identity.server_name);
+        let room_id = OwnedRoomId::try_from(room_id).map_err(|error| EngineError::Inconsistent(error.to_string()))?;
+        let new = NewRoom {
+            creator: &requester.user_id,
+            creator_num: requester.user,
+            version: self.room_version.clone(),
+            create: first.create,
+            room_id,
+            events: first.events,
+            alias: None,
+            public: false,
+        };
+        Ok(self.engine.create_room(new, Some(txn)).await?.room)
+    }
+
+    async fn invitees(&self, ids: &[String], creator: &UserId) -> Result<Vec<Invitee>, RouteError> {
+        if ids.len() > MAX_INVITED {
+            return Err(Invalid::new("invite", format!("at most {MAX_INVITED} people at once")).into());
+        }
+        let mut out: Vec<Invitee> = Vec::with_capacity(ids.len());
+        for (index, id) in ids.iter().enumerate() {
+            let refused = |why: &str| Err(RouteError::from(Invalid::new(format!("invite[{index}]"), why)));
+            let Ok(user_id) = OwnedUserId::try_from(id.as_str()) else { return refused("is not a user id") };
+            if user_id == creator || out.iter().any(|other| other.user_id == user_id) {
+                continue;
+            }
+            let names = if self.engine.is_local(&user_id) {
+                match self.users.accounts.by_user_id(&user_id).await? {
+                    Some(account) => self.names_of(account.num).await?,
+                    None => return refused("there is no such user on this server"),
+                }
+            } else {
+                return refused("is on another server, which cannot be reached yet");
+            };
+            out.push(Invitee { user_id, names });
+        }
+        Ok(out)
+    }
+
+    /// `GET /groups`: where the requester stands, everywhere.
+    pub(crate) async fn groups(&self, user: u64, user_id: &UserId) -> Result<Value, RouteError> {
+        let mut groups = Vec::new();
+        let mut totals: BTreeMap<String, (Currency, Amount, Amount)> = BTreeMap::new();
+        for (num, place) in self.engine.user_rooms().of(user).await?.iter() {
+            if place.membership != Membership::Join {
+                continue;
+            }
+            let room = self.engine.room_by_num(*num).await?;
+            let folded = match self.ledger(&room).await {
+                Ok(folded) => folded,
+                Err(RouteError::NoLedger | RouteError::Encrypted) => continue,
+                Err(error) => return Err(error),
+            };
+            let mut balances = Vec::new();
+            for balance in folded.ledger.net(user_id.as_str()) {
+                balances.push(json!({
+                    "currency": balance.currency.code(),
+                    "amount": balance.currency.format(balance.amount),
+                }));
+                let code = balance.currency.code().to_owned();
+                // Units of a group's own mean nothing outside of it.
+                if !balance.currency.is_custom() {
+                    let total = totals.entry(code).or_insert((balance.currency.clone(), Amount(0), Amount(0)));
+                    if balance.amount >= Amount(0) {
+                        total.1 += balance.amount;
+                    } else {
+                        total.2 -= balance.amount;
+                    }
+                }
+            }
+            let currency = folded.ledger.root().map(|open| open.currency.code().to_owned());
+            groups.push(json!({
+                "room_id": room.id,
+                "name": self.room_name(&room).await?,
+                "ledger": &**folded.ledger.id(),
+                "currency": currency,
+                "members": room.info().joined,
+                "last_ts": self.last_ts(&room).await?,
+                "balances": balances,
+            }));
+        }
+        groups.sort_by_key(|group| std::cmp::Reverse(group["last_ts"].as_u64()));
+        let totals: Vec<Value> = totals
+            .into_iter()
+            .map(|(code, (currency, owed, owe))| {
+                json!({"currency": code, "owed": currency.format(owed), "owe": currency.format(owe)})
+            })
+            .collect();
+        Ok(json!({"groups": groups, "totals": totals}))
+    }
+
+    pub(crate) async fn room_name(&self, room: &Room) -> Result<String, RouteError> {
+        #[derive(serde::Deserialize)]
+        struct Content {
+            name: Option<String>,
+        }
+        let row = self.engine.current_event(room.num, "m.room.name", "").await?;
+        let name = row.and_then(|row| serde_json::from_str::<Content>(row.content()).ok()?.name);
+        Ok(name.unwrap_or_default())
+    }
+
+    async fn last_ts(&self, room: &Room) -> Result<u64, RouteError> {
+        let newest = self
+            .engine
+            .stream(room.num, 0, self.engine.frontier(), 1, engine::Direction::Backward)
+            .await?;
+        match newest.first() {
+            Some((_, num)) => Ok(self.engine.event(room.num, *num).await?.origin_server_ts()),
+            None => Ok(0),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The configuration: a TOML file, overridden by the environment. `config.toml.example` explains every option, and a test
+//! makes sure that it knows them all.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use auth::AuthConfig;
+use client_api::ClientApiConfig;
+use figment::{
+    Figment,
+    providers::{Env, Format, Toml},
+};
+use ruma::OwnedServerName;
+use serde::Deserialize;
+
+use crate::error::StartError;
+
+/// All settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The name behind the colon of user ids. It can never change.
+    pub server_name: OwnedServerName,
+    /// Where everything is kept.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    /// Addresses for plain HTTP.
+    #[serde(default = "default_listen")]
+    pub listen: Vec<SocketAddr>,
+    /// Addresses for HTTPS.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
+    /// Reverse proxies whose `X-Forwarded-For` is believed.
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
+    /// What is logged: `info`, or a list such as `info,engine=debug`.
+    #[serde(default = "default_log")]
+    pub log: String,
+    /// Whether it is logged as JSON.
+    #[serde(default)]
+    pub log_json: bool,
+    /// Whether rate limits are kept. Off only where nobody but friends and tests can reach the server.
+    #[serde(default = "yes")]
+    pub rate_limits: bool,
+    /// Threads that answer requests; 0: one for each core.
+    #[serde(default)]
+    pub worker_threads: usize,
+    /// Prometheus metrics at `/metrics` on an address of their own.
+    #[serde(default)]
+    pub metrics_listen: Option<SocketAddr>,
+    /// The embedded store.
+    #[serde(default)]
+    pub store: StoreConfig,
+    /// Ways to log in.
+    #[serde(default)]
+    pub auth: AuthConfig,
+    /// The Client-Server API.
+    #[serde(default)]
+    pub client_api: ClientApiConfig,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Addresses for HTTPS.
+    pub listen: Vec<SocketAddr>,
+    /// The certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Whether a write is on stable storage before it is acknowledged.
+    pub sync: bool,
+    /// The block cache, in MiB.
+    pub cache_mib: usize,
+    /// Memtables, in MiB.
+    pub write_buffer_mib: usize,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { sync: true, cache_mib: 32, write_buffer_mib: 32 }
+    }
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("data")
+}
+
+fn default_listen() -> Vec<SocketAddr> {
+    vec![SocketAddr::from(([127, 0, 0, 1], 8008))]
+}
+
+fn default_log() -> String {
+    "info".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Config {
+    /// Reads the file, if any, and the environment.
+    pub fn load(file: Option<&Path>) -> Result<Self, StartError> {
+        let mut figment = Figment::new();
+        if let Some(file) = file {
+            if !file.is_file() {
+                return Err(StartError::Setting("config", format!("there is no file {}", file.display())));
+            }
+            figment = figment.merge(Toml::file(file));
+        }
+        let environment = Env::prefixed("CLIQUEPAY_").ignore(&["config", "bin"]).split("__");
+        let mut config: Self =
+            figment.merge(environment).extract().map_err(|error| StartError::Config(Box::new(error)))?;
+        if !config.rate_limits {
+            config.auth.limits.enabled = false;
+        }
+        Ok(config)
+    }
+
+    /// Threads that answer requests.
+    pub fn worker_threads(&self) -> usize {
+        match self.worker_threads {
+            0 => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            threads => threads,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../../config.toml.example");
+
+    /// Every option of the example, those that are commented out too, is one that the server knows.
+    #[test]
+    fn the_example_is_valid_with_every_option_switched_on() {
+        let mut text = String::new();
+        for line in EXAMPLE.lines() {
+            let bare = line.strip_prefix('#').unwrap_or(line);
+            let is_option = bare.starts_with(|c: char| c.is_ascii_lowercase()) && bare.contains(" = ");
+            if is_option || bare.starts_with('[') {
+                text.push_str(bare);
+                text.push('\n');
+            }
+        }
+        let config: Config = Figment::new().merge(Toml::string(&text)).extract().unwrap();
+        assert_eq!(config.server_name, "example.org");
+        assert!(config.tls.is_some() && config.metrics_listen.is_some());
+    }
+
+    #[test]
+    fn unknown_options_are_refused() {
+        let config = Figment::new().merge(Toml::string("server_name = \"x\"\nsever = 1")).extract::<Config>();
+        assert!(config.unwrap_err().to_string().contains("sever"));
+    }
+}

@@ -1,0 +1,35 @@
+//! Prometheus metrics, on an address of their own so that no proxy shows them to the world by mistake.
+
+use std::sync::Arc;
+
+use axum::{Router, routing::get};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use store::Db;
+
+use crate::error::StartError;
+
+/// `/metrics`
+pub fn router(db: Arc<Db>) -> Result<Router, StartError> {
+    let handle = PrometheusBuilder::new()
+        .install_recorder()
+        .map_err(|error| StartError::Setting("metrics_listen", error.to_string()))?;
+    Ok(Router::new().route(
+        "/metrics",
+        get(move || {
+            let stats = db.stats().snapshot();
+            let count = |name: &'static str, value: u64| metrics::counter!(name).absolute(value);
+            count("cliquepay_store_gets_total", stats.gets);
+            count("cliquepay_store_multi_gets_total", stats.multi_gets);
+            count("cliquepay_store_multi_get_keys_total", stats.multi_get_keys);
+            count("cliquepay_store_scans_total", stats.scans);
+            count("cliquepay_store_scan_rows_total", stats.scan_rows);
+            count("cliquepay_store_commits_total", stats.commits);
+            count("cliquepay_store_conflicts_total", stats.conflicts);
+            count("cliquepay_store_groups_total", stats.groups);
+            count("cliquepay_store_bytes_written_total", stats.bytes_written);
+            count("cliquepay_store_frontier", db.frontier());
+            let text = handle.render();
+            async move { text }
+        }),
+    ))
+}

@@ -1,0 +1,210 @@
+//! Listening, answering, shutting down.
+
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, extract::FromRef};
+use http_kit::{ClientIp, TrustedProxies};
+use hyper::{Request, body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tower::Service as _;
+use tracing::{debug, error, info};
+
+use crate::{config::Config, error::StartError, housekeeping, metrics, site, tls, wiring};
+
+/// How long requests may go on after the signal to stop.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs the server until it is told to stop, or the store fails.
+pub async fn run(config: Config) -> Result<ExitCode, StartError> {
+    let failed = Arc::new(AtomicBool::new(false));
+    let (stop, stopping) = watch::channel(false);
+    let parts = {
+        let (failed, stop) = (Arc::clone(&failed), stop.clone());
+        wiring::open(&config, move || {
+            failed.store(true, Ordering::Release);
+            let _ = stop.send(true);
+        })?
+    };
+    let router = http_kit::finish(
+        Router::new()
+            .merge(client_api::router().with_state(parts.app.clone()))
+            .merge(auth::router().with_state(AuthState(Arc::clone(&parts.auth))))
+            .merge(expenses::router().with_state(expenses::Api(Arc::clone(&parts.expenses))))
+            .merge(site::router()),
+    );
+    let proxies = TrustedProxies::parse(config.trusted_proxies.iter().map(String::as_str))
+        .map_err(|bad| StartError::Setting("trusted_proxies", bad))?;
+    let server = Server { router, proxies: Arc::new(proxies), stopping: stopping.clone() };
+
+    let mut listening = tokio::task::JoinSet::new();
+    for address in &config.listen {
+        let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen(*address, error))?;
+        info!(%address, "listening");
+        let open = if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { *address };
+        eprintln!("CliquePay is running: open http://{open}/ in a browser");
+        listening.spawn(server.clone().accept(listener, None));
+    }
+    if let Some(settings) = &config.tls {
+        let acceptor = tls::acceptor(settings)?;
+        for address in &settings.listen {
+            let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen(*address, error))?;
+            info!(%address, "listening with TLS");
+            listening.spawn(server.clone().accept(listener, Some(acceptor.clone())));
+        }
+    }
+    if let Some(address) = config.metrics_listen {
+        let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))?;
+        let router = metrics::router(Arc::clone(&parts.db))?;
+        listening.spawn(Server { router, ..server.clone() }.accept(listener, None));
+    }
+    let housekeeping = tokio::spawn(housekeeping::run(parts.app.clone(), stopping.clone()));
+
+    wait_for_signal(stopping).await;
+    let _ = stop.send(true);
+    // Long polls end at once: there is nothing more to tell.
+    let woken = Arc::clone(parts.db.notifier());
+    let drained = async {
+        woken.wake_all();
+        while listening.join_next().await.is_some() {}
+    };
+    let _ = tokio::time::timeout(GRACE, drained).await;
+    housekeeping.abort();
+    if let Err(error) = parts.app.users.devices.flush().await {
+        debug!(%error, "last-seen times were not written");
+    }
+    parts.db.shutdown();
+    if failed.load(Ordering::Acquire) {
+        error!("stopped: a write failed and its outcome is unknown. Make room or mend the disk, then start again");
+        return Ok(ExitCode::from(3));
+    }
+    info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns when the server is told to stop.
+pub async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // The value's guard must not live on across an await of the caller's.
+    let _ = stopping.wait_for(|stop| *stop).await.map(drop);
+}
+
+async fn wait_for_signal(mut stopping: watch::Receiver<bool>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminate => {}
+        _ = tokio::signal::ctrl_c() => {}
+        () = stopped(&mut stopping) => {}
+    }
+}
+
+/// The state of the routes of `auth`.
+#[derive(Clone)]
+struct AuthState(Arc<auth::Auth>);
+
+impl FromRef<AuthState> for Arc<auth::Auth> {
+    fn from_ref(state: &AuthState) -> Self {
+        Arc::clone(&state.0)
+    }
+}
+
+impl FromRef<AuthState> for Arc<dyn http_kit::Authenticator> {
+    fn from_ref(state: &AuthState) -> Self {
+        Arc::clone(&state.0) as _
+    }
+}
+
+#[derive(Clone)]
+struct Server {
+    router: Router,
+    proxies: Arc<TrustedProxies>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Server {
+    async fn accept(self, listener: TcpListener, tls: Option<tokio_rustls::TlsAcceptor>) {
+        let mut stopping = self.stopping.clone();
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stopped(&mut stopping) => break,
+            };
+            while connections.try_join_next().is_some() {}
+            match accepted {
+                Ok((stream, peer)) => {
+                    let _ = stream.set_nodelay(true);
+                    connections.spawn(self.clone().connection(stream, peer, tls.clone()));
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: others will close some.
+                    debug!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        while connections.join_next().await.is_some() {}
+    }
+
+    async fn connection(self, stream: TcpStream, peer: SocketAddr, tls: Option<tokio_rustls::TlsAcceptor>) {
+        match tls {
+            None => self.http(stream, peer).await,
+            Some(acceptor) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => self.http(stream, peer).await,
+                Ok(Err(error)) => debug!(%error, %peer, "TLS handshake failed"),
+                Err(_) => debug!(%peer, "TLS handshake timed out"),
+            },
+        }
+    }
+
+    async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S, peer: SocketAddr) {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(200);
+        let (router, proxies) = (self.router, self.proxies);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let ip = proxies.client_ip(peer.ip(), request.headers());
+            request.extensions_mut().insert(ClientIp(ip));
+            router.clone().call(request)
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let mut stopping = self.stopping;
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stopped(&mut stopping) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(%error, %peer, "connection ended");
+        }
+    }
+}

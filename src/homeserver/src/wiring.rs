@@ -1,0 +1,103 @@
+//! Puts the parts together.
+
+use std::sync::Arc;
+
+use auth::{Auth, AuthParts, DeactivationHook, HookFuture};
+use client_api::{App, AppParts};
+use engine::{CacheSizes, Engine, Identity};
+use expenses::{Expenses, LedgerIndex};
+use rand::{SeedableRng as _, rngs::StdRng};
+use ruma::UserId;
+use store::{Clock, CommitterOptions, Db, Ids, Migration, SCHEMA_VERSION, Store, SystemClock, open_schema};
+use store_rocksdb::{RocksDbOptions, RocksDbStore};
+use users::{Users, UsersOptions};
+
+use crate::{config::Config, error::StartError, keys};
+
+/// Steps from older schemas to today's. There are none yet.
+const MIGRATIONS: &[Migration] = &[];
+
+/// Ids whose numbers are kept in memory.
+const IDS_KEPT: usize = 100_000;
+
+/// The server's parts.
+pub struct Parts {
+    pub db: Arc<Db>,
+    pub engine: Arc<Engine>,
+    pub auth: Arc<Auth>,
+    pub app: App,
+    pub expenses: Arc<Expenses>,
+}
+
+/// Opens the data folder and makes all parts. `on_fatal` is told when the store has failed.
+pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Result<Parts, StartError> {
+    std::fs::create_dir_all(&config.data_dir).map_err(StartError::Io)?;
+    let mut options = RocksDbOptions::new(config.data_dir.join("db"));
+    options.sync = config.store.sync;
+    options.cache_bytes = config.store.cache_mib << 20;
+    options.write_buffer_bytes = config.store.write_buffer_mib << 20;
+    let store: Arc<dyn Store> = Arc::new(RocksDbStore::open(&options)?);
+    open_schema(&*store, SCHEMA_VERSION, MIGRATIONS)?;
+    let db = Db::open(store, CommitterOptions::default(), move |_| on_fatal())?;
+    let ids = Arc::new(Ids::new(Arc::clone(&db), IDS_KEPT));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let key = keys::load_or_make(&config.data_dir)?;
+    let identity = Identity { server_name: config.server_name.clone(), key };
+    let engine = Arc::new(Engine::new(
+        Arc::clone(&db),
+        Arc::clone(&ids),
+        identity,
+        Arc::clone(&clock),
+        Arc::new(LedgerIndex),
+        CacheSizes::default(),
+    ));
+    let users = Users::new(
+        Arc::clone(&db),
+        ids,
+        Arc::clone(&clock),
+        config.server_name.clone(),
+        clock.now_ms(),
+        UsersOptions::default(),
+    );
+    let forget = Arc::clone(&engine);
+    users.devices.on_delete(Arc::new(move |user, device| forget.forget_device(user, device.as_str())));
+    let hook = Arc::new(LeaveRooms { engine: Arc::clone(&engine) });
+    let auth = Auth::new(AuthParts {
+        users: Arc::clone(&users),
+        db: Arc::clone(&db),
+        clock,
+        rng: StdRng::from_rng(&mut rand::rng()),
+        server_name: config.server_name.clone(),
+        config: config.auth.clone(),
+        hook,
+    })?;
+    let app = App::new(AppParts::new(
+        Arc::clone(&engine),
+        Arc::clone(&users),
+        Arc::clone(&auth) as _,
+        config.client_api.clone(),
+        Box::new(StdRng::from_rng(&mut rand::rng())),
+    ));
+    let expenses = Expenses::new(
+        Arc::clone(&engine),
+        users,
+        Arc::clone(&auth) as _,
+        config.client_api.default_room_version.clone(),
+        Box::new(StdRng::from_rng(&mut rand::rng())),
+    );
+    Ok(Parts { db, engine, auth, app, expenses })
+}
+
+/// Whoever closes their account leaves their rooms.
+struct LeaveRooms {
+    engine: Arc<Engine>,
+}
+
+impl DeactivationHook for LeaveRooms {
+    fn deactivate<'a>(&'a self, user: u64, user_id: &'a UserId, _erase: bool) -> HookFuture<'a> {
+        Box::pin(async move {
+            self.engine.leave_all(user, user_id).await?;
+            Ok(())
+        })
+    }
+}

@@ -88,48 +88,30 @@ impl Client {
     /// A client without an account.
     #[must_use]
     pub fn anonymous(endpoint: Endpoint) -> Self {
-        Self {
-            endpoint,
-            idle: Mutex::new(Vec::new()),
-            token: None,
-            user_id: String::new(),
-            device_id: String::new(),
-        }
+        Self { endpoint, idle: Mutex::new(Vec::new()), token: None, user_id: String::new(), device_id: String::new() }
     }
 
     /// Registers `username` by `m.login.dummy` in one request.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn register(
-        endpoint: &Endpoint,
-        username: &str,
-        password: &str,
-    ) -> Result<Self, ClientError> {
+    pub async fn register(endpoint: &Endpoint, username: &str, password: &str) -> Result<Self, ClientError> {
         let body = json!({
             "username": username, "password": password, "auth": {"type": "m.login.dummy"}
         });
-        Self::anonymous(endpoint.clone())
-            .enter("/_matrix/client/v3/register", &body)
-            .await
+        Self::anonymous(endpoint.clone()).enter("/_matrix/client/v3/register", &body).await
     }
 
     /// Logs in with a password, as a new device.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn login(
-        endpoint: &Endpoint,
-        user: &str,
-        password: &str,
-    ) -> Result<Self, ClientError> {
+    pub async fn login(endpoint: &Endpoint, user: &str, password: &str) -> Result<Self, ClientError> {
         let body = json!({
             "type": "m.login.password", "password": password,
             "identifier": {"type": "m.id.user", "user": user}
         });
-        Self::anonymous(endpoint.clone())
-            .enter("/_matrix/client/v3/login", &body)
-            .await
+        Self::anonymous(endpoint.clone()).enter("/_matrix/client/v3/login", &body).await
     }
 
     async fn enter(mut self, path: &str, body: &Value) -> Result<Self, ClientError> {
@@ -185,27 +167,17 @@ impl Client {
                 None => Conn::open(&self.endpoint).await?,
             };
             let reply = conn.call(method, path, self.token.as_ref(), body).await?;
-            self.idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(conn);
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
             Ok(reply)
         };
-        tokio::time::timeout(limit, exchange)
-            .await
-            .map_err(|_| HttpError::Timeout(limit))?
+        tokio::time::timeout(limit, exchange).await.map_err(|_| HttpError::Timeout(limit))?
     }
 
     /// Sends one request and reads the answer's JSON. `path` begins with a slash and holds the query.
     ///
     /// # Errors
     /// [`ClientError`]; any status but 2xx is [`ClientError::Matrix`].
-    pub async fn request(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<Value, ClientError> {
+    pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
         self.request_within(method, path, body, REQUEST_LIMIT).await
     }
 
@@ -223,18 +195,12 @@ impl Client {
         if reply.status.is_success() {
             return parsed.map_err(|error| ClientError::Json { path: shown, error });
         }
-        let part = |key| {
-            parsed
-                .as_ref()
-                .ok()
-                .and_then(|body| Some(body.get(key)?.as_str()?.to_owned()))
-        };
+        let part = |key| parsed.as_ref().ok().and_then(|body| Some(body.get(key)?.as_str()?.to_owned()));
         Err(ClientError::Matrix {
             path: shown,
             status: reply.status.as_u16(),
             errcode: part("errcode").unwrap_or_default(),
-            message: part("error")
-                .unwrap_or_else(|| String::from_utf8_lossy(&reply.body).into_owned()),
+            message: part("error").unwrap_or_else(|| String::from_utf8_lossy(&reply.body).into_owned()),
         })
     }
 
@@ -249,9 +215,7 @@ impl Client {
     }
 
     async fn membership(&self, room: &str, verb: &str, body: &Value) -> Result<(), ClientError> {
-        self.request(Method::POST, &room_path(room, verb), Some(body))
-            .await
-            .map(drop)
+        self.request(Method::POST, &room_path(room, verb), Some(body)).await.map(drop)
     }
 
     /// Invites `user`.
@@ -259,8 +223,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn invite(&self, room: &str, user: &str) -> Result<(), ClientError> {
-        self.membership(room, "invite", &json!({"user_id": user}))
-            .await
+        self.membership(room, "invite", &json!({"user_id": user})).await
     }
 
     /// Joins.
@@ -284,8 +247,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn kick(&self, room: &str, user: &str) -> Result<(), ClientError> {
-        self.membership(room, "kick", &json!({"user_id": user, "reason": "test"}))
-            .await
+        self.membership(room, "kick", &json!({"user_id": user, "reason": "test"})).await
     }
 
     /// Bans `user`.
@@ -293,8 +255,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn ban(&self, room: &str, user: &str) -> Result<(), ClientError> {
-        self.membership(room, "ban", &json!({"user_id": user}))
-            .await
+        self.membership(room, "ban", &json!({"user_id": user})).await
     }
 
     /// Lifts `user`'s ban.
@@ -302,8 +263,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn unban(&self, room: &str, user: &str) -> Result<(), ClientError> {
-        self.membership(room, "unban", &json!({"user_id": user}))
-            .await
+        self.membership(room, "unban", &json!({"user_id": user})).await
     }
 
     async fn put_event(&self, path: &str, content: &Value) -> Result<String, ClientError> {
@@ -315,13 +275,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn send(
-        &self,
-        room: &str,
-        kind: &str,
-        txn: &str,
-        content: &Value,
-    ) -> Result<String, ClientError> {
+    pub async fn send(&self, room: &str, kind: &str, txn: &str, content: &Value) -> Result<String, ClientError> {
         let verb = format!("send/{}/{}", encode(kind), encode(txn));
         self.put_event(&room_path(room, &verb), content).await
     }
@@ -330,32 +284,15 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn send_text(
-        &self,
-        room: &str,
-        txn: &str,
-        text: &str,
-    ) -> Result<String, ClientError> {
-        self.send(
-            room,
-            "m.room.message",
-            txn,
-            &json!({"msgtype": "m.text", "body": text}),
-        )
-        .await
+    pub async fn send_text(&self, room: &str, txn: &str, text: &str) -> Result<String, ClientError> {
+        self.send(room, "m.room.message", txn, &json!({"msgtype": "m.text", "body": text})).await
     }
 
     /// Sets a piece of state; gives the event's id.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn set_state(
-        &self,
-        room: &str,
-        kind: &str,
-        key: &str,
-        content: &Value,
-    ) -> Result<String, ClientError> {
+    pub async fn set_state(&self, room: &str, kind: &str, key: &str, content: &Value) -> Result<String, ClientError> {
         let verb = format!("state/{}/{}", encode(kind), encode(key));
         self.put_event(&room_path(room, &verb), content).await
     }
@@ -366,8 +303,7 @@ impl Client {
     /// [`ClientError`].
     pub async fn redact(&self, room: &str, event: &str, txn: &str) -> Result<String, ClientError> {
         let verb = format!("redact/{}/{}", encode(event), encode(txn));
-        self.put_event(&room_path(room, &verb), &json!({"reason": "test"}))
-            .await
+        self.put_event(&room_path(room, &verb), &json!({"reason": "test"})).await
     }
 
     /// The room's whole current state: an array of events.
@@ -375,20 +311,14 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn state(&self, room: &str) -> Result<Value, ClientError> {
-        self.request(Method::GET, &room_path(room, "state"), None)
-            .await
+        self.request(Method::GET, &room_path(room, "state"), None).await
     }
 
     /// One sync. `query` holds further parameters ready for a URL, without `timeout` and `since`.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn sync(
-        &self,
-        since: Option<&str>,
-        timeout: Duration,
-        query: &str,
-    ) -> Result<Value, ClientError> {
+    pub async fn sync(&self, since: Option<&str>, timeout: Duration, query: &str) -> Result<Value, ClientError> {
         let mut path = format!("/_matrix/client/v3/sync?timeout={}", timeout.as_millis());
         if let Some(since) = since {
             path = format!("{path}&since={}", encode(since));
@@ -396,8 +326,7 @@ impl Client {
         if !query.is_empty() {
             path = format!("{path}&{query}");
         }
-        self.request_within(Method::GET, &path, None, REQUEST_LIMIT + timeout)
-            .await
+        self.request_within(Method::GET, &path, None, REQUEST_LIMIT + timeout).await
     }
 
     /// One page of a room's events. `direction` is `b` or `f`; `query` as in [`Client::sync`].
@@ -412,10 +341,7 @@ impl Client {
         limit: usize,
         query: &str,
     ) -> Result<Value, ClientError> {
-        let mut path = format!(
-            "{}?dir={direction}&limit={limit}",
-            room_path(room, "messages")
-        );
+        let mut path = format!("{}?dir={direction}&limit={limit}", room_path(room, "messages"));
         if let Some(from) = from {
             path = format!("{path}&from={}", encode(from));
         }
@@ -433,13 +359,7 @@ impl Client {
         let (mut all, mut from) = (Vec::new(), None::<String>);
         loop {
             let answer = self.messages(room, 'b', from.as_deref(), page, "").await?;
-            all.extend(
-                answer
-                    .get("chunk")
-                    .and_then(Value::as_array)
-                    .cloned()
-                    .unwrap_or_default(),
-            );
+            all.extend(answer.get("chunk").and_then(Value::as_array).cloned().unwrap_or_default());
             match answer.get("end").and_then(Value::as_str) {
                 Some(end) if from.as_deref() != Some(end) => from = Some(end.to_owned()),
                 _ => break,
@@ -458,8 +378,5 @@ pub fn room_path(room: &str, verb: &str) -> String {
 
 fn text(path: &str, answer: &Value, field: &'static str) -> Result<String, ClientError> {
     let found = answer.get(field).and_then(Value::as_str).map(str::to_owned);
-    found.ok_or_else(|| ClientError::Missing {
-        path: path.to_owned(),
-        field,
-    })
+    found.ok_or_else(|| ClientError::Missing { path: path.to_owned(), field })
 }

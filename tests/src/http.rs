@@ -58,14 +58,8 @@ impl Endpoint {
         let bad = || HttpError::BadUrl(url.to_owned());
         let rest = url.strip_prefix("http://").ok_or_else(bad)?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let literal = rest
-            .strip_prefix("localhost:")
-            .map(|port| format!("127.0.0.1:{port}"));
-        let address: SocketAddr = literal
-            .as_deref()
-            .unwrap_or(rest)
-            .parse()
-            .map_err(|_| bad())?;
+        let literal = rest.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+        let address: SocketAddr = literal.as_deref().unwrap_or(rest).parse().map_err(|_| bad())?;
         Self::new(address)
     }
 
@@ -133,10 +127,7 @@ impl Conn {
             // Its error reaches whoever waits for an answer on it.
             let _ = connection.await;
         });
-        Ok(Self {
-            sender,
-            host: endpoint.host.clone(),
-        })
+        Ok(Self { sender, host: endpoint.host.clone() })
     }
 
     /// Whether the next request on it is bound to fail.
@@ -156,10 +147,7 @@ impl Conn {
         token: Option<&HeaderValue>,
         body: Option<Bytes>,
     ) -> Result<Reply, HttpError> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, &self.host);
+        let mut request = Request::builder().method(method).uri(path).header(HOST, &self.host);
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token);
         }
@@ -204,28 +192,11 @@ mod tests {
     fn only_loopback_is_driven() {
         assert!(Endpoint::parse("http://127.0.0.1:8008").is_ok());
         assert!(Endpoint::parse("http://[::1]:8008/").is_ok());
-        assert_eq!(
-            Endpoint::parse("http://localhost:1").unwrap().url(),
-            "http://127.0.0.1:1"
-        );
-        assert!(matches!(
-            Endpoint::parse("http://192.0.2.1:80"),
-            Err(HttpError::NotLoopback(_))
-        ));
-        assert!(matches!(
-            Endpoint::parse("http://0.0.0.0:80"),
-            Err(HttpError::NotLoopback(_))
-        ));
-        for bad in [
-            "https://127.0.0.1:1",
-            "http://example.org:80",
-            "http://127.0.0.1",
-            "127.0.0.1:80",
-        ] {
-            assert!(
-                matches!(Endpoint::parse(bad), Err(HttpError::BadUrl(_))),
-                "{bad}"
-            );
+        assert_eq!(Endpoint::parse("http://localhost:1").unwrap().url(), "http://127.0.0.1:1");
+        assert!(matches!(Endpoint::parse("http://192.0.2.1:80"), Err(HttpError::NotLoopback(_))));
+        assert!(matches!(Endpoint::parse("http://0.0.0.0:80"), Err(HttpError::NotLoopback(_))));
+        for bad in ["https://127.0.0.1:1", "http://example.org:80", "http://127.0.0.1", "127.0.0.1:80"] {
+            assert!(matches!(Endpoint::parse(bad), Err(HttpError::BadUrl(_))), "{bad}");
         }
     }
 

@@ -24,9 +24,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// There is no binary.
-    #[error(
-        "no cliquepay binary at {0}: build it (cargo build -p homeserver) or set CLIQUEPAY_BIN"
-    )]
+    #[error("no cliquepay binary at {0}: build it (cargo build -p homeserver) or set CLIQUEPAY_BIN")]
     NoBinary(PathBuf),
     /// Files or processes.
     #[error("{0}")]
@@ -76,12 +74,7 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self {
-            data_dir: None,
-            sync: true,
-            extra: String::new(),
-            wrapper: Vec::new(),
-        }
+        Self { data_dir: None, sync: true, extra: String::new(), wrapper: Vec::new() }
     }
 }
 
@@ -94,7 +87,7 @@ data_dir = {data_dir:?}
 listen = ["{address}"]
 rate_limits = false
 
-[registration]
+[auth.registration]
 enabled = true
 without_verification = true
 
@@ -123,11 +116,7 @@ pub fn binary() -> Result<PathBuf, ServerError> {
             folder.join("cliquepay")
         }
     };
-    if path.is_file() {
-        Ok(path)
-    } else {
-        Err(ServerError::NoBinary(path))
-    }
+    if path.is_file() { Ok(path) } else { Err(ServerError::NoBinary(path)) }
 }
 
 /// A running server. Dropping it kills the process and deletes its folder.
@@ -147,18 +136,10 @@ impl Server {
     /// [`ServerError`].
     pub async fn start(setup: Setup) -> Result<Self, ServerError> {
         let binary = binary()?;
-        let folder = tempfile::Builder::new()
-            .prefix("cliquepay-test-")
-            .tempdir()?;
+        let folder = tempfile::Builder::new().prefix("cliquepay-test-").tempdir()?;
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let endpoint = Endpoint::new(address)?;
-        let mut server = Self {
-            binary,
-            setup,
-            folder,
-            endpoint,
-            child: None,
-        };
+        let mut server = Self { binary, setup, folder, endpoint, child: None };
         server.write_config()?;
         server.launch().await?;
         Ok(server)
@@ -178,10 +159,7 @@ impl Server {
     /// The data folder.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
-        self.setup
-            .data_dir
-            .clone()
-            .unwrap_or_else(|| self.folder.path().join("data"))
+        self.setup.data_dir.clone().unwrap_or_else(|| self.folder.path().join("data"))
     }
 
     /// A folder of this server's own, deleted with it.
@@ -227,10 +205,7 @@ impl Server {
     }
 
     fn spawn(&mut self) -> Result<(), ServerError> {
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log_path())?;
+        let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
         let mut words = self.setup.wrapper.iter();
         let mut command = match words.next() {
             Some(first) => {
@@ -240,11 +215,9 @@ impl Server {
             }
             None => Command::new(&self.binary),
         };
+        clear_settings(&mut command);
         command.arg("--config").arg(self.config_path());
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn()?);
         Ok(())
     }
@@ -259,15 +232,10 @@ impl Server {
         let probe = Client::anonymous(self.endpoint.clone());
         while begun.elapsed() < START_LIMIT {
             if let Some(status) = self.try_wait()? {
-                return Err(ServerError::Ended {
-                    status,
-                    log: self.log_tail(),
-                });
+                return Err(ServerError::Ended { status, log: self.log_tail() });
             }
             let limit = Duration::from_secs(5);
-            let reply = probe
-                .raw(Method::GET, "/_matrix/client/versions", None, limit)
-                .await;
+            let reply = probe.raw(Method::GET, "/_matrix/client/versions", None, limit).await;
             if reply.is_ok_and(|reply| reply.status.is_success()) {
                 return Ok(());
             }
@@ -297,10 +265,7 @@ impl Server {
     /// [`ServerError::NotRunning`] when it has ended by itself before.
     pub fn kill(&mut self) -> Result<(), ServerError> {
         if let Some(status) = self.try_wait()? {
-            return Err(ServerError::Ended {
-                status,
-                log: self.log_tail(),
-            });
+            return Err(ServerError::Ended { status, log: self.log_tail() });
         }
         let mut child = self.child.take().ok_or(ServerError::NotRunning)?;
         child.kill()?;
@@ -341,12 +306,18 @@ impl Server {
     /// [`ServerError::Io`]; a failing command is not an error here.
     pub fn admin(&self, arguments: &[&str]) -> Result<Output, ServerError> {
         let mut command = Command::new(&self.binary);
-        command
-            .arg("--config")
-            .arg(self.config_path())
-            .args(arguments)
-            .stdin(Stdio::null());
+        clear_settings(&mut command);
+        command.arg("--config").arg(self.config_path()).args(arguments).stdin(Stdio::null());
         Ok(command.output()?)
+    }
+}
+
+/// The configuration file alone counts, not what the caller's environment sets.
+fn clear_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CLIQUEPAY_") {
+            command.env_remove(name);
+        }
     }
 }
 
@@ -364,10 +335,7 @@ impl Drop for Server {
 /// # Errors
 /// [`ServerError::Helper`] when it fails.
 pub fn run(command: &str, arguments: &[&str]) -> Result<(), ServerError> {
-    let output = Command::new(command)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()?;
+    let output = Command::new(command).args(arguments).stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());
     }
@@ -389,21 +357,9 @@ impl SmallDisk {
     /// # Errors
     /// [`ServerError::Helper`] with the reason when mounting is not permitted.
     pub fn mount(mebibytes: u32) -> Result<Self, ServerError> {
-        let folder = tempfile::Builder::new()
-            .prefix("cliquepay-disk-")
-            .tempdir()?;
+        let folder = tempfile::Builder::new().prefix("cliquepay-disk-").tempdir()?;
         let place = folder.path().display().to_string();
-        run(
-            "mount",
-            &[
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={mebibytes}m"),
-                "tmpfs",
-                &place,
-            ],
-        )?;
+        run("mount", &["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs", &place])?;
         Ok(Self { folder })
     }
 
@@ -413,10 +369,7 @@ impl SmallDisk {
     /// [`ServerError::Helper`].
     pub fn resize(&self, mebibytes: u32) -> Result<(), ServerError> {
         let place = self.folder.path().display().to_string();
-        run(
-            "mount",
-            &["-o", &format!("remount,size={mebibytes}m"), &place],
-        )
+        run("mount", &["-o", &format!("remount,size={mebibytes}m"), &place])
     }
 
     /// Where it is mounted.

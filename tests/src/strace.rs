@@ -127,10 +127,7 @@ impl Trace {
     /// How many syncs of files were recorded that `is_log` accepts.
     #[must_use]
     pub fn syncs(&self, is_log: impl Fn(&str) -> bool) -> usize {
-        let found = self
-            .calls
-            .iter()
-            .filter(|call| call.is_sync() && is_log(&call.target));
+        let found = self.calls.iter().filter(|call| call.is_sync() && is_log(&call.target));
         found.count()
     }
 
@@ -144,20 +141,12 @@ impl Trace {
     /// Why the write that is known by `marker` was not durable when the answer with `event_id` was written; `None` when it
     /// was. The event's body holds the marker at least three times: a log that frames its bytes may cut through one.
     #[must_use]
-    pub fn fault(
-        &self,
-        is_log: impl Fn(&str) -> bool,
-        marker: &str,
-        event_id: &str,
-    ) -> Option<String> {
+    pub fn fault(&self, is_log: impl Fn(&str) -> bool, marker: &str, event_id: &str) -> Option<String> {
         let needle = format!("\"event_id\":\"{event_id}\"");
         let Some(answered) = self.answered(needle.as_bytes()) else {
             return Some(format!("{marker}: no answer with {event_id} in the trace"));
         };
-        let logs = self
-            .calls
-            .iter()
-            .filter(|call| !call.is_sync() && is_log(&call.target));
+        let logs = self.calls.iter().filter(|call| !call.is_sync() && is_log(&call.target));
         let mut found = 0;
         let mut written: Option<(&str, u64)> = None;
         for call in logs.filter(|call| call.left <= answered) {
@@ -168,36 +157,25 @@ impl Trace {
             }
         }
         let (Some((log, written)), true) = (written, found >= 2) else {
-            return Some(format!(
-                "{marker}: in the log {found} times before its answer"
-            ));
+            return Some(format!("{marker}: in the log {found} times before its answer"));
         };
-        let covers = |call: &Call| {
-            call.is_sync() && call.target == log && call.entered >= written && call.left <= answered
-        };
+        let covers =
+            |call: &Call| call.is_sync() && call.target == log && call.entered >= written && call.left <= answered;
         if self.calls.iter().any(covers) {
             return None;
         }
         let since = answered.saturating_sub(written) / 1000;
-        Some(format!(
-            "{marker}: answered {since} µs after its bytes were written to {log}, with no sync between"
-        ))
+        Some(format!("{marker}: answered {since} µs after its bytes were written to {log}, with no sync between"))
     }
 }
 
 fn files(prefix: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let (folder, name) = (
-        prefix.parent().unwrap_or(Path::new(".")),
-        prefix.file_name().unwrap_or_default(),
-    );
+    let (folder, name) = (prefix.parent().unwrap_or(Path::new(".")), prefix.file_name().unwrap_or_default());
     let start = format!("{}.", name.to_string_lossy());
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(&start))
-        {
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&start)) {
             found.push(path);
         }
     }
@@ -210,19 +188,13 @@ fn lossy(path: &PathBuf) -> std::io::Result<String> {
 
 fn has_end(text: &str) -> bool {
     let last = text.lines().last().unwrap_or_default();
-    last.contains("+++ exited with")
-        || last.contains("+++ killed by")
-        || last.contains("+++ superseded")
+    last.contains("+++ exited with") || last.contains("+++ killed by") || last.contains("+++ superseded")
 }
 
 fn nanoseconds(seconds: &str) -> Option<u64> {
     let (whole, part) = seconds.split_once('.')?;
     let part: String = format!("{part:0<9}").chars().take(9).collect();
-    whole
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1_000_000_000)?
-        .checked_add(part.parse().ok()?)
+    whole.parse::<u64>().ok()?.checked_mul(1_000_000_000)?.checked_add(part.parse().ok()?)
 }
 
 /// `TIME NAME(FD<TARGET>, …) = RESULT <DURATION>`; `None` for everything else and for calls that failed.
@@ -232,9 +204,7 @@ fn parse_line(line: &str) -> Option<Call> {
     let (name, rest) = rest.split_once('(')?;
     let (_, rest) = rest.split_once('<')?;
     let (target, arguments) = rest.split_once('>')?;
-    let (_, outcome) = arguments
-        .rsplit_once(") = ")
-        .or_else(|| arguments.rsplit_once(')'))?;
+    let (_, outcome) = arguments.rsplit_once(") = ").or_else(|| arguments.rsplit_once(')'))?;
     let outcome = outcome.trim_start().trim_start_matches("= ");
     let (result, duration) = outcome.split_once(" <")?;
     if result.starts_with('-') {
@@ -242,13 +212,7 @@ fn parse_line(line: &str) -> Option<Call> {
     }
     let left = entered + nanoseconds(duration.strip_suffix('>')?)?;
     let data = quoted(arguments);
-    Some(Call {
-        name: name.to_owned(),
-        target: target.to_owned(),
-        data,
-        entered,
-        left,
-    })
+    Some(Call { name: name.to_owned(), target: target.to_owned(), data, entered, left })
 }
 
 /// The contents of all quoted strings of a line, unescaped and joined.
@@ -293,8 +257,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const WRITE: &str =
-        r#"100.000000100 write(7</d/4.log>, "x\0mk1 mk1 mk1\"", 13) = 13 <0.000000050>"#;
+    const WRITE: &str = r#"100.000000100 write(7</d/4.log>, "x\0mk1 mk1 mk1\"", 13) = 13 <0.000000050>"#;
     const SYNC: &str = "100.000000200 fdatasync(7</d/4.log>) = 0 <0.000000500>";
 
     fn answer(at: u32) -> String {
@@ -305,36 +268,19 @@ mod tests {
 
     fn fault(lines: &[&str]) -> Option<String> {
         let text = lines.join("\n");
-        Trace::parse(std::iter::once(text.as_str())).fault(
-            |path| path.ends_with(".log"),
-            "mk1",
-            "$e",
-        )
+        Trace::parse(std::iter::once(text.as_str())).fault(|path| path.ends_with(".log"), "mk1", "$e")
     }
 
     #[test]
     fn reads_a_line() {
         let call = parse_line(WRITE).unwrap();
-        assert_eq!(
-            (call.name.as_str(), call.target.as_str()),
-            ("write", "/d/4.log")
-        );
+        assert_eq!((call.name.as_str(), call.target.as_str()), ("write", "/d/4.log"));
         assert_eq!(call.data, b"x\0mk1 mk1 mk1\"");
-        assert_eq!(
-            (call.entered, call.left),
-            (100_000_000_100, 100_000_000_150)
-        );
-        assert_eq!(
-            parse_line(&answer(9)).unwrap().data,
-            b"HTTP/1.1 200 OK\r\n\r\n{\"event_id\":\"$e\"}"
-        );
-        assert!(
-            parse_line("100.000000200 fdatasync(7</d/4.log>) = -1 EIO (I/O) <0.000000500>")
-                .is_none()
-        );
+        assert_eq!((call.entered, call.left), (100_000_000_100, 100_000_000_150));
+        assert_eq!(parse_line(&answer(9)).unwrap().data, b"HTTP/1.1 200 OK\r\n\r\n{\"event_id\":\"$e\"}");
+        assert!(parse_line("100.000000200 fdatasync(7</d/4.log>) = -1 EIO (I/O) <0.000000500>").is_none());
         assert!(parse_line("100.000000200 +++ exited with 0 +++").is_none());
-        let padded =
-            parse_line("100.000000200 fsync(7</d/4.log>)         = 0 <0.000000500>").unwrap();
+        let padded = parse_line("100.000000200 fsync(7</d/4.log>)         = 0 <0.000000500>").unwrap();
         assert!(padded.is_sync());
     }
 
@@ -346,30 +292,14 @@ mod tests {
     #[test]
     fn everything_else_does_not() {
         assert!(fault(&[WRITE, &answer(700)]).unwrap().contains("no sync"));
-        assert!(
-            fault(&[WRITE, SYNC, &answer(699)])
-                .unwrap()
-                .contains("no sync")
-        );
+        assert!(fault(&[WRITE, SYNC, &answer(699)]).unwrap().contains("no sync"));
         let early = "100.000000120 fdatasync(7</d/4.log>) = 0 <0.000000500>";
-        assert!(
-            fault(&[WRITE, early, &answer(700)])
-                .unwrap()
-                .contains("no sync")
-        );
+        assert!(fault(&[WRITE, early, &answer(700)]).unwrap().contains("no sync"));
         let other = "100.000000200 fdatasync(7</d/5.log>) = 0 <0.000000500>";
-        assert!(
-            fault(&[WRITE, other, &answer(700)])
-                .unwrap()
-                .contains("no sync")
-        );
+        assert!(fault(&[WRITE, other, &answer(700)]).unwrap().contains("no sync"));
         assert!(fault(&[SYNC, &answer(700)]).unwrap().contains("0 times"));
         assert!(fault(&[WRITE, SYNC]).unwrap().contains("no answer"));
         let late = WRITE.replace("100.000000100", "100.000000800");
-        assert!(
-            fault(&[&late, SYNC, &answer(700)])
-                .unwrap()
-                .contains("0 times")
-        );
+        assert!(fault(&[&late, SYNC, &answer(700)]).unwrap().contains("0 times"));
     }
 }

@@ -13,19 +13,14 @@ use http::Method;
 use tests::http::{Conn, Endpoint};
 use tests::load::phases::{Bench, Board};
 use tests::load::report::{InitialSync, Report};
-use tests::load::setup::{
-    self, HEAVY_MEMBERS, HEAVY_MESSAGES, HEAVY_ROOMS, LOADED_ROOMS, Registrar, SENDERS_PER_ROOM,
-};
+use tests::load::setup::{self, HEAVY_MEMBERS, HEAVY_MESSAGES, HEAVY_ROOMS, LOADED_ROOMS, Registrar, SENDERS_PER_ROOM};
 use tests::load::{LoadError, procfs};
 
 /// Initial syncs that are timed.
 const INITIAL_SYNCS: usize = 6;
 
 #[derive(Debug, Parser)]
-#[command(
-    about = "Loads a Matrix homeserver on this machine and reports what it cost",
-    version
-)]
+#[command(about = "Loads a Matrix homeserver on this machine and reports what it cost", version)]
 struct Options {
     /// The server, on a loopback address: http://127.0.0.1:8008
     #[arg(long)]
@@ -81,40 +76,27 @@ async fn answers(endpoint: &Endpoint) -> bool {
     let Ok(mut conn) = Conn::open(endpoint).await else {
         return false;
     };
-    let reply = conn
-        .call(Method::GET, "/_matrix/client/versions", None, None)
-        .await;
+    let reply = conn.call(Method::GET, "/_matrix/client/versions", None, None).await;
     reply.is_ok_and(|reply| reply.status.is_success())
 }
 
 async fn start(command: &str, endpoint: &Endpoint) -> Result<(Started, Duration), LoadError> {
     if answers(endpoint).await {
-        return Err(LoadError::Usage(format!(
-            "something answers at {} already",
-            endpoint.url()
-        )));
+        return Err(LoadError::Usage(format!("something answers at {} already", endpoint.url())));
     }
     let begun = Instant::now();
     let mut child = Command::new("sh");
-    child
-        .arg("-c")
-        .arg(format!("exec {command}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    child.arg("-c").arg(format!("exec {command}")).stdin(Stdio::null()).stdout(Stdio::null());
     let mut started = Started(child.spawn()?);
     loop {
         if answers(endpoint).await {
             return Ok((started, begun.elapsed()));
         }
         if let Some(status) = started.0.try_wait()? {
-            return Err(LoadError::Process(format!(
-                "the server ended with {status}"
-            )));
+            return Err(LoadError::Process(format!("the server ended with {status}")));
         }
         if begun.elapsed() > Duration::from_secs(60) {
-            return Err(LoadError::Process(
-                "the server did not answer within 60 s".to_owned(),
-            ));
+            return Err(LoadError::Process("the server did not answer within 60 s".to_owned()));
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -132,9 +114,7 @@ async fn measure(options: &Options) -> Result<Report, LoadError> {
         // What a start still does in the background is not load.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    let pid = options
-        .pid
-        .or_else(|| started.as_ref().map(|(server, _)| server.0.id()));
+    let pid = options.pid.or_else(|| started.as_ref().map(|(server, _)| server.0.id()));
     let pid = pid.ok_or_else(|| LoadError::Usage("give --pid or --start".to_owned()))?;
     let fresh = procfs::usage(pid)?;
     let registrar = Registrar::new(endpoint, options.shared_secret.clone());
@@ -144,23 +124,10 @@ async fn measure(options: &Options) -> Result<Report, LoadError> {
     let quiet = registrar.hall(&mut conn, "quiet", 1).await?;
     let mut halls = Vec::with_capacity(LOADED_ROOMS);
     for index in 0..LOADED_ROOMS {
-        halls.push(
-            registrar
-                .hall(&mut conn, &format!("r{index}"), SENDERS_PER_ROOM)
-                .await?,
-        );
+        halls.push(registrar.hall(&mut conn, &format!("r{index}"), SENDERS_PER_ROOM).await?);
     }
-    let (phase, board) = (
-        Duration::from_secs(options.seconds),
-        Arc::new(Board::default()),
-    );
-    let bench = Bench {
-        registrar: &registrar,
-        pid,
-        phase,
-        cap: options.cap,
-        board,
-    };
+    let (phase, board) = (Duration::from_secs(options.seconds), Arc::new(Board::default()));
+    let bench = Bench { registrar: &registrar, pid, phase, cap: options.cap, board };
     eprintln!("unloaded …");
     let unloaded = bench.unloaded_sends(&quiet).await?;
     let unloaded_delivery = bench.unloaded_delivery(&quiet).await?;
@@ -210,10 +177,7 @@ async fn run(options: &Options) -> Result<(), LoadError> {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("loadtest: {error}");

@@ -9,11 +9,7 @@ pub fn string_member<'a>(json: &'a [u8], key: &str) -> Option<&'a str> {
     let quoted = format!("\"{key}\"");
     let at = memmem::find(json, quoted.as_bytes())?;
     let rest = json.get(at + quoted.len()..)?;
-    let rest = rest
-        .trim_ascii_start()
-        .strip_prefix(b":")?
-        .trim_ascii_start()
-        .strip_prefix(b"\"")?;
+    let rest = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
     let end = memchr::memchr2(b'"', b'\\', rest)?;
     (rest.get(end) == Some(&b'"')).then(|| std::str::from_utf8(rest.get(..end)?).ok())?
 }
@@ -38,9 +34,7 @@ pub fn each_message(json: &[u8], mut found: impl FnMut(usize)) {
         for byte in digits {
             match byte {
                 b'0'..=b'9' => {
-                    sequence = sequence
-                        .saturating_mul(10)
-                        .saturating_add(usize::from(byte - b'0'));
+                    sequence = sequence.saturating_mul(10).saturating_add(usize::from(byte - b'0'));
                 }
                 b'~' => {
                     found(sequence);
@@ -59,10 +53,7 @@ mod tests {
     #[test]
     fn finds_a_member() {
         assert_eq!(string_member(b"{\"a\" : \"b\"}", "a"), Some("b"));
-        assert_eq!(
-            string_member(b"{\"next_batch\":\"s1_2\",\"x\":1}", "next_batch"),
-            Some("s1_2")
-        );
+        assert_eq!(string_member(b"{\"next_batch\":\"s1_2\",\"x\":1}", "next_batch"), Some("s1_2"));
         assert_eq!(string_member(b"{\"a\":1}", "a"), None);
         assert_eq!(string_member(b"{\"a\":\"x\\\"y\"}", "a"), None);
         assert_eq!(string_member(b"{\"a\":\"x", "a"), None);

@@ -65,16 +65,9 @@ pub fn expect_ok(path: &str, reply: Reply) -> Result<Reply, LoadError> {
         200 => Ok(reply),
         429 => Err(LoadError::RateLimited(path.to_owned())),
         status => {
-            let shown = reply
-                .body
-                .get(..reply.body.len().min(300))
-                .unwrap_or_default();
+            let shown = reply.body.get(..reply.body.len().min(300)).unwrap_or_default();
             let body = String::from_utf8_lossy(shown).into_owned();
-            Err(LoadError::Status {
-                path: path.to_owned(),
-                status,
-                body,
-            })
+            Err(LoadError::Status { path: path.to_owned(), status, body })
         }
     }
 }

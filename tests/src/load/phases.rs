@@ -79,9 +79,7 @@ impl Board {
         let deadline = tokio::time::Instant::now() + grace;
         loop {
             let arrived = self.arrived.notified();
-            if self.lock().delivered.len() >= count
-                || tokio::time::timeout_at(deadline, arrived).await.is_err()
-            {
+            if self.lock().delivered.len() >= count || tokio::time::timeout_at(deadline, arrived).await.is_err() {
                 return self.lock().delivered.clone();
             }
         }
@@ -127,9 +125,7 @@ async fn send_one(
     let sequence = board.begin(begun);
     let path = format!("{prefix}m{sequence}");
     let body = Bytes::from(message(sequence));
-    let reply = conn
-        .call(Method::PUT, &path, Some(&sender.token), Some(body))
-        .await?;
+    let reply = conn.call(Method::PUT, &path, Some(&sender.token), Some(body)).await?;
     let took = begun.elapsed();
     expect_ok(&path, reply)?;
     Ok((sequence, took))
@@ -172,19 +168,10 @@ async fn poll_loop(
 impl Bench<'_> {
     async fn poller(&self, hall: &Hall) -> Result<Poller, LoadError> {
         let mut conn = connect(self.registrar).await?;
-        let path = format!(
-            "/_matrix/client/v3/sync?timeout=0&filter={}",
-            crate::http::encode(&hall.filter)
-        );
+        let path = format!("/_matrix/client/v3/sync?timeout=0&filter={}", crate::http::encode(&hall.filter));
         let reply = call(&mut conn, Method::GET, &path, Some(&hall.listener), None).await?;
         let since = member("/sync", &reply, "next_batch")?;
-        let task = poll_loop(
-            conn,
-            hall.listener.clone(),
-            hall.filter.clone(),
-            since,
-            Arc::clone(&self.board),
-        );
+        let task = poll_loop(conn, hall.listener.clone(), hall.filter.clone(), since, Arc::clone(&self.board));
         Ok(Poller(tokio::spawn(task)))
     }
 
@@ -193,10 +180,7 @@ impl Bench<'_> {
     /// # Errors
     /// [`LoadError`] when a request fails.
     pub async fn unloaded_sends(&self, hall: &Hall) -> Result<Sends, LoadError> {
-        let sender = hall
-            .senders
-            .first()
-            .ok_or_else(|| LoadError::Usage("no sender".to_owned()))?;
+        let sender = hall.senders.first().ok_or_else(|| LoadError::Usage("no sender".to_owned()))?;
         let mut conn = connect(self.registrar).await?;
         let prefix = send_path(&hall.room_id);
         for _ in 0..WARM_SENDS {
@@ -214,10 +198,7 @@ impl Bench<'_> {
     /// # Errors
     /// [`LoadError`] when a request fails.
     pub async fn unloaded_delivery(&self, hall: &Hall) -> Result<Delivery, LoadError> {
-        let sender = hall
-            .senders
-            .first()
-            .ok_or_else(|| LoadError::Usage("no sender".to_owned()))?;
+        let sender = hall.senders.first().ok_or_else(|| LoadError::Usage("no sender".to_owned()))?;
         let mut conn = connect(self.registrar).await?;
         let prefix = send_path(&hall.room_id);
         let poller = self.poller(hall).await?;
@@ -242,19 +223,11 @@ impl Bench<'_> {
         Ok(Delivery::new(&samples, sent))
     }
 
-    async fn run_senders(
-        &self,
-        halls: &[Hall],
-        length: Duration,
-    ) -> Result<(Samples, Duration), LoadError> {
+    async fn run_senders(&self, halls: &[Hall], length: Duration) -> Result<(Samples, Duration), LoadError> {
         let mut ready = Vec::new();
         for hall in halls {
             for sender in &hall.senders {
-                ready.push((
-                    connect(self.registrar).await?,
-                    sender.clone(),
-                    send_path(&hall.room_id),
-                ));
+                ready.push((connect(self.registrar).await?, sender.clone(), send_path(&hall.room_id)));
             }
         }
         let begun = Instant::now();
@@ -262,14 +235,7 @@ impl Bench<'_> {
             .into_iter()
             .map(|(conn, sender, prefix)| {
                 let board = Arc::clone(&self.board);
-                tokio::spawn(send_loop(
-                    conn,
-                    sender,
-                    prefix,
-                    board,
-                    begun + length,
-                    self.cap,
-                ))
+                tokio::spawn(send_loop(conn, sender, prefix, board, begun + length, self.cap))
             })
             .collect();
         let mut samples = Samples::default();
@@ -283,12 +249,7 @@ impl Bench<'_> {
     ///
     /// # Errors
     /// [`LoadError`] when a request fails.
-    pub async fn loaded(
-        &self,
-        halls: &[Hall],
-        polling: bool,
-        warmup: Duration,
-    ) -> Result<Window, LoadError> {
+    pub async fn loaded(&self, halls: &[Hall], polling: bool, warmup: Duration) -> Result<Window, LoadError> {
         let mut pollers = Vec::new();
         if polling {
             for hall in halls {
@@ -301,15 +262,8 @@ impl Bench<'_> {
         let (server, own) = (procfs::usage(self.pid)?, procfs::own_cpu()?);
         let (samples, took) = self.run_senders(halls, self.phase).await?;
         let own_cpu = procfs::own_cpu()?.saturating_sub(own);
-        let arrived = if polling {
-            Some(
-                self.board
-                    .await_deliveries(samples.len(), DELIVERY_GRACE)
-                    .await,
-            )
-        } else {
-            None
-        };
+        let arrived =
+            if polling { Some(self.board.await_deliveries(samples.len(), DELIVERY_GRACE).await) } else { None };
         tokio::time::sleep(SETTLE).await;
         let server_cpu = procfs::usage(self.pid)?.cpu.saturating_sub(server.cpu);
         for poller in pollers {
@@ -323,24 +277,13 @@ impl Bench<'_> {
     ///
     /// # Errors
     /// [`LoadError`] when a request fails.
-    pub async fn initial_syncs(
-        &self,
-        heavy: &Account,
-        times: usize,
-    ) -> Result<(Duration, Samples, usize), LoadError> {
+    pub async fn initial_syncs(&self, heavy: &Account, times: usize) -> Result<(Duration, Samples, usize), LoadError> {
         let mut conn = connect(self.registrar).await?;
         let (mut first, mut warm, mut size) = (Duration::ZERO, Samples::default(), 0);
         for round in 0..times.max(2) {
             let device = self.registrar.new_device(&mut conn, heavy).await?;
             let begun = Instant::now();
-            let reply = call(
-                &mut conn,
-                Method::GET,
-                "/_matrix/client/v3/sync?timeout=0",
-                Some(&device),
-                None,
-            )
-            .await?;
+            let reply = call(&mut conn, Method::GET, "/_matrix/client/v3/sync?timeout=0", Some(&device), None).await?;
             if round == 0 {
                 first = begun.elapsed();
             } else {

@@ -30,11 +30,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
     // Counted from the state (field 3 of proc(5)): utime 14, stime 15, cutime 16, cstime 17.
     let own_ticks = number(11)? + number(12)?;
     let ticks = own_ticks + number(13)? + number(14)?;
-    Some(Stat {
-        parent: u32::try_from(number(1)?).ok()?,
-        ticks,
-        own_ticks,
-    })
+    Some(Stat { parent: u32::try_from(number(1)?).ok()?, ticks, own_ticks })
 }
 
 fn read_stat(pid: u32) -> Option<Stat> {
@@ -58,8 +54,7 @@ fn resident(pid: u32) -> u64 {
 /// # Errors
 /// [`LoadError::Process`] when the kernel does not say.
 pub fn own_cpu() -> Result<Duration, LoadError> {
-    let stat =
-        read_stat(std::process::id()).ok_or_else(|| LoadError::Process("no /proc".to_owned()))?;
+    let stat = read_stat(std::process::id()).ok_or_else(|| LoadError::Process("no /proc".to_owned()))?;
     Ok(ticks(stat.own_ticks))
 }
 
@@ -67,10 +62,7 @@ pub fn own_cpu() -> Result<Duration, LoadError> {
 fn family(root: u32) -> Vec<u32> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        if let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
+        if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok())
             && let Some(stat) = read_stat(pid)
         {
             parents.push((pid, stat.parent));
@@ -79,12 +71,7 @@ fn family(root: u32) -> Vec<u32> {
     let mut members = vec![root];
     let mut next = 0;
     while let Some(&parent) = members.get(next) {
-        members.extend(
-            parents
-                .iter()
-                .filter(|(pid, of)| *of == parent && *pid != root)
-                .map(|(pid, _)| *pid),
-        );
+        members.extend(parents.iter().filter(|(pid, of)| *of == parent && *pid != root).map(|(pid, _)| *pid));
         next += 1;
     }
     members

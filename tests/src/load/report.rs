@@ -79,13 +79,7 @@ pub struct Window {
 impl Window {
     /// Sums up one phase.
     #[must_use]
-    pub fn new(
-        samples: &Samples,
-        took: Duration,
-        delivery: Option<Delivery>,
-        server: Duration,
-        own: Duration,
-    ) -> Self {
+    pub fn new(samples: &Samples, took: Duration, delivery: Option<Delivery>, server: Duration, own: Duration) -> Self {
         let (server, own) = (server.as_secs_f64(), own.as_secs_f64());
         let sends = Sends::new(samples, took);
         let events = f64::from(u32::try_from(sends.events).unwrap_or(u32::MAX));
@@ -171,32 +165,14 @@ impl Report {
     fn window(f: &mut Formatter<'_>, title: &str, window: &Window) -> fmt::Result {
         writeln!(f, "{title}")?;
         row(f, "sends/s", format_args!("{:.0}", window.sends.per_second))?;
-        row(
-            f,
-            "send p50 / p99",
-            format_args!("{} / {}", Ms(window.sends.p50_ms), Ms(window.sends.p99_ms)),
-        )?;
+        row(f, "send p50 / p99", format_args!("{} / {}", Ms(window.sends.p50_ms), Ms(window.sends.p99_ms)))?;
         if let Some(delivery) = &window.delivery {
-            row(
-                f,
-                "delivery p50 / p99",
-                format_args!("{} / {}", Ms(delivery.p50_ms), Ms(delivery.p99_ms)),
-            )?;
-            row(
-                f,
-                "arrived / missing",
-                format_args!("{} / {}", delivery.arrived, delivery.missing),
-            )?;
+            row(f, "delivery p50 / p99", format_args!("{} / {}", Ms(delivery.p50_ms), Ms(delivery.p99_ms)))?;
+            row(f, "arrived / missing", format_args!("{} / {}", delivery.arrived, delivery.missing))?;
         }
-        let server = format_args!(
-            "{:.3} ms ({:.2} cores)",
-            window.server_cpu_ms_per_event, window.server_cores
-        );
+        let server = format_args!("{:.3} ms ({:.2} cores)", window.server_cpu_ms_per_event, window.server_cores);
         row(f, "server CPU per event", server)?;
-        let own = format_args!(
-            "{:.3} ms ({:.2} cores)",
-            window.own_cpu_ms_per_event, window.own_cores
-        );
+        let own = format_args!("{:.3} ms ({:.2} cores)", window.own_cpu_ms_per_event, window.own_cores);
         row(f, "generator CPU per event", own)
     }
 }
@@ -211,61 +187,21 @@ impl Display for Report {
         if let Some(start) = self.start_ms {
             row(f, "start", format_args!("{start:.0} ms"))?;
         }
-        row(
-            f,
-            "memory fresh / after",
-            format_args!("{:.0} / {:.0} MiB", self.fresh_mib, self.after_mib),
-        )?;
+        row(f, "memory fresh / after", format_args!("{:.0} / {:.0} MiB", self.fresh_mib, self.after_mib))?;
         writeln!(f, "unloaded: 1 sender")?;
-        row(
-            f,
-            "sends/s",
-            format_args!("{:.0}", self.unloaded.per_second),
-        )?;
-        row(
-            f,
-            "send p50 / p99",
-            format_args!(
-                "{} / {}",
-                Ms(self.unloaded.p50_ms),
-                Ms(self.unloaded.p99_ms)
-            ),
-        )?;
+        row(f, "sends/s", format_args!("{:.0}", self.unloaded.per_second))?;
+        row(f, "send p50 / p99", format_args!("{} / {}", Ms(self.unloaded.p50_ms), Ms(self.unloaded.p99_ms)))?;
         let delivery = &self.unloaded_delivery;
-        row(
-            f,
-            "delivery p50 / p99",
-            format_args!("{} / {}", Ms(delivery.p50_ms), Ms(delivery.p99_ms)),
-        )?;
-        row(
-            f,
-            "arrived / missing",
-            format_args!("{} / {}", delivery.arrived, delivery.missing),
-        )?;
+        row(f, "delivery p50 / p99", format_args!("{} / {}", Ms(delivery.p50_ms), Ms(delivery.p99_ms)))?;
+        row(f, "arrived / missing", format_args!("{} / {}", delivery.arrived, delivery.missing))?;
         let title = format!("loaded: {} senders over {} rooms", self.senders, self.rooms);
         Self::window(f, &format!("{title}, nobody syncing"), &self.loaded)?;
-        Self::window(
-            f,
-            &format!("{title}, one long-polling member a room"),
-            &self.loaded_polling,
-        )?;
+        Self::window(f, &format!("{title}, one long-polling member a room"), &self.loaded_polling)?;
         let sync = &self.initial_sync;
         let rooms = (sync.rooms, sync.members_per_room, sync.messages_per_room);
-        writeln!(
-            f,
-            "initial sync: {} rooms of {} members and {} messages",
-            rooms.0, rooms.1, rooms.2
-        )?;
-        row(
-            f,
-            "first / later p50",
-            format_args!("{:.1} ms / {}", sync.first_ms, Ms(sync.later_p50_ms)),
-        )?;
+        writeln!(f, "initial sync: {} rooms of {} members and {} messages", rooms.0, rooms.1, rooms.2)?;
+        row(f, "first / later p50", format_args!("{:.1} ms / {}", sync.first_ms, Ms(sync.later_p50_ms)))?;
         row(f, "size", format_args!("{} KiB", sync.bytes / 1024))?;
-        row(
-            f,
-            "generator CPU in all",
-            format_args!("{:.2} s", self.own_cpu_seconds),
-        )
+        row(f, "generator CPU in all", format_args!("{:.2} s", self.own_cpu_seconds))
     }
 }

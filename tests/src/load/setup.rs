@@ -59,14 +59,8 @@ impl Registrar {
     /// A registrar for one run. Without a shared secret it uses open registration by `m.login.dummy`.
     #[must_use]
     pub fn new(endpoint: Endpoint, shared_secret: Option<String>) -> Self {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self {
-            endpoint,
-            run: format!("lt{:x}", now.as_millis()),
-            shared_secret,
-        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { endpoint, run: format!("lt{:x}", now.as_millis()), shared_secret }
     }
 
     /// The server's address.
@@ -84,17 +78,15 @@ impl Registrar {
         let (path, body) = match &self.shared_secret {
             None => {
                 let auth = json!({"type": "m.login.dummy"});
-                (
-                    "/_matrix/client/v3/register",
-                    json!({"username": username, "password": PASSWORD, "auth": auth}),
-                )
+                ("/_matrix/client/v3/register", json!({"username": username, "password": PASSWORD, "auth": auth}))
             }
             Some(secret) => {
                 let path = "/_synapse/admin/v1/register";
                 let nonce = call(conn, Method::GET, path, None, None).await?;
                 let nonce = member(path, &nonce, "nonce")?;
                 let mac = registration_mac(secret, &nonce, &username)?;
-                let body = json!({"nonce": nonce, "username": username, "password": PASSWORD, "admin": false, "mac": mac});
+                let body =
+                    json!({"nonce": nonce, "username": username, "password": PASSWORD, "admin": false, "mac": mac});
                 (path, body)
             }
         };
@@ -106,15 +98,10 @@ impl Registrar {
     ///
     /// # Errors
     /// [`LoadError`] when the server refuses.
-    pub async fn new_device(
-        &self,
-        conn: &mut Conn,
-        account: &Account,
-    ) -> Result<Account, LoadError> {
+    pub async fn new_device(&self, conn: &mut Conn, account: &Account) -> Result<Account, LoadError> {
         let path = "/_matrix/client/v3/login";
         let identifier = json!({"type": "m.id.user", "user": account.user_id});
-        let body =
-            json!({"type": "m.login.password", "identifier": identifier, "password": PASSWORD});
+        let body = json!({"type": "m.login.password", "identifier": identifier, "password": PASSWORD});
         let reply = call(conn, Method::POST, path, None, Some(body.to_string())).await?;
         account_of(path, &reply)
     }
@@ -123,32 +110,20 @@ impl Registrar {
     ///
     /// # Errors
     /// [`LoadError`] when the server refuses.
-    pub async fn hall(
-        &self,
-        conn: &mut Conn,
-        name: &str,
-        senders: usize,
-    ) -> Result<Hall, LoadError> {
+    pub async fn hall(&self, conn: &mut Conn, name: &str, senders: usize) -> Result<Hall, LoadError> {
         let mut accounts = Vec::with_capacity(senders);
         for index in 0..senders {
             accounts.push(self.account(conn, &format!("{name}_s{index}")).await?);
         }
         let listener = self.account(conn, &format!("{name}_l")).await?;
         let mut members = accounts.iter();
-        let owner = members
-            .next()
-            .ok_or_else(|| LoadError::Usage("a room needs a sender".to_owned()))?;
+        let owner = members.next().ok_or_else(|| LoadError::Usage("a room needs a sender".to_owned()))?;
         let room_id = create_room(conn, owner, name).await?;
         for member in members.chain([&listener]) {
             join(conn, member, &room_id).await?;
         }
         let filter = upload_filter(conn, &listener).await?;
-        Ok(Hall {
-            room_id,
-            senders: accounts,
-            listener,
-            filter,
-        })
+        Ok(Hall { room_id, senders: accounts, listener, filter })
     }
 
     /// Makes the user with [`HEAVY_ROOMS`] rooms.
@@ -160,9 +135,8 @@ impl Registrar {
         for index in 0..HEAVY_MEMBERS {
             members.push(self.account(conn, &format!("h{index}")).await?);
         }
-        let (heavy, others) = members
-            .split_first()
-            .ok_or_else(|| LoadError::Usage("a room needs a member".to_owned()))?;
+        let (heavy, others) =
+            members.split_first().ok_or_else(|| LoadError::Usage("a room needs a member".to_owned()))?;
         for room in 0..HEAVY_ROOMS {
             let room_id = create_room(conn, heavy, &format!("heavy {room}")).await?;
             for other in others {
@@ -170,17 +144,8 @@ impl Registrar {
             }
             let prefix = send_path(&room_id);
             for (index, sender) in members.iter().cycle().take(HEAVY_MESSAGES).enumerate() {
-                let body =
-                    json!({"msgtype": "m.text", "body": format!("line {index} of room {room}")})
-                        .to_string();
-                call(
-                    conn,
-                    Method::PUT,
-                    &format!("{prefix}h{room}_{index}"),
-                    Some(sender),
-                    Some(body),
-                )
-                .await?;
+                let body = json!({"msgtype": "m.text", "body": format!("line {index} of room {room}")}).to_string();
+                call(conn, Method::PUT, &format!("{prefix}h{room}_{index}"), Some(sender), Some(body)).await?;
             }
         }
         Ok(heavy.clone())
@@ -190,10 +155,7 @@ impl Registrar {
 /// The path of a message to a room, up to the transaction id.
 #[must_use]
 pub fn send_path(room_id: &str) -> String {
-    format!(
-        "/_matrix/client/v3/rooms/{}/send/m.room.message/",
-        encode(room_id)
-    )
+    format!("/_matrix/client/v3/rooms/{}/send/m.room.message/", encode(room_id))
 }
 
 async fn create_room(conn: &mut Conn, owner: &Account, name: &str) -> Result<String, LoadError> {
@@ -205,25 +167,13 @@ async fn create_room(conn: &mut Conn, owner: &Account, name: &str) -> Result<Str
 
 async fn join(conn: &mut Conn, account: &Account, room_id: &str) -> Result<(), LoadError> {
     let path = format!("/_matrix/client/v3/join/{}", encode(room_id));
-    call(
-        conn,
-        Method::POST,
-        &path,
-        Some(account),
-        Some("{}".to_owned()),
-    )
-    .await
-    .map(drop)
+    call(conn, Method::POST, &path, Some(account), Some("{}".to_owned())).await.map(drop)
 }
 
 /// A client's usual filter, with a timeline long enough that no burst between two polls is cut off.
 async fn upload_filter(conn: &mut Conn, account: &Account) -> Result<String, LoadError> {
-    let path = format!(
-        "/_matrix/client/v3/user/{}/filter",
-        encode(&account.user_id)
-    );
-    let body = json!({"room": {"timeline": {"limit": 500}, "state": {"lazy_load_members": true}}})
-        .to_string();
+    let path = format!("/_matrix/client/v3/user/{}/filter", encode(&account.user_id));
+    let body = json!({"room": {"timeline": {"limit": 500}, "state": {"lazy_load_members": true}}}).to_string();
     let reply = call(conn, Method::POST, &path, Some(account), Some(body)).await?;
     member(&path, &reply, "filter_id")
 }
@@ -240,9 +190,7 @@ pub async fn call(
     body: Option<String>,
 ) -> Result<Reply, LoadError> {
     let token = account.map(|account| &account.token);
-    let reply = conn
-        .call(method, path, token, body.map(Bytes::from))
-        .await?;
+    let reply = conn.call(method, path, token, body.map(Bytes::from)).await?;
     expect_ok(path, reply)
 }
 
@@ -252,29 +200,19 @@ pub async fn call(
 /// [`LoadError::Missing`] when it is not there.
 pub fn member(path: &str, reply: &Reply, field: &'static str) -> Result<String, LoadError> {
     let found = string_member(&reply.body, field).map(str::to_owned);
-    found.ok_or_else(|| LoadError::Missing {
-        path: path.to_owned(),
-        field,
-    })
+    found.ok_or_else(|| LoadError::Missing { path: path.to_owned(), field })
 }
 
 fn account_of(path: &str, reply: &Reply) -> Result<Account, LoadError> {
     let token = bearer(&member(path, reply, "access_token")?)?;
-    Ok(Account {
-        user_id: member(path, reply, "user_id")?,
-        token,
-    })
+    Ok(Account { user_id: member(path, reply, "user_id")?, token })
 }
 
 /// HMAC-SHA1 over the fields joined by zero bytes, in lower-case hex, as Synapse's admin API defines it.
 fn registration_mac(secret: &str, nonce: &str, username: &str) -> Result<String, LoadError> {
     let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes())
         .map_err(|error| LoadError::Usage(format!("shared secret: {error}")))?;
-    mac.update(
-        [nonce, username, PASSWORD, "notadmin"]
-            .join("\0")
-            .as_bytes(),
-    );
+    mac.update([nonce, username, PASSWORD, "notadmin"].join("\0").as_bytes());
     Ok(hex::encode(mac.finalize().into_bytes()))
 }
 

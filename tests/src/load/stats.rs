@@ -36,9 +36,7 @@ impl Samples {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
         let rank = (sorted.len() * percent).div_ceil(100).max(1);
-        sorted
-            .get(rank - 1)
-            .map(|sample| sample.as_secs_f64() * 1e3)
+        sorted.get(rank - 1).map(|sample| sample.as_secs_f64() * 1e3)
     }
 }
 

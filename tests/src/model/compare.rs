@@ -45,25 +45,14 @@ impl Model {
     #[must_use]
     pub fn differences(&self, other: &Self, view: View<'_>) -> Vec<String> {
         let mut found = Vec::new();
-        compare(
-            &mut found,
-            "account data",
-            &self.account_data,
-            &other.account_data,
-        );
+        compare(&mut found, "account data", &self.account_data, &other.account_data);
         compare(&mut found, "invitations", &self.invites, &other.invites);
         let ids: BTreeSet<&String> = self.rooms.keys().chain(other.rooms.keys()).collect();
         // Whoever is invited again need not be told of a room left before.
-        for id in ids
-            .into_iter()
-            .filter(|id| !other.invites.contains_key(*id))
-        {
+        for id in ids.into_iter().filter(|id| !other.invites.contains_key(*id)) {
             match (self.rooms.get(id), other.rooms.get(id)) {
                 (Some(a), Some(b)) => compare_rooms(&mut found, id, a, b, view),
-                (a, _) => found.push(format!(
-                    "{id}: only in the {} one",
-                    if a.is_some() { "first" } else { "second" }
-                )),
+                (a, _) => found.push(format!("{id}: only in the {} one", if a.is_some() { "first" } else { "second" })),
             }
         }
         found
@@ -79,11 +68,7 @@ fn compare<K: Ord + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(
     let keys: BTreeSet<&K> = a.keys().chain(b.keys()).collect();
     for key in keys {
         if a.get(key) != b.get(key) {
-            found.push(format!(
-                "{what}: {key:?}: {:?} and {:?}",
-                a.get(key),
-                b.get(key)
-            ));
+            found.push(format!("{what}: {key:?}: {:?} and {:?}", a.get(key), b.get(key)));
         }
     }
 }
@@ -133,19 +118,13 @@ fn compare_rooms(found: &mut Vec<String>, id: &str, a: &Room, b: &Room, view: Vi
         let state = |room: &Room, redacted: &BTreeSet<String>| {
             let kept = room.state.iter();
             let kept = kept.filter(|((kind, _), _)| !(view.lazy && kind == "m.room.member"));
-            kept.map(|(key, event)| (key.clone(), shown(event, redacted)))
-                .collect::<BTreeMap<_, _>>()
+            kept.map(|(key, event)| (key.clone(), shown(event, redacted))).collect::<BTreeMap<_, _>>()
         };
         let (ours, theirs) = (state(a, &before), state(b, &after));
         compare(found, &format!("{id}: state"), &ours, &theirs);
     }
     if b.section == "join" && (view.rejoined || last_exit(&b.timeline, view.user).is_none()) {
-        compare(
-            found,
-            &format!("{id}: account data"),
-            &a.account_data,
-            &b.account_data,
-        );
+        compare(found, &format!("{id}: account data"), &a.account_data, &b.account_data);
         compare(found, &format!("{id}: receipts"), &a.receipts, &b.receipts);
     }
 }
@@ -154,11 +133,7 @@ fn compare_timelines(found: &mut Vec<String>, id: &str, left: &[Event], right: &
     if left != right {
         let same = left.iter().zip(right).take_while(|(x, y)| x == y).count();
         let (x, y) = (left.get(same), right.get(same));
-        found.push(format!(
-            "{id}: timelines of {} and {} differ at {same}: {x:?} and {y:?}",
-            left.len(),
-            right.len()
-        ));
+        found.push(format!("{id}: timelines of {} and {} differ at {same}: {x:?} and {y:?}", left.len(), right.len()));
     }
 }
 
@@ -169,26 +144,15 @@ mod tests {
 
     use super::*;
 
-    const WHOLE: View<'_> = View {
-        user: "@a:b",
-        lazy: false,
-        rejoined: true,
-    };
-    const LAZY: View<'_> = View {
-        user: "@a:b",
-        lazy: true,
-        rejoined: true,
-    };
+    const WHOLE: View<'_> = View { user: "@a:b", lazy: false, rejoined: true };
+    const LAZY: View<'_> = View { user: "@a:b", lazy: true, rejoined: true };
 
     fn event(id: &str, kind: &str, content: &Value) -> Value {
         json!({"event_id": id, "type": kind, "sender": "@a:b", "origin_server_ts": 1, "content": content})
     }
 
     fn memory(events: &[Value]) -> Model {
-        let mut room = Room {
-            section: "join".to_owned(),
-            ..Room::default()
-        };
+        let mut room = Room { section: "join".to_owned(), ..Room::default() };
         for json in events {
             room.timeline.push(Event::read(json).unwrap());
         }
@@ -200,17 +164,10 @@ mod tests {
     #[test]
     fn a_redaction_that_arrives_equals_an_event_served_redacted() {
         let redaction = event("$2", "m.room.redaction", &json!({"redacts": "$1"}));
-        let early = memory(&[
-            event("$1", "m.room.message", &json!({"body": "x"})),
-            redaction.clone(),
-        ]);
+        let early = memory(&[event("$1", "m.room.message", &json!({"body": "x"})), redaction.clone()]);
         let mut served = event("$1", "m.room.message", &json!({}));
         served["unsigned"] = json!({"redacted_because": {}});
-        assert!(
-            early
-                .differences(&memory(&[served, redaction.clone()]), WHOLE)
-                .is_empty()
-        );
+        assert!(early.differences(&memory(&[served, redaction.clone()]), WHOLE).is_empty());
         let unredacted = memory(&[event("$1", "m.room.message", &json!({"body": "x"}))]);
         assert_eq!(early.differences(&unredacted, WHOLE).len(), 1);
     }

@@ -53,11 +53,7 @@ impl Cut {
             }
         });
         // The control still knows it by the unstable name alone.
-        let after = if self.state_after {
-            "&use_state_after=true&org.matrix.msc4222.use_state_after=true"
-        } else {
-            ""
-        };
+        let after = if self.state_after { "&use_state_after=true&org.matrix.msc4222.use_state_after=true" } else { "" };
         format!("filter={}{after}", encode(&filter.to_string()))
     }
 }
@@ -89,21 +85,13 @@ impl Event {
             let found = json.get(field).and_then(Value::as_str).map(str::to_owned);
             found.ok_or_else(|| ModelError::Broken(format!("an event without {field}: {json}")))
         };
-        let because = json
-            .get("unsigned")
-            .and_then(|unsigned| unsigned.get("redacted_because"));
+        let because = json.get("unsigned").and_then(|unsigned| unsigned.get("redacted_because"));
         Ok(Self {
             id: text("event_id")?,
             kind: text("type")?,
-            key: json
-                .get("state_key")
-                .and_then(Value::as_str)
-                .map(str::to_owned),
+            key: json.get("state_key").and_then(Value::as_str).map(str::to_owned),
             sender: text("sender")?,
-            sent_at: json
-                .get("origin_server_ts")
-                .and_then(Value::as_i64)
-                .unwrap_or(-1),
+            sent_at: json.get("origin_server_ts").and_then(Value::as_i64).unwrap_or(-1),
             content: json.get("content").cloned().unwrap_or_default(),
             redacted: because.is_some(),
             redacts: Self::redacts(json).map(str::to_owned),
@@ -114,9 +102,7 @@ impl Event {
         if json.get("type")?.as_str()? != "m.room.redaction" {
             return None;
         }
-        let inside = json
-            .get("content")
-            .and_then(|content| content.get("redacts"));
+        let inside = json.get("content").and_then(|content| content.get("redacts"));
         inside.or_else(|| json.get("redacts"))?.as_str()
     }
 }
@@ -143,8 +129,7 @@ pub struct Room {
 impl Room {
     fn set_state(&mut self, event: &Event) {
         if let Some(key) = &event.key {
-            self.state
-                .insert((event.kind.clone(), key.clone()), event.clone());
+            self.state.insert((event.kind.clone(), key.clone()), event.clone());
         }
     }
 }
@@ -166,16 +151,10 @@ pub struct Model {
 
 fn array<'a>(json: &'a Value, path: &[&str]) -> &'a [Value] {
     let found = path.iter().try_fold(json, |json, key| json.get(key));
-    found
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default()
+    found.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-fn members<'a>(
-    json: &'a Value,
-    path: &[&str],
-) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
+fn members<'a>(json: &'a Value, path: &[&str]) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
     let found = path.iter().try_fold(json, |json, key| json.get(key));
     found.and_then(Value::as_object).into_iter().flatten()
 }
@@ -183,28 +162,18 @@ fn members<'a>(
 fn merge_account_data(into: &mut BTreeMap<String, Value>, events: &[Value]) {
     for event in events {
         if let Some(kind) = event.get("type").and_then(Value::as_str) {
-            into.insert(
-                kind.to_owned(),
-                event.get("content").cloned().unwrap_or_default(),
-            );
+            into.insert(kind.to_owned(), event.get("content").cloned().unwrap_or_default());
         }
     }
 }
 
 fn merge_receipts(room: &mut Room, events: &[Value]) {
-    for event in events
-        .iter()
-        .filter(|event| event.get("type").and_then(Value::as_str) == Some("m.receipt"))
-    {
+    for event in events.iter().filter(|event| event.get("type").and_then(Value::as_str) == Some("m.receipt")) {
         for (event_id, kinds) in members(event, &["content"]) {
             for (kind, users) in members(kinds, &[]) {
                 for (user, receipt) in members(users, &[]) {
-                    let thread = receipt
-                        .get("thread_id")
-                        .and_then(Value::as_str)
-                        .map(str::to_owned);
-                    room.receipts
-                        .insert((user.clone(), kind.clone(), thread), event_id.clone());
+                    let thread = receipt.get("thread_id").and_then(Value::as_str).map(str::to_owned);
+                    room.receipts.insert((user.clone(), kind.clone(), thread), event_id.clone());
                 }
             }
         }
@@ -217,16 +186,10 @@ impl Model {
     /// # Errors
     /// [`ModelError::Broken`] also for a lazy-loaded timeline event whose sender's membership was never served.
     pub async fn sync(&mut self, client: &Client, cut: Cut) -> Result<usize, ModelError> {
-        let answer = client
-            .sync(self.since.as_deref(), Duration::ZERO, &cut.query())
-            .await?;
+        let answer = client.sync(self.since.as_deref(), Duration::ZERO, &cut.query()).await?;
         let token = answer.get("next_batch").and_then(Value::as_str);
-        let token =
-            token.ok_or_else(|| ModelError::Broken("/sync without next_batch".to_owned()))?;
-        merge_account_data(
-            &mut self.account_data,
-            array(&answer, &["account_data", "events"]),
-        );
+        let token = token.ok_or_else(|| ModelError::Broken("/sync without next_batch".to_owned()))?;
+        merge_account_data(&mut self.account_data, array(&answer, &["account_data", "events"]));
         let mut spoken_of = 0;
         for section in ["join", "leave"] {
             for (room_id, json) in members(&answer, &["rooms", section]) {
@@ -246,13 +209,7 @@ impl Model {
     fn take_invite(&mut self, room_id: &str, json: &Value) {
         let mut stripped = BTreeMap::new();
         for event in array(json, &["invite_state", "events"]) {
-            let text = |field| {
-                event
-                    .get(field)
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned()
-            };
+            let text = |field| event.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
             let content = event.get("content").cloned().unwrap_or_default();
             stripped.insert((text("type"), text("state_key")), (text("sender"), content));
         }
@@ -273,9 +230,7 @@ impl Model {
         let timeline = array(json, &["timeline", "events"]);
         let part = |name: &str| json.get("timeline").and_then(|timeline| timeline.get(name));
         let limited = part("limited").and_then(Value::as_bool) == Some(true);
-        let first = timeline
-            .first()
-            .and_then(|event| event.get("event_id")?.as_str());
+        let first = timeline.first().and_then(|event| event.get("event_id")?.as_str());
         let is_joined_on = first.is_some_and(|id| room.known.contains(id));
         let mut chunk = Vec::new();
         // A declined invitation is told without what went before it, whatever `limited` says.
@@ -299,10 +254,7 @@ impl Model {
         if cut.lazy && section == "join" {
             check_senders(room, room_id, timeline)?;
         }
-        merge_account_data(
-            &mut room.account_data,
-            array(json, &["account_data", "events"]),
-        );
+        merge_account_data(&mut room.account_data, array(json, &["account_data", "events"]));
         merge_receipts(room, array(json, &["ephemeral", "events"]));
         Ok(())
     }
@@ -316,16 +268,10 @@ async fn fill_gap(
     room_id: &str,
     from: &str,
 ) -> Result<Option<Vec<Value>>, ModelError> {
-    let query = if cut.lazy {
-        format!("filter={}", encode("{\"lazy_load_members\":true}"))
-    } else {
-        String::new()
-    };
+    let query = if cut.lazy { format!("filter={}", encode("{\"lazy_load_members\":true}")) } else { String::new() };
     let (mut events, mut from) = (Vec::new(), from.to_owned());
     for _ in 0..MAX_PAGES {
-        let page = client
-            .messages(room_id, 'b', Some(&from), cut.page, &query)
-            .await;
+        let page = client.messages(room_id, 'b', Some(&from), cut.page, &query).await;
         let answer = match page {
             // Invited again since, or never inside: what happened there is not this client's to see now.
             Err(error) if room.section == "leave" && error.status() == Some(403) => {
@@ -334,10 +280,7 @@ async fn fill_gap(
             page => page?,
         };
         for event in array(&answer, &["chunk"]) {
-            let id = event
-                .get("event_id")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
+            let id = event.get("event_id").and_then(Value::as_str).unwrap_or_default();
             if room.known.contains(id) {
                 events.reverse();
                 return Ok(Some(events));
@@ -352,23 +295,13 @@ async fn fill_gap(
             }
         }
     }
-    Err(ModelError::Broken(format!(
-        "{room_id}: /messages has no end"
-    )))
+    Err(ModelError::Broken(format!("{room_id}: /messages has no end")))
 }
 
-fn take_state(
-    room: &mut Room,
-    cut: Cut,
-    json: &Value,
-    timeline: &[Value],
-) -> Result<(), ModelError> {
+fn take_state(room: &mut Room, cut: Cut, json: &Value, timeline: &[Value]) -> Result<(), ModelError> {
     if cut.state_after {
-        let after = json
-            .get("state_after")
-            .or_else(|| json.get("org.matrix.msc4222.state_after"));
-        let after = after
-            .ok_or_else(|| ModelError::Broken("asked for state_after, got none".to_owned()))?;
+        let after = json.get("state_after").or_else(|| json.get("org.matrix.msc4222.state_after"));
+        let after = after.ok_or_else(|| ModelError::Broken("asked for state_after, got none".to_owned()))?;
         for event in array(after, &["events"]) {
             room.set_state(&Event::read(event)?);
         }
@@ -386,10 +319,7 @@ fn check_senders(room: &Room, room_id: &str, timeline: &[Value]) -> Result<(), M
         let event = Event::read(event)?;
         let key = ("m.room.member".to_owned(), event.sender.clone());
         if !room.state.contains_key(&key) {
-            let message = format!(
-                "{room_id}: lazy loading left out {}, sender of {}",
-                event.sender, event.id
-            );
+            let message = format!("{room_id}: lazy loading left out {}, sender of {}", event.sender, event.id);
             return Err(ModelError::Broken(message));
         }
     }

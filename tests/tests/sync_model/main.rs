@@ -53,10 +53,7 @@ impl Observer {
 
     async fn sync(&mut self, rng: &mut StdRng) -> usize {
         let cut = self.cut(rng);
-        self.memory
-            .sync(&self.client, cut)
-            .await
-            .unwrap_or_else(|error| panic!("{}: {cut:?}: {error}", self.name))
+        self.memory.sync(&self.client, cut).await.unwrap_or_else(|error| panic!("{}: {cut:?}: {error}", self.name))
     }
 }
 
@@ -74,70 +71,34 @@ async fn observers(endpoint: &Endpoint, user: &str, steps: usize) -> Vec<Observe
         ("seldom", 4, 1, false, false, 0),
         ("seldom, large", 4, 50, false, false, steps / 4),
         ("from the middle", 20, 3, false, false, steps / 2),
-        (
-            "from the middle, state_after",
-            20,
-            3,
-            false,
-            after,
-            steps / 2,
-        ),
+        ("from the middle, state_after", 20, 3, false, after, steps / 2),
         ("start and end", 0, 4, false, false, 0),
         ("start and end, lazy", 0, 1, true, false, 0),
         ("start and end, state_after", 0, 2, false, after, 0),
     ];
     let mut observers = Vec::new();
     for (name, eagerness, max_limit, lazy, state_after, begins) in plan {
-        let client = Client::login(endpoint, user, PASSWORD)
-            .await
-            .expect("login");
+        let client = Client::login(endpoint, user, PASSWORD).await.expect("login");
         let memory = Model::default();
-        observers.push(Observer {
-            name,
-            client,
-            memory,
-            eagerness,
-            max_limit,
-            lazy,
-            state_after,
-            begins,
-        });
+        observers.push(Observer { name, client, memory, eagerness, max_limit, lazy, state_after, begins });
     }
     observers
 }
 
 /// A fresh initial sync with a timeline as large as the history, on a new device.
 async fn reference(endpoint: &Endpoint, user: &str) -> Model {
-    let client = Client::login(endpoint, user, PASSWORD)
-        .await
-        .expect("login");
+    let client = Client::login(endpoint, user, PASSWORD).await.expect("login");
     let mut memory = Model::default();
-    let cut = Cut {
-        limit: 100_000,
-        page: 1000,
-        lazy: false,
-        state_after: false,
-    };
-    memory
-        .sync(&client, cut)
-        .await
-        .expect("one large initial sync");
+    let cut = Cut { limit: 100_000, page: 1000, lazy: false, state_after: false };
+    memory.sync(&client, cut).await.expect("one large initial sync");
     memory
 }
 
 /// The reference's state must be the room's: `/state` is served from elsewhere than `/sync`.
 async fn check_against_state(client: &Client, memory: &Model) {
-    for (id, room) in memory
-        .rooms
-        .iter()
-        .filter(|(_, room)| room.section == "join")
-    {
+    for (id, room) in memory.rooms.iter().filter(|(_, room)| room.section == "join") {
         let answer = client.state(id).await.expect("state");
-        let mut left: BTreeMap<_, _> = room
-            .state
-            .iter()
-            .map(|(key, event)| (key.clone(), event.id.clone()))
-            .collect();
+        let mut left: BTreeMap<_, _> = room.state.iter().map(|(key, event)| (key.clone(), event.id.clone())).collect();
         for event in answer.as_array().expect("an array of events") {
             let text = |field: &str| event[field].as_str().expect("a string").to_owned();
             let key = (text("type"), text("state_key"));
@@ -154,11 +115,7 @@ async fn round(endpoint: &Endpoint, seed: u64, steps: usize) {
     let mut actors = Vec::new();
     for name in ["ann", "obs", "ben", "cem"] {
         let name = format!("{name}{tag:08x}{seed}");
-        actors.push(
-            Client::register(endpoint, &name, PASSWORD)
-                .await
-                .expect("register"),
-        );
+        actors.push(Client::register(endpoint, &name, PASSWORD).await.expect("register"));
     }
     let user = actors[1].user_id().to_owned();
     let mut world = World::new(actors);
@@ -178,16 +135,8 @@ async fn round(endpoint: &Endpoint, seed: u64, steps: usize) {
             snapshots.push((step, observers[0].memory.clone()));
         }
     }
-    println!(
-        "{} done, {} refused, {} rooms",
-        world.done,
-        world.refused,
-        world.rooms.len()
-    );
-    assert!(
-        world.done > 3 * world.refused,
-        "a history of refusals shows little"
-    );
+    println!("{} done, {} refused, {} rooms", world.done, world.refused, world.rooms.len());
+    assert!(world.done > 3 * world.refused, "a history of refusals shows little");
     finish(endpoint, &mut rng, &user, observers, snapshots).await;
 }
 
@@ -200,34 +149,18 @@ async fn finish(
 ) {
     let reference = reference(endpoint, user).await;
     check_against_state(&observers[0].client, &reference).await;
-    let events: usize = reference
-        .rooms
-        .values()
-        .map(|room| room.timeline.len())
-        .sum();
-    println!(
-        "{} rooms, {events} events, {} invitations",
-        reference.rooms.len(),
-        reference.invites.len()
-    );
+    let events: usize = reference.rooms.values().map(|room| room.timeline.len()).sum();
+    println!("{} rooms, {events} events, {} invitations", reference.rooms.len(), reference.invites.len());
     let mut failures = Vec::new();
     for observer in &mut observers {
         observer.sync(rng).await;
         let again = observer.sync(rng).await;
         if again != 0 {
-            failures.push(format!(
-                "{}: a sync that follows at once speaks of {again} rooms",
-                observer.name
-            ));
+            failures.push(format!("{}: a sync that follows at once speaks of {again} rooms", observer.name));
         }
-        for difference in observer.memory.differences(
-            &reference,
-            View {
-                user,
-                lazy: observer.lazy,
-                rejoined: !forgets_absence(),
-            },
-        ) {
+        for difference in
+            observer.memory.differences(&reference, View { user, lazy: observer.lazy, rejoined: !forgets_absence() })
+        {
             failures.push(format!("{}: {difference}", observer.name));
         }
         println!("  {}: {} gaps filled", observer.name, observer.memory.gaps);
@@ -235,33 +168,13 @@ async fn finish(
     let jumper = &observers[0].client;
     for (step, mut memory) in snapshots {
         let limit = rng.random_range(1..20);
-        let cut = Cut {
-            limit,
-            page: 1 + limit,
-            lazy: false,
-            state_after: false,
-        };
-        memory
-            .sync(jumper, cut)
-            .await
-            .expect("a sync from an old token");
-        for difference in memory.differences(
-            &reference,
-            View {
-                user,
-                lazy: false,
-                rejoined: !forgets_absence(),
-            },
-        ) {
+        let cut = Cut { limit, page: 1 + limit, lazy: false, state_after: false };
+        memory.sync(jumper, cut).await.expect("a sync from an old token");
+        for difference in memory.differences(&reference, View { user, lazy: false, rejoined: !forgets_absence() }) {
             failures.push(format!("from step {step} in one jump: {difference}"));
         }
     }
-    assert!(
-        failures.is_empty(),
-        "{} differences:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -270,9 +183,7 @@ fn number(name: &str) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_cut_of_the_stream_gives_the_same() {
-    let steps = number("TEST_STEPS").map_or(STEPS, |steps| {
-        usize::try_from(steps).expect("a number of steps")
-    });
+    let steps = number("TEST_STEPS").map_or(STEPS, |steps| usize::try_from(steps).expect("a number of steps"));
     let external = std::env::var("TEST_HOMESERVER_URL").ok();
     let mut server = None;
     let endpoint = match &external {

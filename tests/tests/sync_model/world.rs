@@ -57,11 +57,7 @@ impl World {
                 self.done += 1;
                 Some(value)
             }
-            Err(error)
-                if error
-                    .status()
-                    .is_some_and(|status| (400..500).contains(&status)) =>
-            {
+            Err(error) if error.status().is_some_and(|status| (400..500).contains(&status)) => {
                 assert_ne!(error.status(), Some(429), "rate limits are on");
                 assert_ne!(error.errcode(), Some("M_UNRECOGNIZED"), "{error}");
                 self.refused += 1;
@@ -106,25 +102,11 @@ impl World {
     async fn state(&mut self, rng: &mut StdRng, room: &str, actor: usize) {
         let number = self.txn;
         let (kind, key, content) = match rng.random_range(0..4) {
-            0 => (
-                "m.room.topic",
-                String::new(),
-                json!({"topic": format!("topic {number}")}),
-            ),
-            1 => (
-                "m.room.name",
-                String::new(),
-                json!({"name": format!("name {number}")}),
-            ),
-            _ => (
-                "test.state",
-                format!("key {}", rng.random_range(0..4)),
-                json!({"value": number}),
-            ),
+            0 => ("m.room.topic", String::new(), json!({"topic": format!("topic {number}")})),
+            1 => ("m.room.name", String::new(), json!({"name": format!("name {number}")})),
+            _ => ("test.state", format!("key {}", rng.random_range(0..4)), json!({"value": number})),
         };
-        let result = self.actors[actor]
-            .set_state(room, kind, &key, &content)
-            .await;
+        let result = self.actors[actor].set_state(room, kind, &key, &content).await;
         if let Some(id) = self.note("state", result)
             && kind != "m.room.name"
         {
@@ -146,26 +128,12 @@ impl World {
     async fn membership(&mut self, rng: &mut StdRng, room: &str) {
         // The observer's own comings and goings are what is hardest for a server.
         let own = rng.random_range(0..100) < 60;
-        let who = if own {
-            1
-        } else {
-            rng.random_range(2..self.actors.len())
-        };
+        let who = if own { 1 } else { rng.random_range(2..self.actors.len()) };
         let current = self.standing.get(&(room.to_owned(), who)).copied();
-        let current = if rng.random_range(0..100) < 10 {
-            None
-        } else {
-            current
-        };
+        let current = if rng.random_range(0..100) < 10 { None } else { current };
         let changes: &[Change] = match current {
             Some(Change::Join) => &[Change::Leave, Change::Leave, Change::Kick, Change::Ban],
-            Some(Change::Invite) => &[
-                Change::Join,
-                Change::Join,
-                Change::Join,
-                Change::Leave,
-                Change::Kick,
-            ],
+            Some(Change::Invite) => &[Change::Join, Change::Join, Change::Join, Change::Leave, Change::Kick],
             Some(Change::Ban) => &[Change::Unban],
             Some(_) => &[Change::Invite, Change::Invite, Change::Invite, Change::Ban],
             None => &[Change::Join, Change::Invite, Change::Kick, Change::Unban],
@@ -194,9 +162,7 @@ impl World {
 
     /// Somebody who has joined, mostly.
     fn actor(&self, rng: &mut StdRng, room: &str) -> usize {
-        let joined = |who: &usize| {
-            *who == 0 || self.standing.get(&(room.to_owned(), *who)) == Some(&Change::Join)
-        };
+        let joined = |who: &usize| *who == 0 || self.standing.get(&(room.to_owned(), *who)) == Some(&Change::Join);
         let inside: Vec<usize> = (0..self.actors.len()).filter(joined).collect();
         if rng.random_range(0..100) < 5 {
             return rng.random_range(0..self.actors.len());
@@ -205,9 +171,7 @@ impl World {
     }
 
     async fn put(&mut self, actor: usize, path: &str, body: &Value) {
-        let result = self.actors[actor]
-            .request(Method::PUT, path, Some(body))
-            .await;
+        let result = self.actors[actor].request(Method::PUT, path, Some(body)).await;
         self.note(path, result);
     }
 
@@ -217,9 +181,7 @@ impl World {
         };
         let kind = pick(rng, &["m.read", "m.read", "m.read.private"]);
         let path = room_path(room, &format!("receipt/{kind}/{}", encode(&target)));
-        let result = self.actors[actor]
-            .request(Method::POST, &path, Some(&json!({})))
-            .await;
+        let result = self.actors[actor].request(Method::POST, &path, Some(&json!({}))).await;
         self.note("receipt", result);
     }
 
@@ -232,11 +194,7 @@ impl World {
             1 => format!("/_matrix/client/v3/user/{user}/rooms/{room}/account_data/test.room{key}"),
             _ => format!("/_matrix/client/v3/user/{user}/rooms/{room}/tags/u.tag{key}"),
         };
-        let body = if path.contains("/tags/") {
-            json!({"order": 0.25})
-        } else {
-            json!({"value": number})
-        };
+        let body = if path.contains("/tags/") { json!({"order": 0.25}) } else { json!({"value": number}) };
         self.put(1, &path, &body).await;
     }
 
@@ -254,10 +212,7 @@ impl World {
             84..91 => self.receipt(rng, &room, actor).await,
             91..96 => self.account_data(rng, &room).await,
             96..98 => {
-                let path = format!(
-                    "/_matrix/client/v3/profile/{}/displayname",
-                    encode(self.actors[actor].user_id())
-                );
+                let path = format!("/_matrix/client/v3/profile/{}/displayname", encode(self.actors[actor].user_id()));
                 let body = json!({"displayname": format!("name {}", self.txn)});
                 self.put(actor, &path, &body).await;
             }

@@ -71,3 +71,21 @@ pub fn expect_ok(path: &str, reply: Reply) -> Result<Reply, LoadError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: ::http::StatusCode) -> Reply {
+        Reply { status, body: ::bytes::Bytes::from_static(b"{\"errcode\":\"M_LIMIT_EXCEEDED\"}") }
+    }
+
+    #[test]
+    fn a_rate_limit_is_named() {
+        assert!(expect_ok("/x", reply(http::StatusCode::OK)).is_ok());
+        let limited = expect_ok("/x", reply(http::StatusCode::TOO_MANY_REQUESTS));
+        assert!(matches!(limited, Err(LoadError::RateLimited(path)) if path == "/x"));
+        let refused = expect_ok("/x", reply(http::StatusCode::FORBIDDEN));
+        assert!(matches!(refused, Err(LoadError::Status { status: 403, .. })));
+    }
+}

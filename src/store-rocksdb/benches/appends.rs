@@ -35,27 +35,14 @@ const TRANSACTIONS: Table<(u64, u64), Bytes> = Table::new(Keyspace::Index, 2, "t
 const MEMORY_FILE_SYSTEMS: [&str; 3] = ["tmpfs", "ramfs", "devtmpfs"];
 
 fn main() {
-    let settings: BTreeMap<String, String> = env::args()
-        .filter_map(|word| {
-            word.split_once('=')
-                .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        })
-        .collect();
-    let number = |name: &str, default: u64| {
-        settings
-            .get(name)
-            .map_or(default, |value| value.parse().unwrap())
-    };
-    let dir = settings
-        .get("dir")
-        .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let settings: BTreeMap<String, String> =
+        env::args().filter_map(|word| word.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()))).collect();
+    let number = |name: &str, default: u64| settings.get(name).map_or(default, |value| value.parse().unwrap());
+    let dir = settings.get("dir").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     fs::create_dir_all(&dir).unwrap();
     let kind = file_system(&dir);
     if MEMORY_FILE_SYSTEMS.contains(&kind.as_str()) {
-        eprintln!(
-            "{} is on {kind}, which syncs nothing: name another folder with dir=…",
-            dir.display()
-        );
+        eprintln!("{} is on {kind}, which syncs nothing: name another folder with dir=…", dir.display());
         std::process::exit(1);
     }
     let folder = tempfile::tempdir_in(&dir).unwrap();
@@ -66,11 +53,7 @@ fn main() {
         statistics: true,
         ..RocksDbOptions::new(folder.path().join("data"))
     };
-    println!(
-        "file system {kind}, sync {}, memtables {} MiB",
-        options.sync,
-        options.write_buffer_bytes >> 20
-    );
+    println!("file system {kind}, sync {}, memtables {} MiB", options.sync, options.write_buffer_bytes >> 20);
     let begun = Instant::now();
     let store = Arc::new(RocksDbStore::open(&options).unwrap());
     println!(
@@ -80,44 +63,24 @@ fn main() {
     );
     store::open_schema(&*store, store::SCHEMA_VERSION, &[]).unwrap();
     let backend = Arc::clone(&store) as Arc<dyn Store>;
-    let db = Db::open(backend, CommitterOptions::default(), |error| {
-        panic!("{error}")
-    })
-    .unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let db = Db::open(backend, CommitterOptions::default(), |error| panic!("{error}")).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
 
     let mut next = 0;
     for writers in [1, 8, 64] {
-        let run = Run {
-            store: &store,
-            db: &db,
-            writers,
-            first: next,
-            length: Duration::from_secs(number("seconds", 8)),
-        };
+        let run =
+            Run { store: &store, db: &db, writers, first: next, length: Duration::from_secs(number("seconds", 8)) };
         next += runtime.block_on(run.measure());
     }
     runtime.block_on(reads(&db, next));
-    println!(
-        "{:?}\n{:.1} MiB resident",
-        store.usage().unwrap(),
-        resident_mib()
-    );
+    println!("{:?}\n{:.1} MiB resident", store.usage().unwrap(), resident_mib());
     drop(runtime);
     db.shutdown();
     drop((db, store));
     let begun = Instant::now();
     let store = RocksDbStore::open(&options).unwrap();
     let (opened, size) = (begun.elapsed(), store.size_on_disk().unwrap());
-    println!(
-        "reopened {:.0} MiB in {:.0} ms",
-        size as f64 / 1048576.0,
-        opened.as_secs_f64() * 1e3
-    );
+    println!("reopened {:.0} MiB in {:.0} ms", size as f64 / 1048576.0, opened.as_secs_f64() * 1e3);
 }
 
 struct Run<'a> {
@@ -132,24 +95,12 @@ struct Run<'a> {
 impl Run<'_> {
     /// Runs the writers, prints, and gives how many numbers were used.
     async fn measure(self) -> u64 {
-        let before = (
-            self.db.stats().snapshot(),
-            self.store.log_syncs().unwrap_or(0),
-            cpu_by_thread(),
-            written_bytes(),
-        );
+        let before =
+            (self.db.stats().snapshot(), self.store.log_syncs().unwrap_or(0), cpu_by_thread(), written_bytes());
         let begun = Instant::now();
         let deadline = begun + self.length;
         let tasks: Vec<_> = (0..self.writers)
-            .map(|writer| {
-                tokio::spawn(write_until(
-                    Arc::clone(self.db),
-                    self.writers,
-                    writer,
-                    self.first,
-                    deadline,
-                ))
-            })
+            .map(|writer| tokio::spawn(write_until(Arc::clone(self.db), self.writers, writer, self.first, deadline)))
             .collect();
         let mut latencies = Vec::new();
         for task in tasks {
@@ -160,9 +111,7 @@ impl Run<'_> {
         let syncs = self.store.log_syncs().unwrap_or(0) - before.1;
         let commits = stats.commits as f64;
         latencies.sort_unstable();
-        let at = |share: f64| {
-            latencies[((latencies.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3
-        };
+        let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
         println!(
             "{:>2} writers: {:>6.0} commits/s, p50 {:.3} ms, p99 {:.3} ms, {:.1} commits a group, {:.2} syncs a group",
             self.writers,
@@ -175,28 +124,19 @@ impl Run<'_> {
         let mut total = 0.0;
         let mut by_thread = String::new();
         for (thread, ticks) in cpu_by_thread() {
-            let micros =
-                (ticks - before.2.get(&thread).copied().unwrap_or(0)) as f64 / 1e3 / commits;
+            let micros = (ticks - before.2.get(&thread).copied().unwrap_or(0)) as f64 / 1e3 / commits;
             total += micros;
             if micros >= 0.1 {
                 by_thread += &format!("  {thread} {micros:.1}");
             }
         }
         let amplification = (written_bytes() - before.3) as f64 / stats.bytes_written as f64;
-        println!(
-            "            {total:.1} CPU-µs a commit:{by_thread}; {amplification:.1} bytes written a byte"
-        );
+        println!("            {total:.1} CPU-µs a commit:{by_thread}; {amplification:.1} bytes written a byte");
         commits as u64 + self.writers
     }
 }
 
-async fn write_until(
-    db: Arc<Db>,
-    writers: u64,
-    writer: u64,
-    first: u64,
-    deadline: Instant,
-) -> Vec<Duration> {
+async fn write_until(db: Arc<Db>, writers: u64, writer: u64, first: u64, deadline: Instant) -> Vec<Duration> {
     let mut latencies = Vec::new();
     let mut n = first + writer;
     while Instant::now() < deadline {
@@ -228,9 +168,7 @@ fn event(n: u64) -> Bytes {
     let mut bytes = Vec::with_capacity(700);
     let mut noise = n | 1;
     while bytes.len() < 350 {
-        noise = noise
-            .wrapping_mul(0x5851_f42d_4c95_7f2d)
-            .wrapping_add(0x1405_7b7e_f767_814f);
+        noise = noise.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         bytes.extend_from_slice(format!("{noise:016x}").as_bytes());
     }
     bytes.resize(700, b'x');
@@ -248,18 +186,10 @@ async fn reads(db: &Db, rows: u64) {
     for step in 0..ROUNDS {
         found += usize::from(db.get(&IDS, &id(recent(step))).await.unwrap().is_some());
     }
-    println!(
-        "get, recent rows: {:.2} µs ({found} of {ROUNDS} there)",
-        per(begun, ROUNDS)
-    );
+    println!("get, recent rows: {:.2} µs ({found} of {ROUNDS} there)", per(begun, ROUNDS));
     let begun = Instant::now();
     for step in 0..ROUNDS {
-        assert!(
-            db.get(&IDS, &(id(rows + 1_000 + step)))
-                .await
-                .unwrap()
-                .is_none()
-        );
+        assert!(db.get(&IDS, &(id(rows + 1_000 + step))).await.unwrap().is_none());
     }
     println!("get, absent rows: {:.2} µs", per(begun, ROUNDS));
     for name in ["first", "again"] {
@@ -274,15 +204,10 @@ async fn reads(db: &Db, rows: u64) {
         let keys: Vec<_> = (0..100).map(|n| id(recent(step * 100 + n))).collect();
         db.multi_get(&IDS, &keys).await.unwrap();
     }
-    println!(
-        "multi_get of 100 recent rows: {:.1} µs",
-        per(begun, ROUNDS / 100)
-    );
+    println!("multi_get of 100 recent rows: {:.1} µs", per(begun, ROUNDS / 100));
     let begun = Instant::now();
     for room in 0..ROUNDS / 20 {
-        db.scan_prefix(&DEPTHS, &(room % 64), Page::last(50))
-            .await
-            .unwrap();
+        db.scan_prefix(&DEPTHS, &(room % 64), Page::last(50)).await.unwrap();
     }
     println!("last 50 rows of a room: {:.1} µs", per(begun, ROUNDS / 20));
 }
@@ -297,9 +222,7 @@ fn file_system(folder: &Path) -> String {
     });
     let on = mounts.filter(|(point, _)| folder.starts_with(point));
     // Of two mounts on one point the later one is seen.
-    on.max_by_key(|(point, _)| point.components().count())
-        .expect("no mount holds the folder")
-        .1
+    on.max_by_key(|(point, _)| point.components().count()).expect("no mount holds the folder").1
 }
 
 /// CPU time of this process's threads in nanoseconds, by name; the kernel gives it in hundredths of a second.
@@ -312,12 +235,7 @@ fn cpu_by_thread() -> BTreeMap<String, u64> {
         };
         let (name, rest) = stat.split_once('(').unwrap().1.rsplit_once(')').unwrap();
         // User and system time are the fields 14 and 15, of which the name is the second.
-        let ticks: u64 = rest
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(|ticks| ticks.parse::<u64>().unwrap())
-            .sum();
+        let ticks: u64 = rest.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
         *by_name.entry(name.to_owned()).or_insert(0) += ticks * 10_000_000;
     }
     by_name
@@ -326,18 +244,11 @@ fn cpu_by_thread() -> BTreeMap<String, u64> {
 /// Bytes that this process has sent towards the disk.
 fn written_bytes() -> u64 {
     let io = fs::read_to_string("/proc/self/io").unwrap();
-    io.lines()
-        .find_map(|line| line.strip_prefix("write_bytes: "))
-        .unwrap()
-        .parse()
-        .unwrap()
+    io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap().parse().unwrap()
 }
 
 fn resident_mib() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }

@@ -45,10 +45,7 @@ pub enum OpenError {
 
 impl OpenError {
     pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Damaged {
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Damaged { path: path.to_owned(), reason: reason.into() }
     }
 
     /// RocksDB gives texts only: its kind is their first word, the rest is matched on the parts that have been stable.
@@ -56,9 +53,7 @@ impl OpenError {
         let path = path.to_owned();
         let reason = error.to_string();
         match error.kind() {
-            ErrorKind::IOError
-                if reason.contains("lock hold by") || reason.contains("While lock file") =>
-            {
+            ErrorKind::IOError if reason.contains("lock hold by") || reason.contains("While lock file") => {
                 Self::AlreadyOpen(path)
             }
             ErrorKind::Corruption => Self::Damaged { path, reason },

@@ -61,10 +61,7 @@ fn logs(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut logs = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let number = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .and_then(|stem| stem.parse::<u64>().ok());
+        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok());
         if let (Some(number), true) = (number, path.extension().is_some_and(|end| end == "log")) {
             logs.push((number, path));
         }
@@ -134,19 +131,12 @@ impl Scan {
         }
         // The last bytes of a block are padding, those of a shorter one the begin of a header.
         if block.len() < BLOCK && !rest.is_empty() {
-            self.damaged(
-                path,
-                open.take()
-                    .unwrap_or(start + (block.len() - rest.len()) as u64),
-            );
+            self.damaged(path, open.take().unwrap_or(start + (block.len() - rest.len()) as u64));
         }
     }
 
     fn damaged(&mut self, log: &Path, offset: u64) {
-        self.damage.get_or_insert_with(|| Damage {
-            log: log.to_owned(),
-            offset,
-        });
+        self.damage.get_or_insert_with(|| Damage { log: log.to_owned(), offset });
     }
 }
 
@@ -231,10 +221,7 @@ mod tests {
     }
 
     fn records() -> Vec<Vec<u8>> {
-        [900, 40, 33_000, 30_700, 1, 5_000, 70_000]
-            .iter()
-            .map(|length| vec![b'r'; *length])
-            .collect()
+        [900, 40, 33_000, 30_700, 1, 5_000, 70_000].iter().map(|length| vec![b'r'; *length]).collect()
     }
 
     fn judge(logs: &[&[u8]]) -> Verdict {
@@ -272,9 +259,7 @@ mod tests {
     fn a_log_cut_anywhere_is_torn_at_the_begin_of_its_last_record() {
         let records = records();
         let whole = write(&records);
-        let ends: Vec<_> = (0..=records.len())
-            .map(|count| write(&records[..count]).len())
-            .collect();
+        let ends: Vec<_> = (0..=records.len()).map(|count| write(&records[..count]).len()).collect();
         for length in (0..whole.len()).step_by(3_989) {
             let verdict = judge(&[&whole[..length]]);
             let begin = *ends.iter().rfind(|end| **end <= length).unwrap();
@@ -282,10 +267,7 @@ mod tests {
                 assert_eq!(verdict, Verdict::Whole);
             } else {
                 // Padding at the end of a block belongs to neither record.
-                assert!(
-                    (begin..begin + HEADER).contains(&(torn_at(verdict) as usize))
-                        || length - begin < HEADER
-                );
+                assert!((begin..begin + HEADER).contains(&(torn_at(verdict) as usize)) || length - begin < HEADER);
             }
         }
     }

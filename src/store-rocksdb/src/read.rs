@@ -35,18 +35,11 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(db: Database, lock: File) -> Self {
-        Self {
-            db,
-            cached: tuning::cached_reads(),
-            any: ReadOptions::default(),
-            _lock: lock,
-        }
+        Self { db, cached: tuning::cached_reads(), any: ReadOptions::default(), _lock: lock }
     }
 
     pub(crate) fn family(&self, keyspace: Keyspace) -> Result<&rocksdb::ColumnFamily, StoreError> {
-        self.db
-            .cf_handle(keyspace.name())
-            .ok_or_else(|| backend(format_args!("no keyspace {}", keyspace.name())))
+        self.db.cf_handle(keyspace.name()).ok_or_else(|| backend(format_args!("no keyspace {}", keyspace.name())))
     }
 
     fn options(&self, tier: Tier) -> &ReadOptions {
@@ -56,72 +49,45 @@ impl Reader {
         }
     }
 
-    pub(crate) fn get(
-        &self,
-        keyspace: Keyspace,
-        key: &[u8],
-        tier: Tier,
-    ) -> Result<Read<Option<Bytes>>, StoreError> {
-        match self
-            .db
-            .get_pinned_cf_opt(self.family(keyspace)?, key, self.options(tier))
-        {
+    pub(crate) fn get(&self, keyspace: Keyspace, key: &[u8], tier: Tier) -> Result<Read<Option<Bytes>>, StoreError> {
+        match self.db.get_pinned_cf_opt(self.family(keyspace)?, key, self.options(tier)) {
             Ok(value) => Ok(Read::Hit(value.map(|value| Bytes::copy_from_slice(&value)))),
             Err(error) => miss_or_fail(&error),
         }
     }
 
     /// The value of a key, from wherever it is.
-    pub(crate) fn get_now(
-        &self,
-        keyspace: Keyspace,
-        key: &[u8],
-    ) -> Result<Option<Bytes>, StoreError> {
+    pub(crate) fn get_now(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         hit(self.get(keyspace, key, Tier::Disk)?)
     }
 
-    /// Fills the answers that are still missing; says whether all are there.
+    /// The answers that are in memory. One by one: RocksDB's batched look-up reads from disk whatever tier it is told.
+    pub(crate) fn multi_get_cached(&self, keys: &[(Keyspace, Bytes)]) -> Result<Vec<Read<Option<Bytes>>>, StoreError> {
+        keys.iter().map(|(keyspace, key)| self.get(*keyspace, key, Tier::Memory)).collect()
+    }
+
+    /// Adds the answers that are on disk.
     pub(crate) fn multi_get(
         &self,
         keys: &[(Keyspace, Bytes)],
-        answers: &mut [Read<Option<Bytes>>],
-        tier: Tier,
-    ) -> Result<bool, StoreError> {
-        let mut complete = true;
+        mut answers: Vec<Read<Option<Bytes>>>,
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
         for keyspace in Keyspace::ALL {
-            let mut wanted = Vec::with_capacity(keys.len());
-            for ((found_in, key), answer) in keys.iter().zip(&mut *answers) {
-                if *found_in == keyspace && matches!(answer, Read::Miss) {
-                    wanted.push((key, answer));
-                }
-            }
-            match &mut wanted[..] {
-                [] => {}
-                // A batch has a fixed cost that one key does not pay back.
-                [(key, answer)] => **answer = self.get(keyspace, key, tier)?,
-                many => {
-                    let keys = many.iter().map(|(key, _)| &key[..]);
-                    let found = self.db.batched_multi_get_cf_opt(
-                        self.family(keyspace)?,
-                        keys,
-                        false,
-                        self.options(tier),
-                    );
-                    for ((_, answer), found) in many.iter_mut().zip(found) {
-                        **answer = match found {
-                            Ok(value) => {
-                                Read::Hit(value.map(|value| Bytes::copy_from_slice(&value)))
-                            }
-                            Err(error) => miss_or_fail(&error)?,
-                        };
-                    }
-                }
-            }
-            complete &= !wanted
+            let mut missing: Vec<_> = keys
                 .iter()
-                .any(|(_, answer)| matches!(answer, Read::Miss));
+                .zip(&mut answers)
+                .filter(|((found_in, _), answer)| *found_in == keyspace && matches!(answer, Read::Miss))
+                .collect();
+            if missing.is_empty() {
+                continue;
+            }
+            let wanted = missing.iter().map(|((_, key), _)| &key[..]);
+            let found = self.db.batched_multi_get_cf_opt(self.family(keyspace)?, wanted, false, &self.any);
+            for ((_, answer), found) in missing.iter_mut().zip(found) {
+                **answer = Read::Hit(found.map_err(backend)?.map(|value| Bytes::copy_from_slice(&value)));
+            }
         }
-        Ok(complete)
+        answers.into_iter().map(hit).collect()
     }
 
     pub(crate) fn scan(&self, scan: &Scan, tier: Tier) -> Result<Read<Vec<Row>>, StoreError> {
@@ -134,9 +100,7 @@ impl Reader {
         };
         options.set_iterate_lower_bound(&scan.from[..]);
         options.set_iterate_upper_bound(&scan.to[..]);
-        let mut cursor = self
-            .db
-            .raw_iterator_cf_opt(self.family(scan.keyspace)?, options);
+        let mut cursor = self.db.raw_iterator_cf_opt(self.family(scan.keyspace)?, options);
         if scan.reverse {
             cursor.seek_to_last();
         } else {
@@ -184,10 +148,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     match Handle::try_current() {
         Ok(runtime) => {
             let reader = Arc::clone(reader);
-            runtime
-                .spawn_blocking(move || read(&reader))
-                .await
-                .map_err(backend)?
+            runtime.spawn_blocking(move || read(&reader)).await.map_err(backend)?
         }
         Err(_) => read(reader),
     }

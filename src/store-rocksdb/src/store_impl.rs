@@ -7,9 +7,7 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
-use rocksdb::{
-    Cache, Options, WriteBatch, WriteOptions, checkpoint::Checkpoint, statistics::Ticker,
-};
+use rocksdb::{Cache, Options, WriteBatch, WriteOptions, checkpoint::Checkpoint, statistics::Ticker};
 use store::{Commit, Keyspace, Op, Outcome, Row, Scan, Store, StoreError, check_preconditions};
 
 use tracing::warn;
@@ -48,10 +46,7 @@ impl RocksDbStore {
     /// See [`OpenError`].
     pub fn open(options: &RocksDbOptions) -> Result<Self, OpenError> {
         let path = &options.path;
-        make_folder(path).map_err(|source| OpenError::Folder {
-            path: path.clone(),
-            source,
-        })?;
+        make_folder(path).map_err(|source| OpenError::Folder { path: path.clone(), source })?;
         let lock = lock(path)?;
         check_log(path)?;
         let cache = tuning::cache(options);
@@ -79,10 +74,7 @@ impl RocksDbStore {
     /// Those of RocksDB.
     pub fn flush(&self) -> Result<(), StoreError> {
         for keyspace in Keyspace::ALL {
-            self.reader
-                .db
-                .flush_cf(self.reader.family(keyspace)?)
-                .map_err(backend)?;
+            self.reader.db.flush_cf(self.reader.family(keyspace)?).map_err(backend)?;
         }
         Ok(())
     }
@@ -119,20 +111,12 @@ impl RocksDbStore {
 
     /// How often the log was synced since the store was opened; `None` unless [`RocksDbOptions::statistics`] is on.
     pub fn log_syncs(&self) -> Option<u64> {
-        self.statistics
-            .as_ref()
-            .map(|statistics| statistics.get_ticker_count(Ticker::WalFileSynced))
+        self.statistics.as_ref().map(|statistics| statistics.get_ticker_count(Ticker::WalFileSynced))
     }
 
     fn write(&self, group: &[Commit]) -> Result<Vec<Outcome>, StoreError> {
-        let outcomes =
-            check_preconditions(group, |keyspace, key| self.reader.get_now(keyspace, key))?;
-        let done = || {
-            group
-                .iter()
-                .zip(&outcomes)
-                .filter(|(_, outcome)| **outcome == Outcome::Done)
-        };
+        let outcomes = check_preconditions(group, |keyspace, key| self.reader.get_now(keyspace, key))?;
+        let done = || group.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Done);
         let ops = || done().flat_map(|(commit, _)| &commit.ops);
         let bytes = ops().map(|op| op.size() + RECORD_OVERHEAD).sum::<usize>();
         let mut batch = WriteBatch::with_capacity_bytes(bytes + RECORD_OVERHEAD);
@@ -140,25 +124,18 @@ impl RocksDbStore {
             self.add(&mut batch, op)?;
         }
         if !batch.is_empty() {
-            self.reader
-                .db
-                .write_opt(batch, &self.writes)
-                .map_err(backend)?;
+            self.reader.db.write_opt(batch, &self.writes).map_err(backend)?;
         }
         Ok(outcomes)
     }
 
     fn add(&self, batch: &mut WriteBatch, op: &Op) -> Result<(), StoreError> {
         match op {
-            Op::Put(keyspace, key, value) => {
-                batch.put_cf(self.reader.family(*keyspace)?, key, value)
-            }
+            Op::Put(keyspace, key, value) => batch.put_cf(self.reader.family(*keyspace)?, key, value),
             Op::Delete(keyspace, key) => batch.delete_cf(self.reader.family(*keyspace)?, key),
             // RocksDB takes an upside-down range for an error.
             Op::DeleteRange(_, from, to) if from >= to => {}
-            Op::DeleteRange(keyspace, from, to) => {
-                batch.delete_range_cf(self.reader.family(*keyspace)?, from, to)
-            }
+            Op::DeleteRange(keyspace, from, to) => batch.delete_range_cf(self.reader.family(*keyspace)?, from, to),
         }
         Ok(())
     }
@@ -166,20 +143,14 @@ impl RocksDbStore {
 
 impl std::fmt::Debug for RocksDbStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RocksDbStore")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("RocksDbStore").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-/// Reads look into memory when they are called, not when they are first polled; see the crate's documentation. The
-/// answers of one `multi_get` may come from two moments, where a part of them had to be read from disk.
+/// Reads look into memory when they are called, not when they are first polled; see the crate's documentation. A scan is one
+/// view of the store; the answers of one `multi_get` are each the newest at their moment.
 impl Store for RocksDbStore {
-    fn get<'a>(
-        &'a self,
-        keyspace: Keyspace,
-        key: &'a [u8],
-    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+    fn get<'a>(&'a self, keyspace: Keyspace, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
         match self.reader.get(keyspace, key, Tier::Memory) {
             Ok(Read::Hit(value)) => std::future::ready(Ok(value)).boxed(),
             Err(error) => std::future::ready(Err(error)).boxed(),
@@ -190,22 +161,14 @@ impl Store for RocksDbStore {
         }
     }
 
-    fn multi_get<'a>(
-        &'a self,
-        keys: &'a [(Keyspace, Bytes)],
-    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
-        let mut answers: Vec<_> = keys.iter().map(|_| Read::Miss).collect();
-        match self.reader.multi_get(keys, &mut answers, Tier::Memory) {
-            Ok(true) => std::future::ready(answers.into_iter().map(hit).collect()).boxed(),
+    fn multi_get<'a>(&'a self, keys: &'a [(Keyspace, Bytes)]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
+        match self.reader.multi_get_cached(keys) {
             Err(error) => std::future::ready(Err(error)).boxed(),
-            Ok(false) => {
+            Ok(answers) if answers.iter().any(|answer| matches!(answer, Read::Miss)) => {
                 let keys = keys.to_vec();
-                let read = move |reader: &Reader| {
-                    reader.multi_get(&keys, &mut answers, Tier::Disk)?;
-                    answers.into_iter().map(hit).collect()
-                };
-                blocking(&self.reader, read).boxed()
+                blocking(&self.reader, move |reader| reader.multi_get(&keys, answers)).boxed()
             }
+            Ok(answers) => std::future::ready(answers.into_iter().map(hit).collect()).boxed(),
         }
     }
 
@@ -216,10 +179,7 @@ impl Store for RocksDbStore {
             // From the start: a page is one view of the store.
             Ok(Read::Miss) => {
                 let scan = scan.clone();
-                blocking(&self.reader, move |reader| {
-                    hit(reader.scan(&scan, Tier::Disk)?)
-                })
-                .boxed()
+                blocking(&self.reader, move |reader| hit(reader.scan(&scan, Tier::Disk)?)).boxed()
             }
         }
     }
@@ -241,17 +201,9 @@ impl Store for RocksDbStore {
 
 /// Takes the folder for this store. RocksDB has a lock of its own, but the log is looked at before RocksDB is.
 fn lock(folder: &Path) -> Result<File, OpenError> {
-    let unusable = |source| OpenError::Folder {
-        path: folder.to_owned(),
-        source,
-    };
+    let unusable = |source| OpenError::Folder { path: folder.to_owned(), source };
     let path = folder.join(LOCK_FILE);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(unusable)?;
+    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::AlreadyOpen(folder.to_owned())),
@@ -261,10 +213,7 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
 
 /// Cuts a torn end off the log; refuses one with a hole.
 fn check_log(folder: &Path) -> Result<(), OpenError> {
-    let unusable = |source| OpenError::Folder {
-        path: folder.to_owned(),
-        source,
-    };
+    let unusable = |source| OpenError::Folder { path: folder.to_owned(), source };
     match log_check::check(folder).map_err(unusable)? {
         Verdict::Whole => Ok(()),
         Verdict::Torn(damage) => {
@@ -274,10 +223,7 @@ fn check_log(folder: &Path) -> Result<(), OpenError> {
         }
         Verdict::Hole(Damage { log, offset }) => Err(OpenError::damaged(
             folder,
-            format!(
-                "{} is damaged at byte {offset}, and later groups follow",
-                log.display()
-            ),
+            format!("{} is damaged at byte {offset}, and later groups follow", log.display()),
         )),
     }
 }

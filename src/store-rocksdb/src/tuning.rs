@@ -1,9 +1,8 @@
 //! RocksDB's settings, with what each is for.
 
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType,
-    DBRecoveryMode, DataBlockIndexType, InfoLogger, LogLevel, Options, ReadOptions, ReadTier,
-    WriteOptions, statistics::StatsLevel,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
+    DataBlockIndexType, InfoLogger, LogLevel, Options, ReadOptions, ReadTier, WriteOptions, statistics::StatsLevel,
 };
 use store::Keyspace;
 
@@ -76,13 +75,9 @@ pub(crate) fn cache(options: &RocksDbOptions) -> Cache {
 
 /// The column families, with `default`, which RocksDB insists on and nothing is written to.
 pub(crate) fn families(options: &RocksDbOptions, cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
-    let default = std::iter::once(ColumnFamilyDescriptor::new(
-        rocksdb::DEFAULT_COLUMN_FAMILY_NAME,
-        Options::default(),
-    ));
-    let keyspaces = Keyspace::ALL.map(|keyspace| {
-        ColumnFamilyDescriptor::new(keyspace.name(), family(keyspace, options, cache))
-    });
+    let default = std::iter::once(ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, Options::default()));
+    let keyspaces =
+        Keyspace::ALL.map(|keyspace| ColumnFamilyDescriptor::new(keyspace.name(), family(keyspace, options, cache)));
     default.chain(keyspaces).collect()
 }
 

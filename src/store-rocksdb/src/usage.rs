@@ -30,20 +30,12 @@ pub(crate) fn usage(reader: &Reader, cache: &Cache) -> Result<Usage, StoreError>
     let sum = |property: &PropName| -> Result<u64, StoreError> {
         let mut sum = 0;
         for keyspace in Keyspace::ALL {
-            sum += reader
-                .db
-                .property_int_value_cf(reader.family(keyspace)?, property)
-                .map_err(backend)?
-                .unwrap_or(0);
+            sum += reader.db.property_int_value_cf(reader.family(keyspace)?, property).map_err(backend)?.unwrap_or(0);
         }
         Ok(sum)
     };
     let whole = |property: &PropName| -> Result<u64, StoreError> {
-        Ok(reader
-            .db
-            .property_int_value(property)
-            .map_err(backend)?
-            .unwrap_or(0))
+        Ok(reader.db.property_int_value(property).map_err(backend)?.unwrap_or(0))
     };
     Ok(Usage {
         memtable_bytes: sum(properties::SIZE_ALL_MEM_TABLES)?,
@@ -52,8 +44,7 @@ pub(crate) fn usage(reader: &Reader, cache: &Cache) -> Result<Usage, StoreError>
         table_reader_bytes: sum(properties::ESTIMATE_TABLE_READERS_MEM)?,
         table_bytes: sum(properties::LIVE_SST_FILES_SIZE)?,
         pending_compaction_bytes: sum(properties::ESTIMATE_PENDING_COMPACTION_BYTES)?,
-        write_stalled: whole(properties::IS_WRITE_STOPPED)? > 0
-            || whole(properties::ACTUAL_DELAYED_WRITE_RATE)? > 0,
+        write_stalled: whole(properties::IS_WRITE_STOPPED)? > 0 || whole(properties::ACTUAL_DELAYED_WRITE_RATE)? > 0,
         background_errors: whole(properties::BACKGROUND_ERRORS)?,
     })
 }

@@ -19,17 +19,8 @@ const VALUE: usize = 64 * 1024;
 
 fn group(n: u64) -> [Commit; 2] {
     let row = |keyspace, value| Op::Put(keyspace, Bytes::copy_from_slice(&n.to_be_bytes()), value);
-    let event = Commit {
-        ops: vec![row(Keyspace::Events, Bytes::from(vec![b'v'; VALUE]))],
-        ..Commit::default()
-    };
-    [
-        event,
-        Commit {
-            ops: vec![row(Keyspace::Orders, Bytes::new())],
-            ..Commit::default()
-        },
-    ]
+    let event = Commit { ops: vec![row(Keyspace::Events, Bytes::from(vec![b'v'; VALUE]))], ..Commit::default() };
+    [event, Commit { ops: vec![row(Keyspace::Orders, Bytes::new())], ..Commit::default() }]
 }
 
 /// Writes groups until one fails or there are enough, and prints how many were acknowledged.
@@ -37,10 +28,7 @@ fn group(n: u64) -> [Commit; 2] {
 #[ignore = "the other tests run it in a process of its own"]
 fn writer() {
     let path = env::var(FOLDER).unwrap();
-    let options = RocksDbOptions {
-        sync: env::var(SYNC).unwrap() == "true",
-        ..RocksDbOptions::new(path)
-    };
+    let options = RocksDbOptions { sync: env::var(SYNC).unwrap() == "true", ..RocksDbOptions::new(path) };
     let groups: u64 = env::var(GROUPS).unwrap().parse().unwrap();
     let store = RocksDbStore::open(&options).unwrap();
     for n in 0..groups {
@@ -48,16 +36,9 @@ fn writer() {
             Ok(outcomes) => assert_eq!(outcomes, [Outcome::Done; 2]),
             Err(error) => {
                 assert!(matches!(error, StoreError::Backend(_)), "{error}");
-                assert!(matches!(
-                    store.commit_group(&group(n + 1)),
-                    Err(StoreError::Stopped)
-                ));
+                assert!(matches!(store.commit_group(&group(n + 1)), Err(StoreError::Stopped)));
                 // What was acknowledged can still be read, what failed cannot.
-                let read = |n: u64| {
-                    store
-                        .get_blocking(Keyspace::Events, &n.to_be_bytes())
-                        .unwrap()
-                };
+                let read = |n: u64| store.get_blocking(Keyspace::Events, &n.to_be_bytes()).unwrap();
                 assert_eq!(read(n - 1).unwrap().len(), VALUE);
                 assert_eq!(read(n), None);
                 println!("\nfailed after {n} acknowledged");
@@ -69,10 +50,7 @@ fn writer() {
 }
 
 fn run_writer(prefix: &[&str], folder: &Path, sync: bool, groups: u64) -> Output {
-    let mut words = prefix
-        .iter()
-        .map(|word| (*word).to_owned())
-        .collect::<Vec<_>>();
+    let mut words = prefix.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     words.push(env::current_exe().unwrap().display().to_string());
     words.extend(["--ignored", "--exact", "writer", "--nocapture"].map(str::to_owned));
     let output = Command::new(&words[0])
@@ -82,12 +60,7 @@ fn run_writer(prefix: &[&str], folder: &Path, sync: bool, groups: u64) -> Output
         .env(GROUPS, groups.to_string())
         .output()
         .unwrap_or_else(|error| panic!("{} is needed to run this test: {error}", words[0]));
-    assert!(
-        output.status.success(),
-        "{}{}",
-        text(&output.stdout),
-        text(&output.stderr)
-    );
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     output
 }
 
@@ -97,41 +70,19 @@ fn text(bytes: &[u8]) -> String {
 
 fn acknowledged_before_failure(output: &Output) -> u64 {
     let text = text(&output.stdout);
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("failed after "));
-    line.unwrap_or_else(|| panic!("nothing failed: {text}"))
-        .split(' ')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap()
+    let line = text.lines().find_map(|line| line.strip_prefix("failed after "));
+    line.unwrap_or_else(|| panic!("nothing failed: {text}")).split(' ').next().unwrap().parse().unwrap()
 }
 
 /// Every acknowledged group is there, and none by halves.
 fn check_rows(folder: &Path, acknowledged: u64) {
     let store = RocksDbStore::open(&RocksDbOptions::new(folder)).unwrap();
-    let there = |keyspace, n: u64| {
-        store
-            .get_blocking(keyspace, &n.to_be_bytes())
-            .unwrap()
-            .is_some()
-    };
+    let there = |keyspace, n: u64| store.get_blocking(keyspace, &n.to_be_bytes()).unwrap().is_some();
     for n in 0..acknowledged + 3 {
-        assert_eq!(
-            there(Keyspace::Events, n),
-            there(Keyspace::Orders, n),
-            "half of group {n}"
-        );
-        assert!(
-            n >= acknowledged || there(Keyspace::Events, n),
-            "group {n} of {acknowledged} is lost"
-        );
+        assert_eq!(there(Keyspace::Events, n), there(Keyspace::Orders, n), "half of group {n}");
+        assert!(n >= acknowledged || there(Keyspace::Events, n), "group {n} of {acknowledged} is lost");
     }
-    assert_eq!(
-        store.commit_group(&group(acknowledged)).unwrap(),
-        [Outcome::Done; 2]
-    );
+    assert_eq!(store.commit_group(&group(acknowledged)).unwrap(), [Outcome::Done; 2]);
 }
 
 #[test]
@@ -148,28 +99,12 @@ fn a_log_that_cannot_grow_stops_the_store_and_keeps_what_was_acknowledged() {
 /// Lines of fdatasync on log files.
 fn log_syncs(trace: &Path) -> Vec<String> {
     let trace = fs::read_to_string(trace).unwrap();
-    trace
-        .lines()
-        .filter(|line| line.contains("sync(") && line.contains(".log>"))
-        .map(str::to_owned)
-        .collect()
+    trace.lines().filter(|line| line.contains("sync(") && line.contains(".log>")).map(str::to_owned).collect()
 }
 
 fn strace(trace: &Path) -> Vec<String> {
-    let words = [
-        "strace",
-        "-f",
-        "-y",
-        "-qq",
-        "-e",
-        "trace=fsync,fdatasync,sync_file_range",
-        "-o",
-    ];
-    words
-        .iter()
-        .map(|word| (*word).to_owned())
-        .chain([trace.display().to_string()])
-        .collect()
+    let words = ["strace", "-f", "-y", "-qq", "-e", "trace=fsync,fdatasync,sync_file_range", "-o"];
+    words.iter().map(|word| (*word).to_owned()).chain([trace.display().to_string()]).collect()
 }
 
 #[test]
@@ -180,10 +115,7 @@ fn each_group_is_synced_once_and_with_syncing_off_never() {
         let words = strace(&trace);
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         run_writer(&words, &folder.path().join("data"), sync, groups);
-        let syncs = log_syncs(&trace)
-            .iter()
-            .filter(|line| line.contains("fdatasync("))
-            .count() as u64;
+        let syncs = log_syncs(&trace).iter().filter(|line| line.contains("fdatasync(")).count() as u64;
         assert_eq!(syncs, if sync { groups } else { 0 });
     }
 }
@@ -197,10 +129,7 @@ fn a_failed_sync_is_never_tried_again() {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let output = run_writer(&words, &data, true, 1_000);
     let acknowledged = acknowledged_before_failure(&output);
-    let failed = log_syncs(&trace)
-        .iter()
-        .filter(|line| line.contains("EIO"))
-        .count();
+    let failed = log_syncs(&trace).iter().filter(|line| line.contains("EIO")).count();
     assert_eq!(failed, 1, "{:#?}", log_syncs(&trace));
     check_rows(&data, acknowledged);
 }

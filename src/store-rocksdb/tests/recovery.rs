@@ -23,12 +23,7 @@ fn put(store: &RocksDbStore, n: u32, value: &[u8]) {
         Op::Put(Keyspace::Events, key(n), Bytes::copy_from_slice(value)),
         Op::Put(Keyspace::Orders, key(n), Bytes::new()),
     ];
-    store
-        .commit_group(&[Commit {
-            ops,
-            ..Commit::default()
-        }])
-        .unwrap();
+    store.commit_group(&[Commit { ops, ..Commit::default() }]).unwrap();
 }
 
 /// Whole rows from the first one on; fails where a later one is there without an earlier one, or half of one.
@@ -62,12 +57,8 @@ fn crashed(folder: &Path, value: usize) -> (RocksDbOptions, PathBuf) {
 }
 
 fn last_log(folder: &Path) -> PathBuf {
-    let logs = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    logs.filter(|path| path.extension().is_some_and(|end| end == "log"))
-        .max()
-        .unwrap()
+    let logs = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    logs.filter(|path| path.extension().is_some_and(|end| end == "log")).max().unwrap()
 }
 
 #[test]
@@ -91,9 +82,7 @@ fn a_second_store_on_a_folder_is_refused_until_the_first_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let options = RocksDbOptions::new(folder.path());
     let first = RocksDbStore::open(&options).unwrap();
-    assert!(
-        matches!(RocksDbStore::open(&options), Err(OpenError::AlreadyOpen(path)) if path == folder.path())
-    );
+    assert!(matches!(RocksDbStore::open(&options), Err(OpenError::AlreadyOpen(path)) if path == folder.path()));
     drop(first);
     RocksDbStore::open(&options).unwrap();
 }
@@ -103,14 +92,8 @@ fn a_folder_that_cannot_be_one_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
-    assert!(matches!(
-        RocksDbStore::open(&RocksDbOptions::new(&file)),
-        Err(OpenError::Folder { .. })
-    ));
-    assert!(matches!(
-        RocksDbStore::open(&RocksDbOptions::new(file.join("sub"))),
-        Err(OpenError::Folder { .. })
-    ));
+    assert!(matches!(RocksDbStore::open(&RocksDbOptions::new(&file)), Err(OpenError::Folder { .. })));
+    assert!(matches!(RocksDbStore::open(&RocksDbOptions::new(file.join("sub"))), Err(OpenError::Folder { .. })));
 }
 
 #[test]
@@ -125,12 +108,7 @@ fn a_torn_end_of_the_log_costs_the_last_commit_only() {
     let folder = tempfile::tempdir().unwrap();
     let (options, log) = crashed(folder.path(), 600);
     let length = fs::metadata(&log).unwrap().len();
-    OpenOptions::new()
-        .write(true)
-        .open(&log)
-        .unwrap()
-        .set_len(length - 5)
-        .unwrap();
+    OpenOptions::new().write(true).open(&log).unwrap().set_len(length - 5).unwrap();
     assert_eq!(prefix(&RocksDbStore::open(&options).unwrap()), ROWS - 1);
     // And once more: the shortened log is now an old one.
     assert_eq!(prefix(&RocksDbStore::open(&options).unwrap()), ROWS - 1);
@@ -142,12 +120,7 @@ fn a_garbled_end_of_the_log_costs_the_last_commit_only() {
         let folder = tempfile::tempdir().unwrap();
         let (options, log) = crashed(folder.path(), 600);
         let length = fs::metadata(&log).unwrap().len();
-        OpenOptions::new()
-            .write(true)
-            .open(&log)
-            .unwrap()
-            .write_at(patch, length - 100)
-            .unwrap();
+        OpenOptions::new().write(true).open(&log).unwrap().write_at(patch, length - 100).unwrap();
         assert_eq!(prefix(&RocksDbStore::open(&options).unwrap()), ROWS - 1);
     }
 }
@@ -160,12 +133,7 @@ fn damage_before_whole_commits_is_refused() {
         let (options, log) = crashed(folder.path(), 600);
         let length = fs::metadata(&log).unwrap().len();
         let middle = length / 2 / 4096 * 4096;
-        OpenOptions::new()
-            .write(true)
-            .open(&log)
-            .unwrap()
-            .write_at(patch, middle)
-            .unwrap();
+        OpenOptions::new().write(true).open(&log).unwrap().write_at(patch, middle).unwrap();
         match RocksDbStore::open(&options) {
             Err(OpenError::Damaged { .. }) => {}
             Err(other) => panic!("{other}"),
@@ -185,12 +153,8 @@ fn zeros_in_place_of_a_commit_are_refused() {
     let second = end(bytes.len() / 32_768 * 32_768);
     assert!(end(second) < bytes.len());
     let file = OpenOptions::new().write(true).open(&log).unwrap();
-    file.write_at(&vec![0; end(second) - second], second as u64)
-        .unwrap();
-    assert!(matches!(
-        RocksDbStore::open(&options),
-        Err(OpenError::Damaged { .. })
-    ));
+    file.write_at(&vec![0; end(second) - second], second as u64).unwrap();
+    assert!(matches!(RocksDbStore::open(&options), Err(OpenError::Damaged { .. })));
 }
 
 #[test]
@@ -201,19 +165,9 @@ fn a_missing_table_file_is_refused() {
     put(&store, 0, b"v");
     store.flush().unwrap();
     drop(store);
-    let mut files = fs::read_dir(folder.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    fs::remove_file(
-        files
-            .find(|path| path.extension().is_some_and(|end| end == "sst"))
-            .unwrap(),
-    )
-    .unwrap();
-    assert!(matches!(
-        RocksDbStore::open(&options),
-        Err(OpenError::Damaged { .. })
-    ));
+    let mut files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    fs::remove_file(files.find(|path| path.extension().is_some_and(|end| end == "sst")).unwrap()).unwrap();
+    assert!(matches!(RocksDbStore::open(&options), Err(OpenError::Damaged { .. })));
 }
 
 #[test]
@@ -226,10 +180,7 @@ fn a_checkpoint_is_a_store_of_its_own() {
     let backup = folder.path().join("backup");
     store.checkpoint(&backup).unwrap();
     put(&store, 50, b"later");
-    assert!(matches!(
-        store.checkpoint(&backup),
-        Err(BackupError::Exists(_))
-    ));
+    assert!(matches!(store.checkpoint(&backup), Err(BackupError::Exists(_))));
     drop(store);
     let copy = RocksDbStore::open(&RocksDbOptions::new(&backup)).unwrap();
     assert_eq!(prefix(&copy), 50);

@@ -92,6 +92,9 @@ route("PUT", `${V3}/rooms/{roomId}/send/{type}/{txnId}`, ({ device, params, body
 
 route("PUT", `${LEDGER}/groups/{txnId}`, ({ device, body }) => {
   if (!body.name) throw new Refused("name", "a group needs a name");
+  (body.invite ?? []).forEach((userId, i) => {
+    if (!world.users.has(userId)) throw new Refused(`invite[${i}]`, "there is no such user on this server");
+  });
   const room = world.createRoom(device.userId, body);
   openLedger(room, device, body.currency);
   return { room_id: room.roomId, ledger: room.open };
@@ -127,7 +130,7 @@ route("GET", `${LEDGER}/rooms/{roomId}/ledger`, ({ device, params }) => {
   const entries = [...fold(room).values()];
   const sums = [...balances(entries)].flatMap(([currency, net]) => [...net].filter(([, minor]) => minor !== 0n).map(([who, minor]) => ({ who, currency, amount: print(minor, currency) })));
   return {
-    room_id: room.roomId, name: room.name, ledger: room.open, open: room.open, currency: room.currency,
+    room_id: room.roomId, name: room.name, ledger: room.open, open: fold(room).get(room.open).content, currency: room.currency,
     participants: [...room.members()].map(([user_id, event]) => ({ user_id, name: event.content.displayname ?? user_id, membership: event.content.membership })),
     balances: sums, plans: plans(entries), pending: entries.filter((entry) => entry.status === "pending").map(entryView),
     heads: room.heads(), digest: "mock", entries: entries.length, missing: [], conflicts: [], rejects: [],

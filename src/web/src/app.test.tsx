@@ -190,6 +190,21 @@ it("a message shows at once, stays when sending fails, and goes out on the next 
   }, { timeout: 5_000 });
 });
 
+it("a group is made with the people who exist, and says who does not", async () => {
+  const user = open();
+  await logIn(user);
+  await user.click(screen.getByRole("link", { name: "New group" }));
+  await user.type(await screen.findByLabelText("What is it for?"), "Garden party");
+  await user.type(screen.getByLabelText("Who is in?"), "nobody");
+  await user.click(screen.getByRole("button", { name: "Create group" }));
+  await screen.findByText("@nobody:localhost: there is no such user on this server");
+  await user.click(screen.getByRole("button", { name: "Remove @nobody:localhost" }));
+  await user.type(screen.getByLabelText("Who is in?"), "ben{Enter}");
+  await user.click(screen.getByRole("button", { name: "Create group" }));
+  await screen.findByRole("heading", { name: "Garden party" });
+  await screen.findByText("You invited Ben");
+});
+
 it("settings change the language and the theme at once", async () => {
   const user = open();
   await logIn(user);

@@ -8,6 +8,9 @@ const enc = encodeURIComponent;
 export const LEDGER_EXISTS = "COM.CLIQUEPAY.LEDGER_EXISTS";
 export const ENCRYPTED = "COM.CLIQUEPAY.ENCRYPTED";
 
+/** ISO 4217's own code for "no currency". */
+const NO_CURRENCY = "XXX";
+
 export interface NewGroup {
   name: string;
   currency: string;
@@ -32,8 +35,10 @@ export class LedgerClient {
     return this.http.request("PUT", `${this.room(roomId)}/${enc(txnId)}`, { body: { currency } });
   }
 
-  ledger(roomId: string, signal?: AbortSignal): Promise<Ledger> {
-    return this.http.request("GET", this.room(roomId), { signal });
+  async ledger(roomId: string, signal?: AbortSignal): Promise<Ledger> {
+    const ledger = await this.http.request<Omit<Ledger, "currency"> & { currency: string | null }>("GET", this.room(roomId), { signal });
+    // The root may be missing; the balances then still say what they are in.
+    return { ...ledger, currency: ledger.currency ?? ledger.balances[0]?.currency ?? NO_CURRENCY };
   }
 
   /** A page of entries, newest first. */

@@ -99,7 +99,6 @@ export interface Ledger {
   room_id: string;
   name: string;
   ledger: string;
-  open: string;
   currency: string;
   participants: Person[];
   balances: Balance[];

@@ -6,6 +6,7 @@ import { completeUserId, isUserId, localpartOf, serverOf } from "@/lib/ids";
 import { explain } from "@/lib/problem";
 import { navigate } from "@/lib/router";
 import { useTxnId } from "@/lib/txn";
+import { MatrixError } from "@/matrix/http";
 import { useLive } from "@/state/live";
 import { Note } from "@/ui/bits";
 import { Button } from "@/ui/button";
@@ -50,7 +51,7 @@ export function NewGroupScreen() {
       const { room_id: roomId } = await ledger.createGroup(txn.idFor(body), body);
       navigate({ screen: "group", roomId, tab: "chat" }, { replace: true });
     } catch (error) {
-      setProblems({ server: error });
+      setProblems(refusedPerson(error, invite) ?? { server: error });
       setBusy(false);
     }
   };
@@ -74,6 +75,12 @@ export function NewGroupScreen() {
       </form>
     </Page>
   );
+}
+
+/** The person of an invitation that the server refused, with its reason. */
+function refusedPerson(error: unknown, invite: readonly string[]): { person: string } | undefined {
+  const index = error instanceof MatrixError ? /^invite\[(\d+)\]/.exec(error.field ?? "")?.[1] : undefined;
+  return index === undefined ? undefined : { person: `${invite[Number(index)] ?? ""}: ${(error as MatrixError).message}` };
 }
 
 export function CurrencyField({ value, hint, onChange }: { value: string; hint?: string; onChange(currency: string): void }) {

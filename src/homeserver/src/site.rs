@@ -12,7 +12,7 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 
 /// What the web's build made; empty where it was not built.
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../web/dist"]
+#[folder = "../web/dist"]
 #[allow_missing = true]
 struct Dist;
 

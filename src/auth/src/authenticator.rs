@@ -35,10 +35,7 @@ struct Warm {
 
 impl Requesters {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            warm: Cache::new(capacity.max(1)),
-            epoch: AtomicU64::new(0),
-        }
+        Self { warm: Cache::new(capacity.max(1)), epoch: AtomicU64::new(0) }
     }
 
     /// Has everything read anew, also what is being read at the moment.
@@ -66,12 +63,7 @@ impl Auth {
             return Ok(warm);
         }
         let epoch = self.requesters.epoch();
-        let account = self
-            .users
-            .accounts
-            .get(session.num)
-            .await
-            .map_err(token_error)?;
+        let account = self.users.accounts.get(session.num).await.map_err(token_error)?;
         let account = account.filter(|account| !account.deactivated);
         let account = account.ok_or(AuthError::UnknownToken { soft_logout: false })?;
         let requester = Requester::new(RequesterInfo {
@@ -81,15 +73,8 @@ impl Auth {
             admin: account.admin,
             appservice: None,
         });
-        let warm = Arc::new(Warm {
-            session: Arc::clone(&session),
-            requester,
-            epoch,
-            seen_ms: AtomicU64::new(0),
-        });
-        self.requesters
-            .warm
-            .insert(address(&session), Arc::clone(&warm));
+        let warm = Arc::new(Warm { session: Arc::clone(&session), requester, epoch, seen_ms: AtomicU64::new(0) });
+        self.requesters.warm.insert(address(&session), Arc::clone(&warm));
         Ok(warm)
     }
 
@@ -101,21 +86,14 @@ impl Auth {
             return;
         }
         warm.seen_ms.store(now, Ordering::Relaxed);
-        self.users
-            .devices
-            .seen(warm.session.num, &warm.session.device_id, ip);
+        self.users.devices.seen(warm.session.num, &warm.session.device_id, ip);
     }
 }
 
 impl Authenticator for Auth {
     fn authenticate<'a>(&'a self, token: &'a str, meta: RequestMeta<'a>) -> AuthFuture<'a> {
         Box::pin(async move {
-            let session = self
-                .users
-                .tokens
-                .session(token)
-                .await
-                .map_err(token_error)?;
+            let session = self.users.tokens.session(token).await.map_err(token_error)?;
             let warm = self.warm(session).await?;
             self.note_seen(&warm, meta);
             Ok(warm.requester.clone())

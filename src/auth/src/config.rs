@@ -108,10 +108,7 @@ pub struct TokenConfig {
 
 impl Default for TokenConfig {
     fn default() -> Self {
-        Self {
-            access_lifetime_seconds: 3600,
-            cached_requesters: 50_000,
-        }
+        Self { access_lifetime_seconds: 3600, cached_requesters: 50_000 }
     }
 }
 
@@ -127,10 +124,7 @@ pub struct InteractiveConfig {
 
 impl Default for InteractiveConfig {
     fn default() -> Self {
-        Self {
-            session_seconds: 900,
-            max_sessions: 10_000,
-        }
+        Self { session_seconds: 900, max_sessions: 10_000 }
     }
 }
 

@@ -24,21 +24,13 @@ impl Auth {
     ///
     /// # Errors
     /// [`RouteError::Challenge`] until it is confirmed, 403 `M_FORBIDDEN` where it is somebody else.
-    pub async fn confirm(
-        &self,
-        requester: &Requester,
-        operation: &str,
-        body: &[u8],
-    ) -> Result<(), RouteError> {
+    pub async fn confirm(&self, requester: &Requester, operation: &str, body: &[u8]) -> Result<(), RouteError> {
         if requester.appservice.is_some() {
             return Ok(());
         }
         let auth = auth_of(body)?;
-        let binding =
-            Binding::of_user(requester.user, requester.device_id.clone(), operation, body);
-        self.interact(auth, binding, OWNER_FLOWS, Some(requester))
-            .await
-            .map(drop)
+        let binding = Binding::of_user(requester.user, requester.device_id.clone(), operation, body);
+        self.interact(auth, binding, OWNER_FLOWS, Some(requester)).await.map(drop)
     }
 
     /// One step of a user-interactive authentication.
@@ -50,9 +42,7 @@ impl Auth {
         requester: Option<&Requester>,
     ) -> Result<Progress, RouteError> {
         let auth = auth.unwrap_or_default();
-        let ongoing = self
-            .sessions
-            .enter(auth.session.as_deref(), binding, &self.entropy)?;
+        let ongoing = self.sessions.enter(auth.session.as_deref(), binding, &self.entropy)?;
         let mut token = None;
         let stage = match wanted_stage(&auth, flows) {
             Ok(None) => None,
@@ -63,9 +53,7 @@ impl Auth {
             }
             Err(error) => Some((Stage::Dummy, Verdict::Failed(error))),
         };
-        self.sessions
-            .advance(&ongoing, flows, stage, token)
-            .map_err(RouteError::Challenge)
+        self.sessions.advance(&ongoing, flows, stage, token).map_err(RouteError::Challenge)
     }
 
     async fn try_stage(
@@ -86,28 +74,14 @@ impl Auth {
 
     async fn try_token(&self, token: Option<&str>) -> Result<Verdict, RouteError> {
         let token = token.ok_or_else(|| MatrixError::missing_param("auth.token"))?;
-        if self
-            .registration_tokens
-            .is_valid(token)
-            .await
-            .map_err(registration_error)?
-        {
+        if self.registration_tokens.is_valid(token).await.map_err(registration_error)? {
             return Ok(Verdict::Passed);
         }
-        Ok(Verdict::Failed(MatrixError::unauthorized(
-            "This registration token is not valid",
-        )))
+        Ok(Verdict::Failed(MatrixError::unauthorized("This registration token is not valid")))
     }
 
-    async fn try_owner(
-        &self,
-        auth: &AuthDict,
-        requester: &Requester,
-    ) -> Result<Verdict, RouteError> {
-        let password = auth
-            .password
-            .clone()
-            .ok_or_else(|| MatrixError::missing_param("auth.password"))?;
+    async fn try_owner(&self, auth: &AuthDict, requester: &Requester) -> Result<Verdict, RouteError> {
+        let password = auth.password.clone().ok_or_else(|| MatrixError::missing_param("auth.password"))?;
         let account = match named(auth.identifier.as_ref(), auth.user.as_deref())? {
             Some(name) => self.find_account(name).await?,
             // Who else than the requester could be meant.
@@ -116,20 +90,12 @@ impl Auth {
         let own = account.filter(|account| account.num == requester.user);
         // It counts as a try, whoever was named: else this would be a way to guess around the limit.
         self.limits.login_as(requester.user_id.localpart())?;
-        let hash = own
-            .as_ref()
-            .and_then(|account| account.password_hash.clone());
+        let hash = own.as_ref().and_then(|account| account.password_hash.clone());
         let right = self.passwords.verify(password, hash).await?;
         if own.is_none() {
-            return Err(
-                MatrixError::forbidden("You can confirm this with your own password only").into(),
-            );
+            return Err(MatrixError::forbidden("You can confirm this with your own password only").into());
         }
-        Ok(if right {
-            Verdict::Passed
-        } else {
-            Verdict::Failed(MatrixError::forbidden("The password is wrong"))
-        })
+        Ok(if right { Verdict::Passed } else { Verdict::Failed(MatrixError::forbidden("The password is wrong")) })
     }
 
     /// The account that a name (a localpart in any case, or a full user id) belongs to, whether or not it is open.
@@ -143,26 +109,18 @@ impl Auth {
     /// The localpart of a name; none for users of other servers.
     pub(crate) fn localpart_of<'a>(&self, name: &'a str) -> Option<&'a str> {
         match name.strip_prefix('@') {
-            Some(full) => full
-                .split_once(':')
-                .filter(|(_, server)| self.server_name == *server)
-                .map(|(local, _)| local),
+            Some(full) => {
+                full.split_once(':').filter(|(_, server)| self.server_name == *server).map(|(local, _)| local)
+            }
             None => Some(name),
         }
     }
 
     /// The account that a name and a password open.
-    pub(crate) async fn open_account(
-        &self,
-        name: &str,
-        password: String,
-    ) -> Result<Account, RouteError> {
-        self.limits
-            .login_as(self.localpart_of(name).unwrap_or(name))?;
+    pub(crate) async fn open_account(&self, name: &str, password: String) -> Result<Account, RouteError> {
+        self.limits.login_as(self.localpart_of(name).unwrap_or(name))?;
         let account = self.find_account(name).await?;
-        let hash = account
-            .as_ref()
-            .and_then(|account| account.password_hash.clone());
+        let hash = account.as_ref().and_then(|account| account.password_hash.clone());
         let right = self.passwords.verify(password, hash).await?;
         match account {
             Some(account) if account.deactivated => {
@@ -181,16 +139,12 @@ pub(crate) fn named<'a>(
 ) -> Result<Option<&'a str>, MatrixError> {
     match identifier {
         Some(identifier) if identifier.kind == "m.id.user" => {
-            let user = identifier
-                .user
-                .as_deref()
-                .ok_or_else(|| MatrixError::missing_param("identifier.user"))?;
+            let user = identifier.user.as_deref().ok_or_else(|| MatrixError::missing_param("identifier.user"))?;
             Ok(Some(user))
         }
-        Some(identifier) => Err(MatrixError::unknown(format!(
-            "Log in with your user name: {} is not supported",
-            identifier.kind
-        ))),
+        Some(identifier) => {
+            Err(MatrixError::unknown(format!("Log in with your user name: {} is not supported", identifier.kind)))
+        }
         None => Ok(user),
     }
 }
@@ -202,16 +156,13 @@ pub(crate) fn auth_of(body: &[u8]) -> Result<Option<AuthDict>, MatrixError> {
         #[serde(default)]
         auth: Option<AuthDict>,
     }
-    let body: Body = serde_json::from_slice(body)
-        .map_err(|error| MatrixError::bad_json(format!("auth: {error}")))?;
+    let body: Body = serde_json::from_slice(body).map_err(|error| MatrixError::bad_json(format!("auth: {error}")))?;
     Ok(body.auth)
 }
 
 pub(crate) fn registration_error(error: RegistrationTokenError) -> MatrixError {
     match error {
-        RegistrationTokenError::Invalid => {
-            MatrixError::unauthorized("This registration token is not valid")
-        }
+        RegistrationTokenError::Invalid => MatrixError::unauthorized("This registration token is not valid"),
         error => MatrixError::internal(error),
     }
 }

@@ -50,12 +50,7 @@ impl Entropy {
     }
 
     fn letters<const N: usize>(&self) -> String {
-        let letter = |byte: u8| {
-            LETTERS
-                .get(usize::from(byte) % LETTERS.len())
-                .copied()
-                .map_or('A', char::from)
-        };
+        let letter = |byte: u8| LETTERS.get(usize::from(byte) % LETTERS.len()).copied().map_or('A', char::from);
         self.bytes::<N>().into_iter().map(letter).collect()
     }
 }

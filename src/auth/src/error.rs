@@ -51,9 +51,7 @@ impl IntoResponse for RouteError {
 /// The Matrix error of what users' data answer.
 pub(crate) fn users_error(error: UsersError) -> MatrixError {
     match error {
-        UsersError::UserInUse => {
-            MatrixError::user_in_use("This user name is taken: choose another")
-        }
+        UsersError::UserInUse => MatrixError::user_in_use("This user name is taken: choose another"),
         UsersError::InvalidLocalpart(why) => {
             MatrixError::invalid_username(format!("This user name cannot be used: {why}"))
         }

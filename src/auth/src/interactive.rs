@@ -39,9 +39,7 @@ impl Stage {
     }
 
     fn parse(name: &str) -> Option<Self> {
-        [Self::Password, Self::Dummy, Self::RegistrationToken]
-            .into_iter()
-            .find(|stage| stage.name() == name)
+        [Self::Password, Self::Dummy, Self::RegistrationToken].into_iter().find(|stage| stage.name() == name)
     }
 }
 
@@ -85,31 +83,18 @@ pub(crate) struct Binding {
 
 impl Binding {
     /// Of an operation by a logged-in user: the whole request but its `auth` counts.
-    pub(crate) fn of_user(
-        user: UserNum,
-        device: Option<OwnedDeviceId>,
-        operation: &str,
-        body: &[u8],
-    ) -> Self {
+    pub(crate) fn of_user(user: UserNum, device: Option<OwnedDeviceId>, operation: &str, body: &[u8]) -> Self {
         let mut fields: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
         fields.remove("auth");
         let mut hash = Sha256::new_with_prefix(operation);
         hash.update([0]);
         hash.update(Value::Object(fields).to_string());
-        Self {
-            user: Some(user),
-            device,
-            operation: hash.finalize().into(),
-        }
+        Self { user: Some(user), device, operation: hash.finalize().into() }
     }
 
     /// Of an operation by a stranger. Clients ask for the flows before they know what they will send.
     pub(crate) fn of_stranger(operation: &str) -> Self {
-        Self {
-            user: None,
-            device: None,
-            operation: Sha256::digest(operation).into(),
-        }
+        Self { user: None, device: None, operation: Sha256::digest(operation).into() }
     }
 }
 
@@ -153,11 +138,7 @@ pub(crate) struct Ongoing {
 impl Sessions {
     pub(crate) fn new(config: &InteractiveConfig, clock: Clock) -> Self {
         let lifetime_ms = u64::from(config.session_seconds) * 1000;
-        Self {
-            sessions: Cache::new(config.max_sessions.max(1)),
-            lifetime_ms,
-            clock,
-        }
+        Self { sessions: Cache::new(config.max_sessions.max(1)), lifetime_ms, clock }
     }
 
     /// The session that is named, or a new one if there is none of that name (it expired, or the server restarted).
@@ -172,24 +153,16 @@ impl Sessions {
             && session.expires_ms > self.clock.now_ms()
         {
             if session.binding != binding {
-                return Err(MatrixError::forbidden(
-                    "This session was begun for another operation: begin again",
-                ));
+                return Err(MatrixError::forbidden("This session was begun for another operation: begin again"));
             }
-            return Ok(Ongoing {
-                id: id.to_owned(),
-                session,
-            });
+            return Ok(Ongoing { id: id.to_owned(), session });
         }
         let session = Arc::new(Session {
             binding,
             expires_ms: self.clock.now_ms().saturating_add(self.lifetime_ms),
             progress: Mutex::default(),
         });
-        Ok(Ongoing {
-            id: entropy.session_id(),
-            session,
-        })
+        Ok(Ongoing { id: entropy.session_id(), session })
     }
 
     /// Notes what became of a stage. The whole progress if some flow is complete now, which also ends the session, else
@@ -213,22 +186,14 @@ impl Sessions {
             Some((_, Verdict::Failed(error))) => Some(error),
             None => None,
         };
-        let done = flows
-            .iter()
-            .any(|flow| flow.iter().all(|stage| progress.completed.contains(stage)));
+        let done = flows.iter().any(|flow| flow.iter().all(|stage| progress.completed.contains(stage)));
         if done && error.is_none() {
             self.sessions.remove(&ongoing.id);
             return Ok(std::mem::take(&mut *progress));
         }
-        self.sessions
-            .insert(ongoing.id.clone(), Arc::clone(&ongoing.session));
+        self.sessions.insert(ongoing.id.clone(), Arc::clone(&ongoing.session));
         let completed = progress.completed.clone();
-        Err(Box::new(Challenge {
-            flows: flows.to_vec(),
-            completed,
-            session: ongoing.id.clone(),
-            error,
-        }))
+        Err(Box::new(Challenge { flows: flows.to_vec(), completed, session: ongoing.id.clone(), error }))
     }
 }
 
@@ -239,9 +204,7 @@ pub(crate) fn wanted_stage(auth: &AuthDict, flows: &[Flow]) -> Result<Option<Sta
     };
     match Stage::parse(kind).filter(|stage| flows.iter().any(|flow| flow.contains(stage))) {
         Some(stage) => Ok(Some(stage)),
-        None => Err(MatrixError::forbidden(format!(
-            "{kind} is not among the ways to confirm this"
-        ))),
+        None => Err(MatrixError::forbidden(format!("{kind} is not among the ways to confirm this"))),
     }
 }
 
@@ -257,11 +220,7 @@ pub struct Challenge {
 impl IntoResponse for Box<Challenge> {
     fn into_response(self) -> Response {
         let names = |stages: &[Stage]| stages.iter().map(|stage| stage.name()).collect::<Vec<_>>();
-        let flows: Vec<Value> = self
-            .flows
-            .iter()
-            .map(|flow| json!({ "stages": names(flow) }))
-            .collect();
+        let flows: Vec<Value> = self.flows.iter().map(|flow| json!({ "stages": names(flow) })).collect();
         let mut body = json!({ "flows": flows, "params": {}, "session": self.session });
         if let Some(fields) = body.as_object_mut() {
             if !self.completed.is_empty() {

@@ -22,8 +22,7 @@ mod state;
 mod tests;
 
 pub use config::{
-    AuthConfig, InteractiveConfig, LimitsConfig, PasswordConfig, RegistrationConfig, Secret,
-    TokenConfig,
+    AuthConfig, InteractiveConfig, LimitsConfig, PasswordConfig, RegistrationConfig, Secret, TokenConfig,
 };
 pub use error::{AuthConfigError, RouteError};
 pub use interactive::{Challenge, Flow, Stage};

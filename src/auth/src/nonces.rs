@@ -22,10 +22,7 @@ pub(crate) struct Nonces {
 
 impl Nonces {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self {
-            clock,
-            open: Mutex::default(),
-        }
+        Self { clock, open: Mutex::default() }
     }
 
     pub(crate) fn issue(&self, entropy: &Entropy) -> String {
@@ -36,10 +33,7 @@ impl Nonces {
             open.retain(|_, end| *end > now);
         }
         if open.len() >= MAX
-            && let Some(oldest) = open
-                .iter()
-                .min_by_key(|(_, end)| **end)
-                .map(|(nonce, _)| nonce.clone())
+            && let Some(oldest) = open.iter().min_by_key(|(_, end)| **end).map(|(nonce, _)| nonce.clone())
         {
             open.remove(&oldest);
         }

@@ -3,8 +3,7 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use argon2::{
-    Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version,
-    password_hash::phc::PasswordHash,
+    Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version, password_hash::phc::PasswordHash,
 };
 use http_kit::MatrixError;
 use tokio::sync::Semaphore;
@@ -54,23 +53,14 @@ pub(crate) struct Passwords {
 
 impl Passwords {
     pub(crate) fn new(config: &PasswordConfig) -> Result<Self, String> {
-        let params = Params::new(
-            config.memory_kib,
-            config.iterations,
-            config.parallelism,
-            None,
-        )
-        .map_err(|error| error.to_string())?;
+        let params = Params::new(config.memory_kib, config.iterations, config.parallelism, None)
+            .map_err(|error| error.to_string())?;
         let running = config.concurrency.clamp(1, 1024);
         Ok(Self {
             argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
             min_length: config.min_length,
             running: Arc::new(Semaphore::new(running)),
-            admitted: Arc::new(Semaphore::new(
-                running
-                    .saturating_add(config.max_waiting)
-                    .min(Semaphore::MAX_PERMITS),
-            )),
+            admitted: Arc::new(Semaphore::new(running.saturating_add(config.max_waiting).min(Semaphore::MAX_PERMITS))),
         })
     }
 
@@ -86,11 +76,7 @@ impl Passwords {
     }
 
     /// The text that is stored instead of a password.
-    pub(crate) async fn hash(
-        &self,
-        password: String,
-        salt: [u8; 16],
-    ) -> Result<String, PasswordError> {
+    pub(crate) async fn hash(&self, password: String, salt: [u8; 16]) -> Result<String, PasswordError> {
         if password.len() > MAX_BYTES {
             return Err(PasswordError::TooLong);
         }
@@ -106,19 +92,14 @@ impl Passwords {
 
     /// Whether a password is the one that was hashed. Without a hash (no such user, no password) it takes the same time
     /// and is not.
-    pub(crate) async fn verify(
-        &self,
-        password: String,
-        hash: Option<String>,
-    ) -> Result<bool, PasswordError> {
+    pub(crate) async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, PasswordError> {
         if password.len() > MAX_BYTES {
             return Ok(false);
         }
         let argon2 = self.argon2.clone();
         self.run(move || match hash {
             Some(hash) => {
-                let hash = PasswordHash::new(&hash)
-                    .map_err(|error| PasswordError::Hash(error.to_string()))?;
+                let hash = PasswordHash::new(&hash).map_err(|error| PasswordError::Hash(error.to_string()))?;
                 Ok(argon2.verify_password(password.as_bytes(), &hash).is_ok())
             }
             None => {
@@ -137,14 +118,9 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let _admitted = self
-            .admitted
-            .try_acquire()
-            .map_err(|_| PasswordError::Busy)?;
-        let permit = Arc::clone(&self.running)
-            .acquire_owned()
-            .await
-            .map_err(|error| PasswordError::Hash(error.to_string()))?;
+        let _admitted = self.admitted.try_acquire().map_err(|_| PasswordError::Busy)?;
+        let permit =
+            Arc::clone(&self.running).acquire_owned().await.map_err(|error| PasswordError::Hash(error.to_string()))?;
         // The work cannot be stopped once it runs, so it keeps its permit even if nobody waits for it any more.
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
@@ -160,55 +136,28 @@ mod tests {
     use super::*;
 
     fn passwords(concurrency: usize, max_waiting: usize) -> Passwords {
-        let config = PasswordConfig {
-            memory_kib: 64,
-            iterations: 1,
-            concurrency,
-            max_waiting,
-            ..PasswordConfig::default()
-        };
+        let config =
+            PasswordConfig { memory_kib: 64, iterations: 1, concurrency, max_waiting, ..PasswordConfig::default() };
         Passwords::new(&config).unwrap()
     }
 
     #[tokio::test]
     async fn a_hash_opens_to_its_password_only() {
         let passwords = passwords(1, 10);
-        let hash = passwords
-            .hash("übers3kr1t".to_owned(), [7; 16])
-            .await
-            .unwrap();
+        let hash = passwords.hash("übers3kr1t".to_owned(), [7; 16]).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash}");
-        assert!(
-            passwords
-                .verify("übers3kr1t".to_owned(), Some(hash.clone()))
-                .await
-                .unwrap()
-        );
-        assert!(
-            !passwords
-                .verify("ubers3kr1t".to_owned(), Some(hash.clone()))
-                .await
-                .unwrap()
-        );
+        assert!(passwords.verify("übers3kr1t".to_owned(), Some(hash.clone())).await.unwrap());
+        assert!(!passwords.verify("ubers3kr1t".to_owned(), Some(hash.clone())).await.unwrap());
         assert!(!passwords.verify("x".repeat(513), Some(hash)).await.unwrap());
         assert!(!passwords.verify(String::new(), None).await.unwrap());
-        let damaged = passwords
-            .verify("x".to_owned(), Some("$argon2id$damaged".to_owned()))
-            .await;
+        let damaged = passwords.verify("x".to_owned(), Some("$argon2id$damaged".to_owned())).await;
         assert!(matches!(damaged, Err(PasswordError::Hash(_))));
     }
 
     #[tokio::test]
     async fn a_hash_with_other_parameters_still_opens() {
-        let old = passwords(1, 10)
-            .hash("password".to_owned(), [1; 16])
-            .await
-            .unwrap();
-        let config = PasswordConfig {
-            memory_kib: 128,
-            iterations: 2,
-            ..PasswordConfig::default()
-        };
+        let old = passwords(1, 10).hash("password".to_owned(), [1; 16]).await.unwrap();
+        let config = PasswordConfig { memory_kib: 128, iterations: 2, ..PasswordConfig::default() };
         let new = Passwords::new(&config).unwrap();
         assert!(new.verify("password".to_owned(), Some(old)).await.unwrap());
     }
@@ -216,25 +165,16 @@ mod tests {
     #[test]
     fn new_passwords_have_bounds() {
         let passwords = passwords(1, 10);
-        assert!(matches!(
-            passwords.check_new("seven77"),
-            Err(PasswordError::TooShort(8))
-        ));
+        assert!(matches!(passwords.check_new("seven77"), Err(PasswordError::TooShort(8))));
         assert!(passwords.check_new("ééééßßßß").is_ok());
         assert!(passwords.check_new(&"x".repeat(512)).is_ok());
-        assert!(matches!(
-            passwords.check_new(&"x".repeat(513)),
-            Err(PasswordError::TooLong)
-        ));
+        assert!(matches!(passwords.check_new(&"x".repeat(513)), Err(PasswordError::TooLong)));
     }
 
     #[tokio::test]
     async fn no_more_wait_than_configured() {
         let passwords = Arc::new(passwords(1, 1));
-        let held = Arc::clone(&passwords.running)
-            .acquire_owned()
-            .await
-            .unwrap();
+        let held = Arc::clone(&passwords.running).acquire_owned().await.unwrap();
         let wait = || {
             let passwords = Arc::clone(&passwords);
             tokio::spawn(async move { passwords.verify("x".to_owned(), None).await })
@@ -243,10 +183,7 @@ mod tests {
         while passwords.admitted.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(matches!(
-            passwords.verify("x".to_owned(), None).await,
-            Err(PasswordError::Busy)
-        ));
+        assert!(matches!(passwords.verify("x".to_owned(), None).await, Err(PasswordError::Busy)));
         drop(held);
         assert!(!first.await.unwrap().unwrap());
         assert!(!second.await.unwrap().unwrap());

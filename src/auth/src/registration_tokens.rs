@@ -10,8 +10,7 @@ use store::{CommitError, Db, Json, Keyspace, StoreError, Table};
 use crate::config::Secret;
 
 /// Registration tokens by their text. This crate has bytes 96 to 103 of the keyspace Index.
-const TOKENS: Table<String, Json<TokenRow>> =
-    Table::new(Keyspace::Index, 96, "registration_tokens");
+const TOKENS: Table<String, Json<TokenRow>> = Table::new(Keyspace::Index, 96, "registration_tokens");
 
 /// A token's length in characters, at most (client-server API, "Token-authenticated registration").
 const MAX_LENGTH: usize = 64;
@@ -56,15 +55,8 @@ pub struct RegistrationTokens {
 
 impl RegistrationTokens {
     pub(crate) fn new(db: Arc<Db>, clock: Clock, configured: &[Secret]) -> Self {
-        let configured = configured
-            .iter()
-            .map(|token| digest(token.reveal()))
-            .collect();
-        Self {
-            db,
-            clock,
-            configured,
-        }
+        let configured = configured.iter().map(|token| digest(token.reveal())).collect();
+        Self { db, clock, configured }
     }
 
     /// Stores a token for `uses_allowed` accounts (any number, if not given) until `expires_ts`, in Unix milliseconds.
@@ -82,15 +74,7 @@ impl RegistrationTokens {
         }
         let key = token.to_owned();
         let mut write = self.db.write();
-        write.require(TOKENS.absent(&key)).put(
-            &TOKENS,
-            &key,
-            &Json(TokenRow {
-                uses_allowed,
-                uses: 0,
-                expires_ts,
-            }),
-        );
+        write.require(TOKENS.absent(&key)).put(&TOKENS, &key, &Json(TokenRow { uses_allowed, uses: 0, expires_ts }));
         match write.commit().await {
             Err(CommitError::Conflict) => Err(RegistrationTokenError::Exists),
             done => Ok(done?),
@@ -127,14 +111,8 @@ impl RegistrationTokens {
             return Ok(());
         }
         loop {
-            let row = self
-                .open_row(token)
-                .await?
-                .ok_or(RegistrationTokenError::Invalid)?;
-            let used = TokenRow {
-                uses: row.uses.saturating_add(1),
-                ..row.clone()
-            };
+            let row = self.open_row(token).await?.ok_or(RegistrationTokenError::Invalid)?;
+            let used = TokenRow { uses: row.uses.saturating_add(1), ..row.clone() };
             if self.replace(token, row, used).await? {
                 return Ok(());
             }
@@ -145,10 +123,7 @@ impl RegistrationTokens {
     pub(crate) async fn give_back(&self, token: &str) -> Result<(), RegistrationTokenError> {
         let key = token.to_owned();
         while let Some(Json(row)) = self.db.get(&TOKENS, &key).await? {
-            let back = TokenRow {
-                uses: row.uses.saturating_sub(1),
-                ..row.clone()
-            };
+            let back = TokenRow { uses: row.uses.saturating_sub(1), ..row.clone() };
             if self.replace(token, row, back).await? {
                 break;
             }
@@ -167,23 +142,15 @@ impl RegistrationTokens {
         let row = self.db.get(&TOKENS, &token.to_owned()).await?;
         let now = self.clock.now_ms();
         Ok(row.map(|Json(row)| row).filter(|row| {
-            row.uses_allowed.is_none_or(|allowed| row.uses < allowed)
-                && row.expires_ts.is_none_or(|end| now < end)
+            row.uses_allowed.is_none_or(|allowed| row.uses < allowed) && row.expires_ts.is_none_or(|end| now < end)
         }))
     }
 
     /// Whether the row was still as it was read.
-    async fn replace(
-        &self,
-        token: &str,
-        old: TokenRow,
-        new: TokenRow,
-    ) -> Result<bool, CommitError> {
+    async fn replace(&self, token: &str, old: TokenRow, new: TokenRow) -> Result<bool, CommitError> {
         let key = token.to_owned();
         let mut write = self.db.write();
-        write
-            .require(TOKENS.equals(&key, &Json(old)))
-            .put(&TOKENS, &key, &Json(new));
+        write.require(TOKENS.equals(&key, &Json(old))).put(&TOKENS, &key, &Json(new));
         match write.commit().await {
             Ok(()) => Ok(true),
             Err(CommitError::Conflict) => Ok(false),
@@ -198,7 +165,5 @@ fn digest(token: &str) -> [u8; 32] {
 
 fn well_formed(token: &str) -> bool {
     (1..=MAX_LENGTH).contains(&token.len())
-        && token
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte))
+        && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http_kit::MatrixError;
 use ruma::OwnedDeviceId;
 use users::{UserNum, devices::NewDevice, tokens::NewTokens};
 
@@ -21,11 +22,7 @@ pub(crate) struct FreshTokens {
 
 impl FreshTokens {
     pub(crate) fn as_new(&self) -> NewTokens<'_> {
-        NewTokens {
-            access: &self.access,
-            expires_ts: self.expires_ts,
-            refresh: self.refresh.as_deref(),
-        }
+        NewTokens { access: &self.access, expires_ts: self.expires_ts, refresh: self.refresh.as_deref() }
     }
 }
 
@@ -68,12 +65,16 @@ impl Auth {
     ) -> Result<(OwnedDeviceId, FreshTokens), RouteError> {
         let tokens = self.fresh_tokens(wish.refreshable);
         let device_id = wish.id(self);
-        let device = NewDevice {
-            device_id: device_id.clone(),
-            display_name: wish.display_name,
-            tokens: tokens.as_new(),
-        };
+        let device =
+            NewDevice { device_id: device_id.clone(), display_name: wish.display_name, tokens: tokens.as_new() };
         self.users.devices.create(user, &device).await?;
         Ok((device_id, tokens))
     }
+}
+
+/// Runs what must not stop half-way to its end, even if the client goes away meanwhile.
+pub(crate) async fn uninterrupted<T: Send + 'static>(
+    work: impl Future<Output = Result<T, RouteError>> + Send + 'static,
+) -> Result<T, RouteError> {
+    tokio::spawn(work).await.map_err(MatrixError::internal)?
 }

@@ -70,9 +70,7 @@ pub struct Auth {
 
 impl std::fmt::Debug for Auth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Auth")
-            .field("server_name", &self.server_name)
-            .finish_non_exhaustive()
+        f.debug_struct("Auth").field("server_name", &self.server_name).finish_non_exhaustive()
     }
 }
 
@@ -81,22 +79,11 @@ impl Auth {
     ///
     /// # Errors
     /// Where the configuration cannot work.
-    pub fn new<R: CryptoRng + Send + 'static>(
-        parts: AuthParts<R>,
-    ) -> Result<Arc<Self>, AuthConfigError> {
-        let AuthParts {
-            users,
-            db,
-            clock,
-            rng,
-            server_name,
-            config,
-            hook,
-        } = parts;
+    pub fn new<R: CryptoRng + Send + 'static>(parts: AuthParts<R>) -> Result<Arc<Self>, AuthConfigError> {
+        let AuthParts { users, db, clock, rng, server_name, config, hook } = parts;
         check(&config)?;
         let clock = Clock::new(move || clock.now_ms());
-        let registration_tokens =
-            RegistrationTokens::new(db, clock.clone(), &config.registration.tokens);
+        let registration_tokens = RegistrationTokens::new(db, clock.clone(), &config.registration.tokens);
         Ok(Arc::new(Self {
             users,
             entropy: Entropy::new(rng),
@@ -126,33 +113,17 @@ impl Auth {
 
 fn check(config: &AuthConfig) -> Result<(), AuthConfigError> {
     for (name, value) in [
-        (
-            "auth.interactive.session_seconds",
-            config.interactive.session_seconds,
-        ),
-        (
-            "auth.tokens.access_lifetime_seconds",
-            config.tokens.access_lifetime_seconds,
-        ),
+        ("auth.interactive.session_seconds", config.interactive.session_seconds),
+        ("auth.tokens.access_lifetime_seconds", config.tokens.access_lifetime_seconds),
     ] {
         if value == 0 {
             return Err(AuthConfigError::Zero(name));
         }
     }
-    if config
-        .registration
-        .tokens
-        .iter()
-        .any(|token| token.reveal().is_empty())
-    {
+    if config.registration.tokens.iter().any(|token| token.reveal().is_empty()) {
         return Err(AuthConfigError::Empty("auth.registration.tokens"));
     }
-    if config
-        .registration
-        .shared_secret
-        .as_ref()
-        .is_some_and(|secret| secret.reveal().is_empty())
-    {
+    if config.registration.shared_secret.as_ref().is_some_and(|secret| secret.reveal().is_empty()) {
         return Err(AuthConfigError::Empty("auth.registration.shared_secret"));
     }
     Ok(())
@@ -170,10 +141,7 @@ pub(crate) struct Limits {
 impl Limits {
     fn new(config: &LimitsConfig, clock: &Clock) -> Self {
         let limiter = |limit: &LimitConfig| {
-            let limit = LimitConfig {
-                enabled: limit.enabled && config.enabled,
-                ..*limit
-            };
+            let limit = LimitConfig { enabled: limit.enabled && config.enabled, ..*limit };
             RateLimiter::new(&limit, LIMITED_KEYS, clock.clone())
         };
         Self {
@@ -189,14 +157,11 @@ impl Limits {
     }
 
     pub(crate) fn login_as(&self, localpart: &str) -> Result<(), MatrixError> {
-        self.login_per_user
-            .check(LimitKey::name(&localpart.to_lowercase()))
+        self.login_per_user.check(LimitKey::name(&localpart.to_lowercase()))
     }
 
     pub(crate) fn registration_from(&self, ip: Option<IpAddr>) -> Result<(), MatrixError> {
-        ip.map_or(Ok(()), |ip| {
-            self.registration_per_ip.check(LimitKey::ip(ip))
-        })
+        ip.map_or(Ok(()), |ip| self.registration_per_ip.check(LimitKey::ip(ip)))
     }
 
     pub(crate) fn registration_available(&self, ip: Option<IpAddr>) -> Result<(), MatrixError> {

@@ -1,5 +1,6 @@
 //! The endpoints, driven through the router over a store in memory, with a clock that stands still.
 
+mod abandoned;
 mod account;
 mod devices;
 mod limits;
@@ -23,6 +24,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use ruma::{UserId, owned_server_name};
 use serde_json::{Value, json};
 use store::{Clock, CommitterOptions, Db, Ids, ManualClock, MemoryStore, Store, open_schema};
+use tokio::sync::Notify;
 use tower::ServiceExt as _;
 use users::{UserNum, Users, UsersOptions};
 
@@ -38,20 +40,21 @@ const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
 struct Hook {
     called: Mutex<Vec<(String, bool)>>,
     fails: AtomicBool,
+    /// If set, the rooms take until this is notified.
+    slow: Mutex<Option<Arc<Notify>>>,
 }
 
 impl DeactivationHook for Hook {
-    fn deactivate<'a>(
-        &'a self,
-        _user: UserNum,
-        user_id: &'a UserId,
-        erase: bool,
-    ) -> HookFuture<'a> {
+    fn deactivate<'a>(&'a self, _user: UserNum, user_id: &'a UserId, erase: bool) -> HookFuture<'a> {
         Box::pin(async move {
             if self.fails.load(Ordering::Relaxed) {
                 return Err("the rooms are locked".into());
             }
             self.called.lock().push((user_id.to_string(), erase));
+            let slow = self.slow.lock().clone();
+            if let Some(slow) = slow {
+                slow.notified().await;
+            }
             Ok(())
         })
     }
@@ -103,46 +106,22 @@ impl Server {
     fn with(config: AuthConfig) -> Self {
         let (auth, clock, hook, db) = parts(config).unwrap();
         let app = finish(router()).with_state(State(Arc::clone(&auth)));
-        Self {
-            auth,
-            clock,
-            hook,
-            db,
-            app,
-        }
+        Self { auth, clock, hook, db, app }
     }
 
-    async fn call_from(
-        &self,
-        ip: IpAddr,
-        method: Method,
-        path: &str,
-        token: Option<&str>,
-        body: Body,
-    ) -> Answer {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .extension(ClientIp(ip));
+    async fn call_from(&self, ip: IpAddr, method: Method, path: &str, token: Option<&str>, body: Body) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).extension(ClientIp(ip));
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        let response = self
-            .app
-            .clone()
-            .oneshot(request.body(body).unwrap())
-            .await
-            .unwrap();
+        let response = self.app.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let status = response.status().as_u16();
-        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX)
-            .await
-            .unwrap();
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         (status, serde_json::from_slice(&bytes).unwrap())
     }
 
     async fn call(&self, method: Method, path: &str, token: Option<&str>, body: Body) -> Answer {
-        self.call_from(Ipv4Addr::LOCALHOST.into(), method, path, token, body)
-            .await
+        self.call_from(Ipv4Addr::LOCALHOST.into(), method, path, token, body).await
     }
 
     async fn get(&self, path: &str, token: Option<&str>) -> Answer {
@@ -150,20 +129,14 @@ impl Server {
     }
 
     async fn post(&self, path: &str, token: Option<&str>, body: Value) -> Answer {
-        self.call(Method::POST, path, token, body.to_string().into())
-            .await
+        self.call(Method::POST, path, token, body.to_string().into()).await
     }
 
     /// Registers a user with [`PASSWORD`] as Complement does; the access token and the device.
     async fn user(&self, name: &str) -> (String, String) {
         let auth = json!({ "type": "m.login.dummy" });
-        let (status, body) = self
-            .post(
-                REGISTER,
-                None,
-                json!({ "username": name, "password": PASSWORD, "auth": auth }),
-            )
-            .await;
+        let (status, body) =
+            self.post(REGISTER, None, json!({ "username": name, "password": PASSWORD, "auth": auth })).await;
         assert_eq!(status, 200, "{body}");
         (text(&body, "access_token"), text(&body, "device_id"))
     }
@@ -188,14 +161,7 @@ fn parts(config: AuthConfig) -> Result<Parts, AuthConfigError> {
     let ids = Arc::new(Ids::new(Arc::clone(&db), 1000));
     let server_name = owned_server_name!("example.org");
     let options = UsersOptions::default();
-    let users = Users::new(
-        Arc::clone(&db),
-        ids,
-        Arc::clone(&clock),
-        server_name.clone(),
-        1,
-        options,
-    );
+    let users = Users::new(Arc::clone(&db), ids, Arc::clone(&clock), server_name.clone(), 1, options);
     let hook = Arc::new(Hook::default());
     let rng = StdRng::seed_from_u64(7);
     let auth = Auth::new(AuthParts {
@@ -211,10 +177,7 @@ fn parts(config: AuthConfig) -> Result<Parts, AuthConfigError> {
 }
 
 fn text(body: &Value, field: &str) -> String {
-    body[field]
-        .as_str()
-        .unwrap_or_else(|| panic!("no {field} in {body}"))
-        .to_owned()
+    body[field].as_str().unwrap_or_else(|| panic!("no {field} in {body}")).to_owned()
 }
 
 fn password_login(name: &str, password: &str) -> Value {
@@ -223,10 +186,5 @@ fn password_login(name: &str, password: &str) -> Value {
 
 #[track_caller]
 fn assert_code(answer: &Answer, status: u16, code: &str) {
-    assert_eq!(
-        (answer.0, answer.1["errcode"].as_str()),
-        (status, Some(code)),
-        "{}",
-        answer.1
-    );
+    assert_eq!((answer.0, answer.1["errcode"].as_str()), (status, Some(code)), "{}", answer.1);
 }

@@ -7,8 +7,8 @@ use http::{HeaderMap, Uri, header, request::Parts};
 use ruma::{
     OwnedDeviceId, OwnedUserId,
     api::auth_scheme::{
-        AccessToken, AccessTokenOptional, AppserviceToken, AppserviceTokenOptional, AuthScheme,
-        NoAccessToken, NoAuthentication,
+        AccessToken, AccessTokenOptional, AppserviceToken, AppserviceTokenOptional, AuthScheme, NoAccessToken,
+        NoAuthentication,
     },
 };
 
@@ -72,11 +72,7 @@ pub struct RequestMeta<'a> {
 impl<'a> RequestMeta<'a> {
     /// The view of a request with these headers and this address.
     pub fn new(headers: &'a HeaderMap, uri: &'a Uri, ip: Option<IpAddr>) -> Self {
-        Self {
-            headers,
-            query: uri.query(),
-            ip,
-        }
+        Self { headers, query: uri.query(), ip }
     }
 
     /// The `User-Agent` header, if it is ASCII.
@@ -94,8 +90,7 @@ impl<'a> RequestMeta<'a> {
     /// The device that an application service acts as.
     pub fn asserted_device(&self) -> Option<Cow<'a, str>> {
         let query = self.query?;
-        query_value(query, "device_id")
-            .or_else(|| query_value(query, "org.matrix.msc3202.device_id"))
+        query_value(query, "device_id").or_else(|| query_value(query, "org.matrix.msc3202.device_id"))
     }
 }
 
@@ -157,20 +152,14 @@ async fn required(
     authenticator: &dyn Authenticator,
     meta: RequestMeta<'_>,
 ) -> Result<Requester, MatrixError> {
-    let token = token.ok_or_else(|| {
-        MatrixError::missing_token("This endpoint needs an access token: log in first")
-    })?;
+    let token = token.ok_or_else(|| MatrixError::missing_token("This endpoint needs an access token: log in first"))?;
     Ok(authenticator.authenticate(token, meta).await?)
 }
 
 impl ClientAuth for NoAuthentication {
     type Identity = ();
 
-    async fn identify(
-        _: Option<&str>,
-        _: &dyn Authenticator,
-        _: RequestMeta<'_>,
-    ) -> Result<(), MatrixError> {
+    async fn identify(_: Option<&str>, _: &dyn Authenticator, _: RequestMeta<'_>) -> Result<(), MatrixError> {
         Ok(())
     }
 }
@@ -178,11 +167,7 @@ impl ClientAuth for NoAuthentication {
 impl ClientAuth for NoAccessToken {
     type Identity = ();
 
-    async fn identify(
-        _: Option<&str>,
-        _: &dyn Authenticator,
-        _: RequestMeta<'_>,
-    ) -> Result<(), MatrixError> {
+    async fn identify(_: Option<&str>, _: &dyn Authenticator, _: RequestMeta<'_>) -> Result<(), MatrixError> {
         Ok(())
     }
 }
@@ -224,9 +209,7 @@ impl ClientAuth for AppserviceToken {
     ) -> Result<Requester, MatrixError> {
         let requester = required(token, authenticator, meta).await?;
         if requester.appservice.is_none() {
-            return Err(MatrixError::forbidden(
-                "Only application services may use this endpoint",
-            ));
+            return Err(MatrixError::forbidden("Only application services may use this endpoint"));
         }
         Ok(requester)
     }
@@ -273,8 +256,6 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, MatrixError> {
         let authenticator = <Arc<dyn Authenticator>>::from_ref(state);
-        identify::<AccessToken>(parts, &*authenticator)
-            .await
-            .map(Self)
+        identify::<AccessToken>(parts, &*authenticator).await.map(Self)
     }
 }

@@ -12,11 +12,7 @@ use crate::{MAX_JSON_DEPTH, MatrixError, depth_within};
 pub(crate) const EMPTY_OBJECT: Bytes = Bytes::from_static(b"{}");
 
 /// Reads the whole body: at most `limit` bytes, within `timeout`.
-pub(crate) async fn read(
-    body: Body,
-    limit: usize,
-    timeout: Duration,
-) -> Result<Bytes, MatrixError> {
+pub(crate) async fn read(body: Body, limit: usize, timeout: Duration) -> Result<Bytes, MatrixError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -24,14 +20,10 @@ pub(crate) async fn read(
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_large(limit));
     }
-    tokio::time::timeout(timeout, collect(body, limit))
-        .await
-        .unwrap_or_else(|_| {
-            Err(
-                MatrixError::unknown("The request body did not arrive in time")
-                    .with_status(http::StatusCode::REQUEST_TIMEOUT),
-            )
-        })
+    tokio::time::timeout(timeout, collect(body, limit)).await.unwrap_or_else(|_| {
+        Err(MatrixError::unknown("The request body did not arrive in time")
+            .with_status(http::StatusCode::REQUEST_TIMEOUT))
+    })
 }
 
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, MatrixError> {
@@ -80,9 +72,7 @@ pub(crate) fn json(body: Bytes) -> Result<Bytes, MatrixError> {
         Some(_) => return Err(not_an_object(&body)),
     }
     if !depth_within(&body, MAX_JSON_DEPTH) {
-        return Err(MatrixError::bad_json(format!(
-            "The body is nested deeper than {MAX_JSON_DEPTH} levels"
-        )));
+        return Err(MatrixError::bad_json(format!("The body is nested deeper than {MAX_JSON_DEPTH} levels")));
     }
     Ok(body)
 }

@@ -21,9 +21,7 @@ impl Clock {
         Self::new(|| {
             SystemTime::now()
                 .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| {
-                    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-                })
+                .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
         })
     }
 
@@ -35,8 +33,6 @@ impl Clock {
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clock")
-            .field("now_ms", &self.now_ms())
-            .finish()
+        f.debug_struct("Clock").field("now_ms", &self.now_ms()).finish()
     }
 }

@@ -45,11 +45,7 @@ impl Default for EndpointOptions {
 impl EndpointOptions {
     /// The defaults for an upload of at most `limit` bytes.
     pub fn upload(limit: usize) -> Self {
-        Self {
-            body_limit: limit,
-            raw_body: true,
-            ..Self::default()
-        }
+        Self { body_limit: limit, raw_body: true, ..Self::default() }
     }
 
     /// The same options with another body limit, in bytes.
@@ -79,12 +75,7 @@ pub trait RumaHandler<M, S>: Clone + Send + Sync + Sized + 'static {
     type Request: IncomingRequest;
 
     /// Parses the request, runs the function and serializes what it returns.
-    fn handle(
-        self,
-        request: Request,
-        state: S,
-        options: EndpointOptions,
-    ) -> impl Future<Output = Response> + Send;
+    fn handle(self, request: Request, state: S, options: EndpointOptions) -> impl Future<Output = Response> + Send;
 }
 
 macro_rules! impl_ruma_handler {
@@ -142,11 +133,7 @@ struct Endpoint<H, M> {
 
 impl<H: Clone, M> Clone for Endpoint<H, M> {
     fn clone(&self) -> Self {
-        Self {
-            handler: self.handler.clone(),
-            options: self.options,
-            marker: PhantomData,
-        }
+        Self { handler: self.handler.clone(), options: self.options, marker: PhantomData }
     }
 }
 
@@ -173,24 +160,14 @@ where
                 .instrument(span),
             );
         }
-        Box::pin(bounded(
-            self.handler.handle(request, state, options),
-            options,
-        ))
+        Box::pin(bounded(self.handler.handle(request, state, options), options))
     }
 }
 
-async fn bounded(
-    answer: impl Future<Output = Response> + Send,
-    options: EndpointOptions,
-) -> Response {
-    let mut response = tokio::time::timeout(options.timeout, answer)
-        .await
-        .unwrap_or_else(|_| {
-            MatrixError::unknown("The request took too long")
-                .with_status(http::StatusCode::GATEWAY_TIMEOUT)
-                .into_response()
-        });
+async fn bounded(answer: impl Future<Output = Response> + Send, options: EndpointOptions) -> Response {
+    let mut response = tokio::time::timeout(options.timeout, answer).await.unwrap_or_else(|_| {
+        MatrixError::unknown("The request took too long").with_status(http::StatusCode::GATEWAY_TIMEOUT).into_response()
+    });
     if options.cors {
         cors::add_headers(response.headers_mut());
     }
@@ -231,11 +208,7 @@ where
         H: RumaHandler<M, S>,
         M: 'static,
     {
-        H::Request::PATH_BUILDER
-            .all_paths()
-            .fold(self, |router, path| {
-                router.ruma_at(path, options, handler.clone())
-            })
+        H::Request::PATH_BUILDER.all_paths().fold(self, |router, path| router.ruma_at(path, options, handler.clone()))
     }
 
     fn ruma_at<H, M>(self, path: &str, options: EndpointOptions, handler: H) -> Self
@@ -243,11 +216,7 @@ where
         H: RumaHandler<M, S>,
         M: 'static,
     {
-        let endpoint = Endpoint {
-            handler,
-            options,
-            marker: PhantomData,
-        };
+        let endpoint = Endpoint { handler, options, marker: PhantomData };
         self.route(path, on(filter(&H::Request::METHOD), endpoint))
     }
 }

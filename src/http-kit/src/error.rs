@@ -42,18 +42,8 @@ macro_rules! constructors {
 
 impl MatrixError {
     /// An error with the given status, code and sentence.
-    pub fn new(
-        status: StatusCode,
-        errcode: impl Into<ErrCode>,
-        error: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self {
-            status,
-            errcode: errcode.into(),
-            error: error.into(),
-            extra: None,
-            retry_after: None,
-        }
+    pub fn new(status: StatusCode, errcode: impl Into<ErrCode>, error: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, errcode: errcode.into(), error: error.into(), extra: None, retry_after: None }
     }
 
     constructors! {
@@ -103,42 +93,24 @@ impl MatrixError {
 
     /// 400 `M_INVALID_PARAM` that names the offending field, in the sentence and as `field`.
     pub fn invalid_param(field: &str, why: impl fmt::Display) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "M_INVALID_PARAM",
-            format!("{field}: {why}"),
-        )
-        .with("field", field)
+        Self::new(StatusCode::BAD_REQUEST, "M_INVALID_PARAM", format!("{field}: {why}")).with("field", field)
     }
 
     /// 400 `M_MISSING_PARAM` that names the missing field, in the sentence and as `field`.
     pub fn missing_param(field: &str) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "M_MISSING_PARAM",
-            format!("{field}: this is required"),
-        )
-        .with("field", field)
+        Self::new(StatusCode::BAD_REQUEST, "M_MISSING_PARAM", format!("{field}: this is required")).with("field", field)
     }
 
     /// 401 `M_UNKNOWN_TOKEN`. With `soft_logout` the client keeps its device and asks the user to log in again.
     pub fn unknown_token(soft_logout: bool) -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "M_UNKNOWN_TOKEN",
-            "This session has ended: log in again",
-        )
-        .with("soft_logout", soft_logout)
+        Self::new(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", "This session has ended: log in again")
+            .with("soft_logout", soft_logout)
     }
 
     /// 401 `M_USER_LOCKED`, which is always a soft logout.
     pub fn user_locked() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "M_USER_LOCKED",
-            "This account is locked: ask the server's operator",
-        )
-        .with("soft_logout", true)
+        Self::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", "This account is locked: ask the server's operator")
+            .with("soft_logout", true)
     }
 
     /// 429 `M_LIMIT_EXCEEDED` with `retry_after_ms` and a `Retry-After` header.
@@ -169,9 +141,7 @@ impl MatrixError {
     /// The same error with one more top-level field.
     #[must_use]
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
-        self.extra
-            .get_or_insert_default()
-            .insert(field.to_owned(), value.into());
+        self.extra.get_or_insert_default().insert(field.to_owned(), value.into());
         self
     }
 
@@ -193,13 +163,7 @@ impl MatrixError {
 
 impl fmt::Display for MatrixError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "[{} {}] {}",
-            self.status.as_u16(),
-            self.errcode,
-            self.error
-        )
+        write!(f, "[{} {}] {}", self.status.as_u16(), self.errcode, self.error)
     }
 }
 
@@ -210,9 +174,7 @@ impl IntoResponse for MatrixError {
         let mut response = json_response(self.status, self.to_json().to_string().into());
         if let Some(after) = self.retry_after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -9,8 +9,7 @@ use std::{
 };
 
 use axum::extract::{
-    FromRef, FromRequest, FromRequestParts as _, RawPathParams, Request,
-    rejection::RawPathParamsRejection,
+    FromRef, FromRequest, FromRequestParts as _, RawPathParams, Request, rejection::RawPathParamsRejection,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Uri, header, request::Parts};
@@ -18,8 +17,7 @@ use ruma::api::{IncomingRequest, IncomingRequestExt as _};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Authenticator, ClientAuth, ClientIp, EndpointOptions, MatrixError, auth::identify, body, parse,
-    token::query_value,
+    Authenticator, ClientAuth, ClientIp, EndpointOptions, MatrixError, auth::identify, body, parse, token::query_value,
 };
 
 /// A request to an endpoint that ruma describes, parsed and authenticated.
@@ -72,11 +70,7 @@ where
             body::EMPTY_OBJECT
         } else {
             let bytes = body::read(stream, options.body_limit, options.body_timeout).await?;
-            if options.raw_body {
-                bytes
-            } else {
-                body::json(bytes)?
-            }
+            if options.raw_body { bytes } else { body::json(bytes)? }
         };
         let path_args = path_args(&mut parts).await?;
         let uri = parts.uri.clone();
@@ -85,14 +79,7 @@ where
         let args: Vec<&str> = path_args.iter().flatten().map(|(_, value)| value).collect();
         let request = http::Request::from_parts(parts, &*json_body);
         let body = parse_request(request, &args, &json_body)?;
-        Ok(Self {
-            body,
-            requester,
-            json_body,
-            uri,
-            ip,
-            user_agent,
-        })
+        Ok(Self { body, requester, json_body, uri, ip, user_agent })
     }
 }
 
@@ -102,9 +89,7 @@ where
     T::Authentication: ClientAuth,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ruma")
-            .field("path", &self.uri.path())
-            .finish_non_exhaustive()
+        f.debug_struct("Ruma").field("path", &self.uri.path()).finish_non_exhaustive()
     }
 }
 
@@ -116,9 +101,7 @@ fn parse_request<T: IncomingRequest>(
     json_body: &[u8],
 ) -> Result<T, MatrixError> {
     catch_unwind(AssertUnwindSafe(|| T::try_from_http_request(request, args)))
-        .map_err(|_| {
-            MatrixError::bad_json("The request has not the shape that this endpoint takes")
-        })?
+        .map_err(|_| MatrixError::bad_json("The request has not the shape that this endpoint takes"))?
         .map_err(|error| parse::request_error(&error, json_body))
 }
 
@@ -127,11 +110,9 @@ async fn path_args(parts: &mut Parts) -> Result<Option<RawPathParams>, MatrixErr
     match RawPathParams::from_request_parts(parts, &()).await {
         Ok(params) => Ok(Some(params)),
         Err(RawPathParamsRejection::MissingPathParams(_)) => Ok(None),
-        Err(rejection) => Err(MatrixError::new(
-            http::StatusCode::BAD_REQUEST,
-            "M_INVALID_PARAM",
-            rejection.body_text(),
-        )),
+        Err(rejection) => {
+            Err(MatrixError::new(http::StatusCode::BAD_REQUEST, "M_INVALID_PARAM", rejection.body_text()))
+        }
     }
 }
 
@@ -164,16 +145,7 @@ where
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, MatrixError> {
         let options = EndpointOptions::default();
-        let bytes = body::json(
-            body::read(
-                request.into_body(),
-                options.body_limit,
-                options.body_timeout,
-            )
-            .await?,
-        )?;
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|error| parse::json_error(&error, &bytes))
+        let bytes = body::json(body::read(request.into_body(), options.body_limit, options.body_timeout).await?)?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| parse::json_error(&error, &bytes))
     }
 }

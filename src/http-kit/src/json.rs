@@ -108,9 +108,7 @@ fn note_key(open: &mut [Open], json: &[u8], start: usize, close: usize) {
     let follows = json.get(close + 1..).unwrap_or_default();
     let is_key = follows.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':');
     if is_key {
-        *key = json
-            .get(start..=close)
-            .and_then(|raw| serde_json::from_slice(raw).ok());
+        *key = json.get(start..=close).and_then(|raw| serde_json::from_slice(raw).ok());
     }
 }
 
@@ -170,38 +168,18 @@ mod tests {
 
     fn path_of(text: &str) -> Option<String> {
         let error = serde_json::from_str::<Expense>(text).unwrap_err();
-        path_at(
-            text.as_bytes(),
-            error.line(),
-            error.column(),
-            error.to_string().starts_with("missing"),
-        )
+        path_at(text.as_bytes(), error.line(), error.column(), error.to_string().starts_with("missing"))
     }
 
     #[test]
     fn an_error_is_traced_to_its_field() {
         assert_eq!(path_of(r#"{"splits": 3}"#).as_deref(), Some("splits"));
-        assert_eq!(
-            path_of(r#"{"splits": [{"amount": "1"}, {"amount": 2}]}"#).as_deref(),
-            Some("splits[1].amount")
-        );
-        assert_eq!(
-            path_of("{\"splits\": [],\n \"note\":\n  12.5}").as_deref(),
-            Some("note")
-        );
+        assert_eq!(path_of(r#"{"splits": [{"amount": "1"}, {"amount": 2}]}"#).as_deref(), Some("splits[1].amount"));
+        assert_eq!(path_of("{\"splits\": [],\n \"note\":\n  12.5}").as_deref(), Some("note"));
         assert_eq!(path_of(r#"{"splits": "a,b{"}"#).as_deref(), Some("splits"));
-        assert_eq!(
-            path_of(r#"{"note": {"a": [1, 2]}, "splits": []}"#).as_deref(),
-            Some("note")
-        );
-        assert_eq!(
-            path_of(r#"{"note": [1, 2], "splits": []}"#).as_deref(),
-            Some("note")
-        );
-        assert_eq!(
-            path_of(r#"{"splits": [{"amount": "1"} , {}]}"#).as_deref(),
-            Some("splits[1]")
-        );
+        assert_eq!(path_of(r#"{"note": {"a": [1, 2]}, "splits": []}"#).as_deref(), Some("note"));
+        assert_eq!(path_of(r#"{"note": [1, 2], "splits": []}"#).as_deref(), Some("note"));
+        assert_eq!(path_of(r#"{"splits": [{"amount": "1"} , {}]}"#).as_deref(), Some("splits[1]"));
         assert_eq!(path_of(r#"{"note": "x"}"#), None);
         assert_eq!(path_of("3"), None);
     }
@@ -222,11 +200,7 @@ mod tests {
             (r#"{"ids": ["@a:b", "bob" ] }"#, "ids[1]"),
         ] {
             let error = serde_json::from_str::<Ids>(text).unwrap_err();
-            assert_eq!(
-                path_at(text.as_bytes(), error.line(), error.column(), false).as_deref(),
-                Some(path),
-                "{text}"
-            );
+            assert_eq!(path_at(text.as_bytes(), error.line(), error.column(), false).as_deref(), Some(path), "{text}");
         }
     }
 }

@@ -61,8 +61,7 @@ mod with_json;
 mod tests;
 
 pub use auth::{
-    Appservice, AuthError, AuthFuture, Authenticated, Authenticator, ClientAuth, RequestMeta,
-    Requester, RequesterInfo,
+    Appservice, AuthError, AuthFuture, Authenticated, Authenticator, ClientAuth, RequestMeta, Requester, RequesterInfo,
 };
 pub use clock::Clock;
 pub use cors::with_cors;

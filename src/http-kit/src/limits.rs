@@ -28,30 +28,19 @@ pub struct LimitConfig {
 
 impl Default for LimitConfig {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            per_second: 10.0,
-            burst: 50,
-        }
+        Self { enabled: true, per_second: 10.0, burst: 50 }
     }
 }
 
 impl LimitConfig {
     /// A limit that never refuses.
     pub fn off() -> Self {
-        Self {
-            enabled: false,
-            ..Self::default()
-        }
+        Self { enabled: false, ..Self::default() }
     }
 
     /// A limit of `per_second` requests a second, with bursts of `burst`.
     pub fn new(per_second: f64, burst: u32) -> Self {
-        Self {
-            enabled: true,
-            per_second,
-            burst,
-        }
+        Self { enabled: true, per_second, burst }
     }
 }
 
@@ -77,11 +66,7 @@ impl LimitKey {
 
     /// The key of a name. Long names share buckets by their first 255 bytes.
     pub fn name(name: &str) -> Self {
-        Self::Name(
-            name.get(..name.floor_char_boundary(255))
-                .unwrap_or_default()
-                .into(),
-        )
+        Self::Name(name.get(..name.floor_char_boundary(255)).unwrap_or_default().into())
     }
 }
 
@@ -141,10 +126,7 @@ impl RateLimiter {
             return Ok(());
         };
         let mut buckets = shard.lock();
-        let full_at = buckets
-            .get(&key)
-            .map_or(now, |at| (*at).max(now))
-            .saturating_add(self.period);
+        let full_at = buckets.get(&key).map_or(now, |at| (*at).max(now)).saturating_add(self.period);
         let over = (full_at - now).saturating_sub(self.capacity);
         if over > 0 {
             return Err(Duration::from_micros(over));
@@ -170,11 +152,7 @@ impl RateLimiter {
 
 fn period_micros(per_second: f64) -> u64 {
     // A float's cast saturates; a rate that is not above zero would give an infinite period.
-    if per_second > 0.0 {
-        (1e6 / per_second).clamp(1.0, 1e15) as u64
-    } else {
-        1_000_000_000_000_000
-    }
+    if per_second > 0.0 { (1e6 / per_second).clamp(1.0, 1e15) as u64 } else { 1_000_000_000_000_000 }
 }
 
 /// Drops the full buckets, and if there are none the eighth that is nearest to full.
@@ -214,16 +192,10 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(limiter.take(LimitKey::User(1)), Ok(()));
         }
-        assert_eq!(
-            limiter.take(LimitKey::User(1)),
-            Err(Duration::from_millis(500))
-        );
+        assert_eq!(limiter.take(LimitKey::User(1)), Err(Duration::from_millis(500)));
         assert_eq!(limiter.take(LimitKey::User(2)), Ok(()));
         time.fetch_add(499, Ordering::Relaxed);
-        assert_eq!(
-            limiter.take(LimitKey::User(1)),
-            Err(Duration::from_millis(1))
-        );
+        assert_eq!(limiter.take(LimitKey::User(1)), Err(Duration::from_millis(1)));
         time.fetch_add(1, Ordering::Relaxed);
         assert_eq!(limiter.take(LimitKey::User(1)), Ok(()));
         assert!(limiter.take(LimitKey::User(1)).is_err());
@@ -241,22 +213,12 @@ mod tests {
             assert!(limiter.peek(LimitKey::User(1)).is_ok());
         }
         assert!(limiter.check(LimitKey::User(1)).is_ok());
-        assert_eq!(
-            limiter.peek(LimitKey::User(1)).unwrap_err().errcode,
-            "M_LIMIT_EXCEEDED"
-        );
+        assert_eq!(limiter.peek(LimitKey::User(1)).unwrap_err().errcode, "M_LIMIT_EXCEEDED");
     }
 
     #[test]
     fn off_is_off_and_odd_rates_do_not_panic() {
-        let (off, _) = limiter(
-            LimitConfig {
-                burst: 0,
-                per_second: 0.0,
-                enabled: false,
-            },
-            1,
-        );
+        let (off, _) = limiter(LimitConfig { burst: 0, per_second: 0.0, enabled: false }, 1);
         for _ in 0..100 {
             assert_eq!(off.take(LimitKey::User(1)), Ok(()));
         }

@@ -62,11 +62,7 @@ fn value_error(text: &str) -> MatrixError {
 }
 
 fn invalid(text: &str) -> MatrixError {
-    MatrixError::new(
-        http::StatusCode::BAD_REQUEST,
-        "M_INVALID_PARAM",
-        text.to_owned(),
-    )
+    MatrixError::new(http::StatusCode::BAD_REQUEST, "M_INVALID_PARAM", text.to_owned())
 }
 
 /// The name in serde's "missing field `name`".

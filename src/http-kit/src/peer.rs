@@ -12,11 +12,10 @@ pub struct ClientIp(pub IpAddr);
 impl ClientIp {
     /// The address that the request's extensions carry: a [`ClientIp`], else axum's `ConnectInfo<SocketAddr>`.
     pub fn of(extensions: &Extensions) -> Option<IpAddr> {
-        extensions.get::<Self>().map(|ip| ip.0).or_else(|| {
-            extensions
-                .get::<ConnectInfo<SocketAddr>>()
-                .map(|info| info.0.ip())
-        })
+        extensions
+            .get::<Self>()
+            .map(|ip| ip.0)
+            .or_else(|| extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()))
     }
 }
 
@@ -60,9 +59,7 @@ impl TrustedProxies {
     }
 
     fn contains(&self, ip: IpAddr) -> bool {
-        self.0
-            .iter()
-            .any(|(network, bits)| prefix(*network, *bits) == prefix(ip, *bits))
+        self.0.iter().any(|(network, bits)| prefix(*network, *bits) == prefix(ip, *bits))
     }
 }
 
@@ -80,20 +77,10 @@ fn parse_network(text: &str) -> Option<(IpAddr, u8)> {
 /// The first `bits` of an address, with its family.
 fn prefix(ip: IpAddr, bits: u8) -> (bool, u128) {
     match ip {
-        IpAddr::V4(ip) => (
-            true,
-            u128::from(
-                u32::from(ip)
-                    .checked_shr(32_u32.saturating_sub(bits.into()))
-                    .unwrap_or(0),
-            ),
-        ),
-        IpAddr::V6(ip) => (
-            false,
-            u128::from(ip)
-                .checked_shr(128_u32.saturating_sub(bits.into()))
-                .unwrap_or(0),
-        ),
+        IpAddr::V4(ip) => {
+            (true, u128::from(u32::from(ip).checked_shr(32_u32.saturating_sub(bits.into())).unwrap_or(0)))
+        }
+        IpAddr::V6(ip) => (false, u128::from(ip).checked_shr(128_u32.saturating_sub(bits.into())).unwrap_or(0)),
     }
 }
 
@@ -109,9 +96,7 @@ mod tests {
             HeaderValue::from_static(forwarded),
         )]);
         let proxies = TrustedProxies::parse(trusted.iter().copied()).unwrap();
-        proxies
-            .client_ip(peer.parse().unwrap(), &headers)
-            .to_string()
+        proxies.client_ip(peer.parse().unwrap(), &headers).to_string()
     }
 
     #[test]
@@ -119,14 +104,8 @@ mod tests {
         assert_eq!(client(&[], "10.0.0.1", "1.2.3.4"), "10.0.0.1");
         assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", "1.2.3.4"), "1.2.3.4");
         assert_eq!(client(&["10.0.0.0/8"], "11.0.0.1", "1.2.3.4"), "11.0.0.1");
-        assert_eq!(
-            client(&["10.0.0.0/8"], "10.0.0.1", "6.6.6.6, 1.2.3.4, 10.9.9.9"),
-            "1.2.3.4"
-        );
-        assert_eq!(
-            client(&["10.0.0.1"], "::ffff:10.0.0.1", "fd00::1"),
-            "fd00::1"
-        );
+        assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", "6.6.6.6, 1.2.3.4, 10.9.9.9"), "1.2.3.4");
+        assert_eq!(client(&["10.0.0.1"], "::ffff:10.0.0.1", "fd00::1"), "fd00::1");
         assert_eq!(client(&["10.0.0.1"], "10.0.0.1", "garbage"), "10.0.0.1");
         assert_eq!(client(&["0.0.0.0/0"], "10.0.0.1", "9.9.9.9"), "9.9.9.9");
     }

@@ -35,8 +35,7 @@ where
         match self.try_into_http_response::<BytesMut>() {
             Ok(response) => response.map(|body| Body::from(body.freeze())),
             Err(error) => {
-                MatrixError::internal(format_args!("a response could not be serialized: {error}"))
-                    .into_response()
+                MatrixError::internal(format_args!("a response could not be serialized: {error}")).into_response()
             }
         }
     }

@@ -7,14 +7,8 @@ use http::{HeaderMap, header};
 const SCHEME: &str = "bearer ";
 
 /// The access token of a request: from the `Authorization` header, else from the deprecated `access_token` query field.
-pub(crate) fn access_token<'a>(
-    headers: &'a HeaderMap,
-    query: Option<&'a str>,
-) -> Option<Cow<'a, str>> {
-    bearer(headers)
-        .map(Cow::Borrowed)
-        .or_else(|| query_value(query?, "access_token"))
-        .filter(|token| !token.is_empty())
+pub(crate) fn access_token<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<Cow<'a, str>> {
+    bearer(headers).map(Cow::Borrowed).or_else(|| query_value(query?, "access_token")).filter(|token| !token.is_empty())
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -51,9 +45,7 @@ fn decode(value: &str) -> Option<Cow<'_, str>> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -69,18 +61,9 @@ mod tests {
     #[test]
     fn the_header_comes_before_the_query() {
         let query = Some("a=b&access_token=q%2B1+x");
-        assert_eq!(
-            access_token(&header("Bearer abc"), query).as_deref(),
-            Some("abc")
-        );
-        assert_eq!(
-            access_token(&header("bearer abc"), None).as_deref(),
-            Some("abc")
-        );
-        assert_eq!(
-            access_token(&HeaderMap::new(), query).as_deref(),
-            Some("q+1 x")
-        );
+        assert_eq!(access_token(&header("Bearer abc"), query).as_deref(), Some("abc"));
+        assert_eq!(access_token(&header("bearer abc"), None).as_deref(), Some("abc"));
+        assert_eq!(access_token(&HeaderMap::new(), query).as_deref(), Some("q+1 x"));
     }
 
     #[test]
@@ -88,19 +71,9 @@ mod tests {
         for value in ["Basic abc", "Bearer", "Bearer ", ""] {
             assert_eq!(access_token(&header(value), None), None, "{value}");
         }
-        for query in [
-            "",
-            "access_token",
-            "access_token=",
-            "xaccess_token=a",
-            "access_token=%zz",
-            "access_token=%ff%fe",
-        ] {
-            assert_eq!(
-                access_token(&HeaderMap::new(), Some(query)),
-                None,
-                "{query}"
-            );
+        for query in ["", "access_token", "access_token=", "xaccess_token=a", "access_token=%zz", "access_token=%ff%fe"]
+        {
+            assert_eq!(access_token(&HeaderMap::new(), Some(query)), None, "{query}");
         }
     }
 }

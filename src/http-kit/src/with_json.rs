@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use ruma::api::{
-    EndpointError, IncomingRequest, Metadata, OutgoingResponse, auth_scheme::AuthScheme,
-    error::DeserializationError, path_builder::PathBuilder,
+    EndpointError, IncomingRequest, Metadata, OutgoingResponse, auth_scheme::AuthScheme, error::DeserializationError,
+    path_builder::PathBuilder,
 };
 use serde::de::DeserializeOwned;
 
@@ -46,10 +46,6 @@ where
         path_args: &[&str],
     ) -> Result<Self, DeserializationError> {
         let json = serde_json::from_slice(request.body())?;
-        Ok(Self {
-            json,
-            path: path_args.iter().map(|arg| (*arg).to_owned()).collect(),
-            endpoint: PhantomData,
-        })
+        Ok(Self { json, path: path_args.iter().map(|arg| (*arg).to_owned()).collect(), endpoint: PhantomData })
     }
 }

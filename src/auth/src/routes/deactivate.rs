@@ -10,7 +10,7 @@ use ruma::api::client::account::{
 };
 use serde::Deserialize;
 
-use crate::{error::RouteError, state::Auth};
+use crate::{error::RouteError, sessions::uninterrupted, state::Auth};
 
 #[derive(Deserialize)]
 pub(super) struct Body {
@@ -22,17 +22,15 @@ pub(super) async fn handler(
     State(auth): State<Arc<Auth>>,
     request: Ruma<WithJson<Request, Body>>,
 ) -> Result<Response, RouteError> {
-    let requester = request
-        .requester
-        .ok_or_else(|| MatrixError::missing_token("Log in to close your account"))?;
-    auth.confirm(&requester, "deactivate", &request.json_body)
-        .await?;
+    let requester = request.requester.ok_or_else(|| MatrixError::missing_token("Log in to close your account"))?;
+    auth.confirm(&requester, "deactivate", &request.json_body).await?;
     let erase = request.body.json.erase == Some(true);
-    auth.hook
-        .deactivate(requester.user, &requester.user_id, erase)
-        .await
-        .map_err(MatrixError::internal)?;
-    auth.users.deactivate(requester.user).await?;
-    // No third-party identifiers are bound here, so none are left over.
-    Ok(Response::new(ThirdPartyIdRemovalStatus::Success))
+    uninterrupted(async move {
+        let closed = auth.hook.deactivate(requester.user, &requester.user_id, erase).await;
+        closed.map_err(MatrixError::internal)?;
+        auth.users.deactivate(requester.user).await?;
+        // No third-party identifiers are bound here, so none are left over.
+        Ok(Response::new(ThirdPartyIdRemovalStatus::Success))
+    })
+    .await
 }

@@ -19,11 +19,7 @@ pub(super) async fn handler(
 ) -> Result<Response, RouteError> {
     let device = request.body.path.into_iter().next().unwrap_or_default();
     let operation = format!("delete device\0{device}");
-    auth.confirm(&request.requester, &operation, &request.json_body)
-        .await?;
-    auth.users
-        .devices
-        .delete(request.requester.user, &[OwnedDeviceId::from(device)])
-        .await?;
+    auth.confirm(&request.requester, &operation, &request.json_body).await?;
+    auth.users.devices.delete(request.requester.user, &[OwnedDeviceId::from(device)]).await?;
     Ok(Response::new())
 }

@@ -21,11 +21,7 @@ pub(super) async fn handler(
     State(auth): State<Arc<Auth>>,
     request: Ruma<WithJson<Request, Body>>,
 ) -> Result<Response, RouteError> {
-    auth.confirm(&request.requester, "delete devices", &request.json_body)
-        .await?;
-    auth.users
-        .devices
-        .delete(request.requester.user, &request.body.json.devices)
-        .await?;
+    auth.confirm(&request.requester, "delete devices", &request.json_body).await?;
+    auth.users.devices.delete(request.requester.user, &request.body.json.devices).await?;
     Ok(Response::new())
 }

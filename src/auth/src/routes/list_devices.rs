@@ -14,10 +14,7 @@ use ruma::{
 
 use crate::{error::RouteError, state::Auth};
 
-pub(super) async fn handler(
-    State(auth): State<Arc<Auth>>,
-    request: Ruma<Request>,
-) -> Result<Response, RouteError> {
+pub(super) async fn handler(State(auth): State<Arc<Auth>>, request: Ruma<Request>) -> Result<Response, RouteError> {
     let devices = auth.users.devices.list(request.requester.user).await?;
     Ok(Response::new(devices.into_iter().map(wire).collect()))
 }
@@ -27,9 +24,6 @@ pub(super) fn wire(device: users::devices::Device) -> Device {
     let mut wire = Device::new(device.device_id);
     wire.display_name = device.display_name;
     wire.last_seen_ip = device.last_seen_ip.map(|ip| ip.to_string());
-    wire.last_seen_ts = device
-        .last_seen_ts
-        .and_then(|ts| UInt::try_from(ts).ok())
-        .map(MilliSecondsSinceUnixEpoch);
+    wire.last_seen_ts = device.last_seen_ts.and_then(|ts| UInt::try_from(ts).ok()).map(MilliSecondsSinceUnixEpoch);
     wire
 }

@@ -7,10 +7,7 @@ use http_kit::{MatrixError, Ruma, WithJson};
 use ruma::api::client::session::login::v3::{Request, Response};
 use serde::Deserialize;
 
-use crate::{
-    credentials::named, error::RouteError, interactive::Identifier, sessions::DeviceWish,
-    state::Auth,
-};
+use crate::{credentials::named, error::RouteError, interactive::Identifier, sessions::DeviceWish, state::Auth};
 
 /// ruma's own body type reports no places in the text and panics where there is no `type`.
 #[derive(Deserialize)]
@@ -37,18 +34,12 @@ pub(super) async fn handler(
 ) -> Result<Response, RouteError> {
     let body = request.body.json;
     if body.kind != "m.login.password" || !auth.config.password.enabled {
-        return Err(MatrixError::unknown(format!(
-            "{} is not among the ways to log in here",
-            body.kind
-        ))
-        .into());
+        return Err(MatrixError::unknown(format!("{} is not among the ways to log in here", body.kind)).into());
     }
     auth.limits.login_from(request.ip)?;
     let name = named(body.identifier.as_ref(), body.user.as_deref())?
         .ok_or_else(|| MatrixError::missing_param("identifier"))?;
-    let password = body
-        .password
-        .ok_or_else(|| MatrixError::missing_param("password"))?;
+    let password = body.password.ok_or_else(|| MatrixError::missing_param("password"))?;
     let account = auth.open_account(name, password).await?;
     let wish = DeviceWish {
         device_id: body.device_id,

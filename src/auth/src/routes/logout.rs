@@ -8,15 +8,9 @@ use ruma::api::client::session::logout::v3::{Request, Response};
 
 use crate::{error::RouteError, state::Auth};
 
-pub(super) async fn handler(
-    State(auth): State<Arc<Auth>>,
-    request: Ruma<Request>,
-) -> Result<Response, RouteError> {
+pub(super) async fn handler(State(auth): State<Arc<Auth>>, request: Ruma<Request>) -> Result<Response, RouteError> {
     if let Some(device) = request.requester.device_id.clone() {
-        auth.users
-            .devices
-            .delete(request.requester.user, &[device])
-            .await?;
+        auth.users.devices.delete(request.requester.user, &[device]).await?;
     }
     Ok(Response::new())
 }

@@ -8,13 +8,7 @@ use ruma::api::client::session::logout_all::v3::{Request, Response};
 
 use crate::{error::RouteError, state::Auth};
 
-pub(super) async fn handler(
-    State(auth): State<Arc<Auth>>,
-    request: Ruma<Request>,
-) -> Result<Response, RouteError> {
-    auth.users
-        .devices
-        .delete_all(request.requester.user, None)
-        .await?;
+pub(super) async fn handler(State(auth): State<Arc<Auth>>, request: Ruma<Request>) -> Result<Response, RouteError> {
+    auth.users.devices.delete_all(request.requester.user, None).await?;
     Ok(Response::new())
 }

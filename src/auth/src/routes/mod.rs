@@ -51,8 +51,5 @@ where
         .ruma_with(small, update_device::handler)
         .ruma_with(small, delete_device::handler)
         .ruma_with(small, delete_devices::handler)
-        .route(
-            "/_synapse/admin/v1/register",
-            with_cors(get(shared_secret::nonce).post(shared_secret::register)),
-        )
+        .route("/_synapse/admin/v1/register", with_cors(get(shared_secret::nonce).post(shared_secret::register)))
 }

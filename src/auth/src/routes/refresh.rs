@@ -8,15 +8,9 @@ use ruma::api::client::session::refresh_token::v3::{Request, Response};
 
 use crate::{error::RouteError, state::Auth};
 
-pub(super) async fn handler(
-    State(auth): State<Arc<Auth>>,
-    request: Ruma<Request>,
-) -> Result<Response, RouteError> {
+pub(super) async fn handler(State(auth): State<Arc<Auth>>, request: Ruma<Request>) -> Result<Response, RouteError> {
     let tokens = auth.fresh_tokens(true);
-    auth.users
-        .tokens
-        .refresh(&request.body.refresh_token, &tokens.as_new())
-        .await?;
+    auth.users.tokens.refresh(&request.body.refresh_token, &tokens.as_new()).await?;
     let mut response = Response::new(tokens.access);
     response.refresh_token = tokens.refresh;
     response.expires_in_ms = tokens.expires_in;

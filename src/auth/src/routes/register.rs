@@ -15,7 +15,7 @@ use crate::{
     credentials::registration_error,
     error::RouteError,
     interactive::{AuthDict, Binding, Flow, Progress, Stage},
-    sessions::DeviceWish,
+    sessions::{DeviceWish, uninterrupted},
     state::Auth,
 };
 
@@ -50,52 +50,36 @@ pub(super) async fn handler(
     check_kind(request.query("kind").as_deref())?;
     let body = request.body.json;
     if let Some(kind) = body.kind {
-        return Err(
-            MatrixError::unknown(format!("{kind} is not among the ways to register here")).into(),
-        );
+        return Err(MatrixError::unknown(format!("{kind} is not among the ways to register here")).into());
     }
     let flows = auth.registration_flows()?;
     // Names and passwords are checked first: nobody should find out at the end that theirs will not do.
-    let localpart = auth
-        .free_localpart(body.username.as_deref(), request.ip)
-        .await?;
+    let localpart = auth.free_localpart(body.username.as_deref(), request.ip).await?;
     if let Some(password) = &body.password {
         auth.passwords.check_new(password)?;
     }
     if body.auth.is_some() {
         auth.limits.registration_from(request.ip)?;
     }
-    let progress = auth
-        .interact(body.auth, Binding::of_stranger("register"), flows, None)
-        .await?;
-    let password = body
-        .password
-        .ok_or_else(|| MatrixError::missing_param("password"))?;
+    let progress = auth.interact(body.auth, Binding::of_stranger("register"), flows, None).await?;
+    let password = body.password.ok_or_else(|| MatrixError::missing_param("password"))?;
 
     let password_hash = auth.passwords.hash(password, auth.entropy.bytes()).await?;
-    let new = NewAccount {
-        password_hash: Some(password_hash),
-        ..NewAccount::user(localpart)
-    };
+    let new = NewAccount { password_hash: Some(password_hash), ..NewAccount::user(localpart) };
     let wish = DeviceWish {
         device_id: body.device_id,
         display_name: body.initial_device_display_name,
         refreshable: body.refresh_token == Some(true),
     };
-    auth.create(new, progress, wish, body.inhibit_login == Some(true))
-        .await
+    let inhibit_login = body.inhibit_login == Some(true);
+    uninterrupted(async move { auth.create(new, progress, wish, inhibit_login).await }).await
 }
 
 fn check_kind(kind: Option<&str>) -> Result<(), MatrixError> {
     match kind {
         None | Some("user") => Ok(()),
-        Some("guest") => Err(MatrixError::guest_forbidden(
-            "This server has no guests: register an account",
-        )),
-        Some(_) => Err(MatrixError::invalid_param(
-            "kind",
-            "it is neither user nor guest",
-        )),
+        Some("guest") => Err(MatrixError::guest_forbidden("This server has no guests: register an account")),
+        Some(_) => Err(MatrixError::invalid_param("kind", "it is neither user nor guest")),
     }
 }
 
@@ -104,36 +88,23 @@ impl Auth {
     pub(super) fn registration_flows(&self) -> Result<&'static [Flow], MatrixError> {
         let config = &self.config.registration;
         if !config.enabled {
-            return Err(MatrixError::forbidden(
-                "This server takes no registrations: ask its operator for an account",
-            ));
+            return Err(MatrixError::forbidden("This server takes no registrations: ask its operator for an account"));
         }
-        Ok(
-            match (config.without_verification, config.tokens.is_empty()) {
-                (true, true) => OPEN,
-                (true, false) => OPEN_OR_BY_TOKEN,
-                (false, _) => BY_TOKEN,
-            },
-        )
+        Ok(match (config.without_verification, config.tokens.is_empty()) {
+            (true, true) => OPEN,
+            (true, false) => OPEN_OR_BY_TOKEN,
+            (false, _) => BY_TOKEN,
+        })
     }
 
     /// The localpart of the new account: what was asked for, in lower case, if it is free.
-    async fn free_localpart(
-        &self,
-        username: Option<&str>,
-        ip: Option<IpAddr>,
-    ) -> Result<String, RouteError> {
+    async fn free_localpart(&self, username: Option<&str>, ip: Option<IpAddr>) -> Result<String, RouteError> {
         let Some(username) = username.filter(|name| !name.is_empty()) else {
             return Ok(self.entropy.localpart());
         };
         self.limits.registration_available(ip)?;
         let localpart = username.to_ascii_lowercase();
-        if !self
-            .users
-            .accounts
-            .is_available(&localpart, Grammar::Strict)
-            .await?
-        {
+        if !self.users.accounts.is_available(&localpart, Grammar::Strict).await? {
             return Err(users::UsersError::UserInUse.into());
         }
         Ok(localpart)
@@ -147,19 +118,13 @@ impl Auth {
         inhibit_login: bool,
     ) -> Result<Response, RouteError> {
         if let Some(token) = &progress.token {
-            self.registration_tokens
-                .consume(token)
-                .await
-                .map_err(registration_error)?;
+            self.registration_tokens.consume(token).await.map_err(registration_error)?;
         }
         match self.create_account(new, wish, inhibit_login).await {
             Ok(response) => Ok(response),
             Err(error) => {
                 if let Some(token) = &progress.token {
-                    self.registration_tokens
-                        .give_back(token)
-                        .await
-                        .map_err(registration_error)?;
+                    self.registration_tokens.give_back(token).await.map_err(registration_error)?;
                 }
                 Err(error)
             }
@@ -178,11 +143,8 @@ impl Auth {
         }
         let tokens = self.fresh_tokens(wish.refreshable);
         let device_id = wish.id(self);
-        let device = NewDevice {
-            device_id: device_id.clone(),
-            display_name: wish.display_name,
-            tokens: tokens.as_new(),
-        };
+        let device =
+            NewDevice { device_id: device_id.clone(), display_name: wish.display_name, tokens: tokens.as_new() };
         let account = self.users.register(new, Some(&device)).await?;
         let mut response = Response::new(account.user_id);
         response.device_id = Some(device_id);

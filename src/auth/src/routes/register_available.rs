@@ -9,19 +9,11 @@ use users::{UsersError, accounts::Grammar};
 
 use crate::{error::RouteError, state::Auth};
 
-pub(super) async fn handler(
-    State(auth): State<Arc<Auth>>,
-    request: Ruma<Request>,
-) -> Result<Response, RouteError> {
+pub(super) async fn handler(State(auth): State<Arc<Auth>>, request: Ruma<Request>) -> Result<Response, RouteError> {
     auth.registration_flows()?;
     auth.limits.registration_available(request.ip)?;
     let localpart = request.body.username.to_ascii_lowercase();
-    match auth
-        .users
-        .accounts
-        .is_available(&localpart, Grammar::Strict)
-        .await?
-    {
+    match auth.users.accounts.is_available(&localpart, Grammar::Strict).await? {
         true => Ok(Response::new(true)),
         false => Err(UsersError::UserInUse.into()),
     }

@@ -40,39 +40,26 @@ pub(super) async fn register(
 ) -> Result<RawJson, RouteError> {
     let secret = secret(&auth)?;
     if !auth.nonces.take(&body.nonce) {
-        return Err(MatrixError::unknown(
-            "This nonce is not known, or it was used, or it is too old",
-        )
-        .into());
+        return Err(MatrixError::unknown("This nonce is not known, or it was used, or it is too old").into());
     }
     if !signed(&body, secret)? {
-        return Err(MatrixError::unknown("The mac is not right")
-            .with_status(http::StatusCode::FORBIDDEN)
-            .into());
+        return Err(MatrixError::unknown("The mac is not right").with_status(http::StatusCode::FORBIDDEN).into());
     }
-    let hash = auth
-        .passwords
-        .hash(body.password, auth.entropy.bytes())
-        .await?;
+    let hash = auth.passwords.hash(body.password, auth.entropy.bytes()).await?;
     let new = NewAccount {
         admin: body.admin == Some(true),
         password_hash: Some(hash),
         ..NewAccount::user(body.username.to_ascii_lowercase())
     };
-    let created = auth
-        .create_account(new, DeviceWish::default(), body.inhibit_login == Some(true))
-        .await?;
+    let created = auth.create_account(new, DeviceWish::default(), body.inhibit_login == Some(true)).await?;
     if let Some(name) = body.displayname {
         let value = to_raw_value(&name).map_err(MatrixError::internal)?;
         let user = auth.users.number(&created.user_id).await?;
         auth.users.profiles.set(user, "displayname", &value).await?;
     }
     let mut answer = json!({ "user_id": created.user_id, "home_server": auth.server_name });
-    if let (Some(token), Some(device), Some(fields)) = (
-        created.access_token,
-        created.device_id,
-        answer.as_object_mut(),
-    ) {
+    if let (Some(token), Some(device), Some(fields)) = (created.access_token, created.device_id, answer.as_object_mut())
+    {
         fields.insert("access_token".to_owned(), token.into());
         fields.insert("device_id".to_owned(), device.as_str().into());
     }
@@ -86,19 +73,10 @@ fn secret(auth: &Auth) -> Result<&Secret, MatrixError> {
 
 /// Compares in constant time. The name counts as it was sent, not as it is stored.
 fn signed(body: &Body, secret: &Secret) -> Result<bool, MatrixError> {
-    let admin = if body.admin == Some(true) {
-        "admin"
-    } else {
-        "notadmin"
-    };
-    let mut mac =
-        Hmac::<Sha1>::new_from_slice(secret.reveal().as_bytes()).map_err(MatrixError::internal)?;
+    let admin = if body.admin == Some(true) { "admin" } else { "notadmin" };
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret.reveal().as_bytes()).map_err(MatrixError::internal)?;
     let parts = [&*body.nonce, &body.username, &body.password, admin];
-    for (index, part) in parts
-        .into_iter()
-        .chain(body.user_type.as_deref())
-        .enumerate()
-    {
+    for (index, part) in parts.into_iter().chain(body.user_type.as_deref()).enumerate() {
         if index > 0 {
             mac.update(&[0]);
         }

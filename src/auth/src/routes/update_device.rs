@@ -8,10 +8,7 @@ use ruma::api::client::device::update_device::v3::{Request, Response};
 
 use crate::{error::RouteError, state::Auth};
 
-pub(super) async fn handler(
-    State(auth): State<Arc<Auth>>,
-    request: Ruma<Request>,
-) -> Result<Response, RouteError> {
+pub(super) async fn handler(State(auth): State<Arc<Auth>>, request: Ruma<Request>) -> Result<Response, RouteError> {
     let (user, device) = (request.requester.user, &request.body.device_id);
     match request.body.display_name {
         Some(name) => auth.users.devices.rename(user, device, Some(name)).await?,

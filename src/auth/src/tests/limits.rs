@@ -16,9 +16,7 @@ fn ip(last: u8) -> IpAddr {
 
 async fn log_in(server: &Server, from: u8, name: &str, password: &str) -> Answer {
     let body = password_login(name, password).to_string();
-    server
-        .call_from(ip(from), Method::POST, LOGIN, None, body.into())
-        .await
+    server.call_from(ip(from), Method::POST, LOGIN, None, body.into()).await
 }
 
 #[tokio::test]
@@ -42,11 +40,7 @@ async fn an_account_can_be_tried_so_often_from_all_addresses_together() {
     for (from, name) in [(1, "ann"), (2, "@ANN:example.org")] {
         assert_code(&log_in(&server, from, name, "x").await, 403, "M_FORBIDDEN");
     }
-    assert_code(
-        &log_in(&server, 3, "Ann", PASSWORD).await,
-        429,
-        "M_LIMIT_EXCEEDED",
-    );
+    assert_code(&log_in(&server, 3, "Ann", PASSWORD).await, 429, "M_LIMIT_EXCEEDED");
     assert_code(&log_in(&server, 4, "bob", "x").await, 403, "M_FORBIDDEN");
     server.clock.advance(1000);
     assert_eq!(log_in(&server, 3, "Ann", PASSWORD).await.0, 200);
@@ -59,14 +53,10 @@ async fn confirming_is_trying_too() {
     let path = format!("/_matrix/client/v3/devices/{device}");
     let body = json!({ "auth": password_login("ann", "x") }).to_string();
     for _ in 0..2 {
-        let answer = server
-            .call(Method::DELETE, &path, Some(&token), body.clone().into())
-            .await;
+        let answer = server.call(Method::DELETE, &path, Some(&token), body.clone().into()).await;
         assert_code(&answer, 401, "M_FORBIDDEN");
     }
-    let answer = server
-        .call(Method::DELETE, &path, Some(&token), body.into())
-        .await;
+    let answer = server.call(Method::DELETE, &path, Some(&token), body.into()).await;
     assert_code(&answer, 429, "M_LIMIT_EXCEEDED");
 }
 
@@ -74,17 +64,8 @@ async fn confirming_is_trying_too() {
 async fn accounts_and_names_are_limited_by_address() {
     let server = Server::with(limited());
     let register = async |from: u8, name: &str| {
-        let body =
-            json!({ "username": name, "password": PASSWORD, "auth": { "type": "m.login.dummy" } });
-        server
-            .call_from(
-                ip(from),
-                Method::POST,
-                REGISTER,
-                None,
-                body.to_string().into(),
-            )
-            .await
+        let body = json!({ "username": name, "password": PASSWORD, "auth": { "type": "m.login.dummy" } });
+        server.call_from(ip(from), Method::POST, REGISTER, None, body.to_string().into()).await
     };
     assert_eq!(register(1, "a").await.0, 200);
     assert_eq!(register(1, "b").await.0, 200);
@@ -92,9 +73,7 @@ async fn accounts_and_names_are_limited_by_address() {
     assert_eq!(register(2, "c").await.0, 200);
     let ask = async || {
         let path = "/_matrix/client/v3/register/available?username=x";
-        server
-            .call_from(ip(1), Method::GET, path, None, Body::empty())
-            .await
+        server.call_from(ip(1), Method::GET, path, None, Body::empty()).await
     };
     assert_eq!(ask().await.0, 200);
     assert_code(&ask().await, 429, "M_LIMIT_EXCEEDED");
@@ -109,14 +88,8 @@ fn the_configuration_has_defaults_and_is_checked() {
     .unwrap();
     assert!(config.registration.enabled && !config.registration.without_verification);
     assert!(!format!("{config:?}").contains("complement"));
-    assert_eq!(
-        (config.password.min_length, config.limits.login_per_ip.burst),
-        (8, 7)
-    );
-    assert!(
-        serde_json::from_value::<AuthConfig>(json!({ "registration": { "enable": true } }))
-            .is_err()
-    );
+    assert_eq!((config.password.min_length, config.limits.login_per_ip.burst), (8, 7));
+    assert!(serde_json::from_value::<AuthConfig>(json!({ "registration": { "enable": true } })).is_err());
 
     let mut bad = super::config();
     bad.password.memory_kib = 0;

@@ -6,10 +6,7 @@ const LOGOUT: &str = "/_matrix/client/v3/logout";
 #[tokio::test]
 async fn the_ways_to_log_in_are_listed() {
     let server = Server::new();
-    assert_eq!(
-        server.get(LOGIN, None).await,
-        (200, json!({ "flows": [{ "type": "m.login.password" }] }))
-    );
+    assert_eq!(server.get(LOGIN, None).await, (200, json!({ "flows": [{ "type": "m.login.password" }] })));
     let mut off = config();
     off.password.enabled = false;
     let server = Server::with(off);
@@ -24,32 +21,16 @@ async fn a_user_can_be_named_in_every_usual_way() {
     server.user("ann").await;
     for name in ["ann", "ANN", "@ann:example.org", "@Ann:example.org"] {
         let (status, body) = server.log_in(name, PASSWORD).await;
-        assert_eq!(
-            (status, &body["user_id"]),
-            (200, &json!("@ann:example.org")),
-            "{name}"
-        );
+        assert_eq!((status, &body["user_id"]), (200, &json!("@ann:example.org")), "{name}");
         assert!(server.works(&text(&body, "access_token")).await);
     }
     let old = json!({ "type": "m.login.password", "user": "ann", "password": PASSWORD });
     assert_eq!(server.post(LOGIN, None, old).await.0, 200);
     for path in ["/_matrix/client/r0/login", LOGIN] {
-        assert_eq!(
-            server
-                .post(path, None, password_login("ann", PASSWORD))
-                .await
-                .0,
-            200
-        );
+        assert_eq!(server.post(path, None, password_login("ann", PASSWORD)).await.0, 200);
     }
     // An old token does not matter here.
-    assert_eq!(
-        server
-            .post(LOGIN, Some("cp_old"), password_login("ann", PASSWORD))
-            .await
-            .0,
-        200
-    );
+    assert_eq!(server.post(LOGIN, Some("cp_old"), password_login("ann", PASSWORD)).await.0, 200);
 }
 
 #[tokio::test]
@@ -70,21 +51,9 @@ async fn odd_requests_are_refused() {
     server.user("ann").await;
     for (body, status, code) in [
         (json!({}), 400, "M_MISSING_PARAM"),
-        (
-            json!({ "type": "m.login.token", "token": "x" }),
-            400,
-            "M_UNKNOWN",
-        ),
-        (
-            json!({ "type": "m.login.password", "password": PASSWORD }),
-            400,
-            "M_MISSING_PARAM",
-        ),
-        (
-            json!({ "type": "m.login.password", "user": "ann" }),
-            400,
-            "M_MISSING_PARAM",
-        ),
+        (json!({ "type": "m.login.token", "token": "x" }), 400, "M_UNKNOWN"),
+        (json!({ "type": "m.login.password", "password": PASSWORD }), 400, "M_MISSING_PARAM"),
+        (json!({ "type": "m.login.password", "user": "ann" }), 400, "M_MISSING_PARAM"),
         (
             json!({ "type": "m.login.password", "identifier": { "type": "m.id.user" }, "password": "x" }),
             400,
@@ -96,27 +65,13 @@ async fn odd_requests_are_refused() {
             400,
             "M_UNKNOWN",
         ),
-        (
-            json!({ "type": "m.login.password", "user": "ann", "password": 5 }),
-            400,
-            "M_BAD_JSON",
-        ),
+        (json!({ "type": "m.login.password", "user": "ann", "password": 5 }), 400, "M_BAD_JSON"),
         (json!([]), 400, "M_BAD_JSON"),
     ] {
         assert_code(&server.post(LOGIN, None, body).await, status, code);
     }
-    assert_code(
-        &server
-            .call(Method::POST, LOGIN, None, "nonsense".into())
-            .await,
-        400,
-        "M_NOT_JSON",
-    );
-    assert_code(
-        &server.call(Method::PUT, LOGIN, None, "{}".into()).await,
-        405,
-        "M_UNRECOGNIZED",
-    );
+    assert_code(&server.call(Method::POST, LOGIN, None, "nonsense".into()).await, 400, "M_NOT_JSON");
+    assert_code(&server.call(Method::PUT, LOGIN, None, "{}".into()).await, 405, "M_UNRECOGNIZED");
 }
 
 #[tokio::test]
@@ -129,17 +84,11 @@ async fn logging_a_device_in_again_ends_its_old_token() {
     assert_eq!(body["device_id"], "PHONE");
     let old = text(&body, "access_token");
     assert!(server.works(&old).await);
-    let new = text(
-        &server.post(LOGIN, None, request.clone()).await.1,
-        "access_token",
-    );
+    let new = text(&server.post(LOGIN, None, request.clone()).await.1, "access_token");
     assert!(!server.works(&old).await);
     assert!(server.works(&new).await && server.works(&first).await);
     request["device_id"] = "".into();
-    assert_eq!(
-        text(&server.post(LOGIN, None, request).await.1, "device_id").len(),
-        10
-    );
+    assert_eq!(text(&server.post(LOGIN, None, request).await.1, "device_id").len(), 10);
 }
 
 #[tokio::test]
@@ -149,30 +98,16 @@ async fn logging_out_ends_one_session_or_all() {
     let (other, _) = server.user("bob").await;
     let second = text(&server.log_in("ann", PASSWORD).await.1, "access_token");
     let third = text(&server.log_in("ann", PASSWORD).await.1, "access_token");
-    assert_eq!(
-        server.post(LOGOUT, Some(&second), json!({})).await,
-        (200, json!({}))
-    );
+    assert_eq!(server.post(LOGOUT, Some(&second), json!({})).await, (200, json!({})));
     let answer = server.get(WHOAMI, Some(&second)).await;
     assert_code(&answer, 401, "M_UNKNOWN_TOKEN");
     assert_eq!(answer.1["soft_logout"], false);
     assert!(server.works(&first).await && server.works(&third).await);
-    let all = server
-        .call(
-            Method::POST,
-            "/_matrix/client/v3/logout/all",
-            Some(&first),
-            Body::empty(),
-        )
-        .await;
+    let all = server.call(Method::POST, "/_matrix/client/v3/logout/all", Some(&first), Body::empty()).await;
     assert_eq!(all, (200, json!({})));
     assert!(!server.works(&first).await && !server.works(&third).await);
     assert!(server.works(&other).await);
-    assert_code(
-        &server.post(LOGOUT, None, json!({})).await,
-        401,
-        "M_MISSING_TOKEN",
-    );
+    assert_code(&server.post(LOGOUT, None, json!({})).await, 401, "M_MISSING_TOKEN");
 }
 
 #[tokio::test]
@@ -191,43 +126,19 @@ async fn access_tokens_of_refreshing_clients_end_softly_and_are_exchanged() {
     assert_code(&ended, 401, "M_UNKNOWN_TOKEN");
     assert_eq!(ended.1["soft_logout"], true);
 
-    let (status, body) = server
-        .post(REFRESH, None, json!({ "refresh_token": refresh }))
-        .await;
+    let (status, body) = server.post(REFRESH, None, json!({ "refresh_token": refresh })).await;
     assert_eq!((status, &body["expires_in_ms"]), (200, &json!(3_600_000)));
     let (new_access, new_refresh) = (text(&body, "access_token"), text(&body, "refresh_token"));
     assert_ne!((&access, &refresh), (&new_access, &new_refresh));
     assert!(server.works(&new_access).await);
     // Once the new token was used, the old refresh token is spent.
-    let again = server
-        .post(REFRESH, None, json!({ "refresh_token": refresh }))
-        .await;
+    let again = server.post(REFRESH, None, json!({ "refresh_token": refresh })).await;
     assert_code(&again, 401, "M_UNKNOWN_TOKEN");
-    assert_eq!(
-        server
-            .post(REFRESH, None, json!({ "refresh_token": new_refresh }))
-            .await
-            .0,
-        200
-    );
+    assert_eq!(server.post(REFRESH, None, json!({ "refresh_token": new_refresh })).await.0, 200);
     // An access token is no refresh token, nor the other way round.
-    assert_code(
-        &server
-            .post(REFRESH, None, json!({ "refresh_token": new_access }))
-            .await,
-        401,
-        "M_UNKNOWN_TOKEN",
-    );
-    assert_code(
-        &server.get(WHOAMI, Some(&new_refresh)).await,
-        401,
-        "M_UNKNOWN_TOKEN",
-    );
-    assert_code(
-        &server.post(REFRESH, None, json!({})).await,
-        400,
-        "M_MISSING_PARAM",
-    );
+    assert_code(&server.post(REFRESH, None, json!({ "refresh_token": new_access })).await, 401, "M_UNKNOWN_TOKEN");
+    assert_code(&server.get(WHOAMI, Some(&new_refresh)).await, 401, "M_UNKNOWN_TOKEN");
+    assert_code(&server.post(REFRESH, None, json!({})).await, 400, "M_MISSING_PARAM");
 }
 
 #[tokio::test]
@@ -257,20 +168,9 @@ async fn warm_tokens_need_no_store_reads() {
     server.auth.authenticate(&token, meta()).await.unwrap();
     let before = server.db.stats().snapshot();
     for _ in 0..3 {
-        assert_eq!(
-            server
-                .auth
-                .authenticate(&token, meta())
-                .await
-                .unwrap()
-                .user_id,
-            "@ann:example.org"
-        );
+        assert_eq!(server.auth.authenticate(&token, meta()).await.unwrap().user_id, "@ann:example.org");
     }
     let after = server.db.stats().snapshot();
     assert!(before.gets > 0);
-    assert_eq!(
-        (before.gets, before.multi_gets, before.scans),
-        (after.gets, after.multi_gets, after.scans)
-    );
+    assert_eq!((before.gets, before.multi_gets, before.scans), (after.gets, after.multi_gets, after.scans));
 }

@@ -1,4 +1,7 @@
-use std::{ops::Deref, sync::Arc};
+use std::{
+    ops::Deref,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use axum::extract::FromRef;
 use engine::{Engine, Room, Viewer};
@@ -60,6 +63,8 @@ pub struct AppParts {
     pub rng: Mutex<Box<dyn Rng + Send>>,
     /// What `/sync` remembers.
     pub(crate) sync: SyncState,
+    /// See [`App::close`].
+    pub(crate) closing: AtomicBool,
 }
 
 impl AppParts {
@@ -71,7 +76,15 @@ impl AppParts {
         config: ClientApiConfig,
         rng: Box<dyn Rng + Send>,
     ) -> Self {
-        Self { engine, users, authenticator, config, rng: Mutex::new(rng), sync: SyncState::default() }
+        Self {
+            engine,
+            users,
+            authenticator,
+            config,
+            rng: Mutex::new(rng),
+            sync: SyncState::default(),
+            closing: AtomicBool::new(false),
+        }
     }
 
     /// A random string of ASCII letters and digits.

@@ -1,7 +1,9 @@
 //! Read receipts, public and private. [Receipts](https://spec.matrix.org/v1.19/client-server-api/#receipts).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
-use store::{Json, Page, Pos, WakeKeys};
+use store::{Json, Outcome, Page, Pos, WakeKeys};
 
 use crate::{
     engine::Engine,
@@ -9,6 +11,9 @@ use crate::{
     room::Room,
     tables::{EventNum, RECEIPT_STREAM, RECEIPTS, RoomNum, UserNum},
 };
+
+/// Tries to set a receipt while others of the same user land in between.
+const ATTEMPTS: usize = 5;
 
 /// The newest receipt of a user of one kind in one thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,14 +63,24 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::UnknownEvent`] where the event is not in the room, and those of the store.
-    pub async fn set_receipt(&self, room: &Room, new: NewReceipt<'_>) -> Result<bool, EngineError> {
+    pub async fn set_receipt(&self, room: &Arc<Room>, new: NewReceipt<'_>) -> Result<bool, EngineError> {
         let num = self.find_event(room.num, new.event_id).await?.ok_or(EngineError::UnknownEvent)?;
-        let pos = self.event(room.num, num).await?.pos();
+        for _ in 1..ATTEMPTS {
+            match self.try_receipt(room, new, num).await {
+                // The same user set another one in between: look again which of the two is further on.
+                Err(EngineError::Conflict) => {}
+                other => return other,
+            }
+        }
+        self.try_receipt(room, new, num).await
+    }
+
+    async fn try_receipt(&self, room: &Arc<Room>, new: NewReceipt<'_>, num: EventNum) -> Result<bool, EngineError> {
         let key = (room.num, new.user, new.kind.to_owned(), new.thread.to_owned());
         let before = self.db.get(&RECEIPTS, &key).await?.map(|row| row.0);
         if let Some(before) = &before
             && before.num != 0
-            && self.event(room.num, before.num).await?.pos() >= pos
+            && self.event(room.num, before.num).await?.pos() >= self.event(room.num, num).await?.pos()
         {
             return Ok(false);
         }
@@ -74,18 +89,30 @@ impl Engine {
         let wake =
             if private { WakeKeys::one(new.user) } else { WakeKeys::Shared(room.info().local_members.clone()) };
         let (user_id, event_id) = (new.user_id.to_owned(), new.event_id.to_owned());
+        let room_here = Arc::clone(room);
         let ticket = self.db.enqueue_at(1, |at, mut write| {
-            if let Some(before) = before {
-                write.delete(&RECEIPT_STREAM, &(room.num, before.pos));
+            match before {
+                Some(before) => {
+                    write.delete(&RECEIPT_STREAM, &(room.num, before.pos));
+                    write.require(RECEIPTS.equals(&key, &Json(before)));
+                }
+                None => {
+                    write.require(RECEIPTS.absent(&key));
+                }
             }
             let place = format!("{}\u{0}{}\u{0}{}", key.1, key.2, key.3);
             write.put(&RECEIPT_STREAM, &(room.num, at), &place);
             write.put(&RECEIPTS, &key, &Json(ReceiptRow { user_id, event_id, num, ts, pos: at }));
             write.wake(wake);
+            // Before anybody is woken: who looks then has to see that there is something to look at.
+            write.on_done(move |outcome| {
+                if outcome == Outcome::Done {
+                    room_here.pulse.receipts_at(at);
+                }
+            });
             write
         });
-        let at = ticket.await?.pos;
-        room.pulse.receipts_at(at);
+        ticket.await?;
         Ok(true)
     }
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use bytes::Bytes;
+use engine::UserNum;
 use http_kit::{RawJson, Requester, Ruma};
 use ruma::{
     api::client::{
@@ -19,7 +20,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let since = body.since.as_deref().filter(|since| !since.is_empty()).map(SyncToken::decode).transpose()?;
     let filter = app.filter_of(&requester, body.filter).await?;
     if app.config.presence && app.users.presence.syncing(requester.user, body.set_presence.clone()) {
-        app.wake_sharers(&requester).await?;
+        app.wake_sharers(requester.user).await?;
     }
     let longest = Duration::from_secs(app.config.max_sync_timeout_seconds);
     let timeout = body.timeout.unwrap_or_default().min(longest);
@@ -69,7 +70,7 @@ impl App {
             let window = Window::open(self, requester.user, since).await?;
             let (json, news) = self.assemble(requester, &window, query).await?;
             let now = tokio::time::Instant::now();
-            if news || since.is_none() || query.full_state || now >= deadline {
+            if news || since.is_none() || query.full_state || now >= deadline || self.is_closing() {
                 return Ok(json);
             }
             let rooms = window.rooms.keys().copied();
@@ -83,8 +84,8 @@ impl App {
     }
 
     /// Wakes those who share a room with the user: they see the user's presence.
-    async fn wake_sharers(&self, requester: &Requester) -> Result<(), ApiError> {
-        let rooms = self.engine.user_rooms().of(requester.user).await?;
+    pub(crate) async fn wake_sharers(&self, user: UserNum) -> Result<(), ApiError> {
+        let rooms = self.engine.user_rooms().of(user).await?;
         for (num, place) in rooms.iter() {
             if place.membership == engine::Membership::Join {
                 self.wake_room(&*self.engine.room_by_num(*num).await?);

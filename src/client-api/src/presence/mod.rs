@@ -1,0 +1,23 @@
+//! Who is online. [Presence](https://spec.matrix.org/v1.19/client-server-api/#presence).
+
+mod get;
+mod set;
+
+use axum::Router;
+use engine::{Membership, UserNum};
+use http_kit::RumaRouter;
+
+use crate::{ApiError, App};
+
+pub(crate) fn router() -> Router<App> {
+    Router::new().ruma(get::handler).ruma(set::handler)
+}
+
+impl App {
+    /// Whether two local users are in a room together.
+    pub(crate) async fn share_a_room(&self, one: UserNum, other: UserNum) -> Result<bool, ApiError> {
+        let (one, other) = (self.engine.user_rooms().of(one).await?, self.engine.user_rooms().of(other).await?);
+        let is_in = |place: &engine::UserRoom| place.membership == Membership::Join;
+        Ok(one.iter().any(|(room, place)| is_in(place) && other.get(room).is_some_and(is_in)))
+    }
+}

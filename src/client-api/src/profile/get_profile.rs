@@ -1,0 +1,24 @@
+//! `GET /_matrix/client/v3/profile/{userId}`
+
+use axum::extract::State;
+use bytes::Bytes;
+use engine::splice::push_json_string;
+use http_kit::{RawJson, Ruma};
+use ruma::api::client::profile::get_profile::v3::Request;
+
+use crate::{ApiError, App};
+
+pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
+    let owner = app.profile_owner(&request.body.user_id).await?;
+    let mut out = String::from("{");
+    for field in app.users.profiles.all(owner).await? {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        push_json_string(&mut out, &field.key);
+        out.push(':');
+        out.push_str(field.value.get());
+    }
+    out.push('}');
+    Ok(RawJson(Bytes::from(out)))
+}

@@ -1,0 +1,13 @@
+//! `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled`
+
+use axum::extract::State;
+use http_kit::Ruma;
+use ruma::api::client::push::set_pushrule_enabled::v3::{Request, Response};
+
+use crate::{ApiError, App};
+
+pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
+    let Ruma { body, requester, .. } = request;
+    app.users.push_rules.set_enabled(requester.user, body.kind, &body.rule_id, body.enabled).await?;
+    Ok(Response::new())
+}

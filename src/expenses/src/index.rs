@@ -5,10 +5,10 @@ use ledger::entry::is_entry_type;
 use room::Pdu;
 use store::{Keyspace, Op, Table};
 
-/// Entries of a room, by number. Bytes 96 to 127 of [`Keyspace::Index`] are this crate's.
-pub(crate) const ENTRIES: Table<(RoomNum, EventNum), ()> = Table::new(Keyspace::Index, 96, "ledger_entries");
+/// Entries of a room, by number. Bytes 112 to 127 of [`Keyspace::Index`] are this crate's.
+pub(crate) const ENTRIES: Table<(RoomNum, EventNum), ()> = Table::new(Keyspace::Index, 112, "ledger_entries");
 /// Entries that were redacted.
-pub(crate) const REDACTED: Table<(RoomNum, EventNum), ()> = Table::new(Keyspace::Index, 97, "ledger_redacted");
+pub(crate) const REDACTED: Table<(RoomNum, EventNum), ()> = Table::new(Keyspace::Index, 113, "ledger_redacted");
 
 /// Lists every entry in the commit of its event. Appends only, so that it needs to see nothing else.
 #[derive(Debug, Clone, Copy)]

@@ -16,6 +16,11 @@ impl ApiError {
         Self(MatrixError::forbidden("You are not in this room"))
     }
 
+    /// 404 for state that is not set.
+    pub fn no_state() -> Self {
+        Self(MatrixError::not_found("The room has no such state"))
+    }
+
     /// 404 for events that are not there, or not for this user.
     pub fn no_event() -> Self {
         Self(MatrixError::not_found("Event not found"))

@@ -5,10 +5,23 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod access;
+mod account_data;
 mod app;
+mod discovery;
 mod error;
 mod filter;
+mod filters;
+mod housekeeping;
+mod membership;
+mod own;
 mod page;
+mod presence;
+mod profile;
+mod push;
+mod receipts;
+mod room_state;
+mod rooms;
 mod send;
 mod sync;
 #[cfg(test)]
@@ -16,11 +29,12 @@ mod sync;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 pub use app::{App, AppParts, ClientApiConfig};
 pub use error::ApiError;
 
 /// All endpoints of this crate.
 pub fn router() -> axum::Router<App> {
-    axum::Router::new().merge(send::router()).merge(sync::router())
+    axum::Router::new().merge(account_data::router()).merge(discovery::router()).merge(filters::router()).merge(presence::router()).merge(profile::router()).merge(push::router()).merge(receipts::router()).merge(send::router()).merge(sync::router()).merge(rooms::router()).merge(membership::router()).merge(room_state::router()).merge(timeline::router())
 }

@@ -14,6 +14,7 @@ mod create;
 mod effects;
 mod engine;
 mod error;
+mod forget;
 mod head;
 mod load;
 mod presets;

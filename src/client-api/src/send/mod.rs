@@ -6,10 +6,12 @@ mod send_message;
 mod send_state;
 
 use axum::Router;
-use http_kit::RumaRouter;
+use http_kit::{EndpointOptions, RumaRouter};
 
-use crate::App;
+use crate::{App, room_state::WITHOUT_KEY};
 
 pub(crate) fn router() -> Router<App> {
-    Router::new().ruma(send_message::handler).ruma(redact_event::handler).ruma(send_state::for_key)
+    let router = Router::new().ruma(send_message::handler).ruma(redact_event::handler).ruma(send_state::for_key);
+    let options = EndpointOptions::default();
+    WITHOUT_KEY.into_iter().fold(router, |router, path| router.ruma_at(path, options, send_state::for_key))
 }

@@ -1,1 +1,3 @@
+mod membership;
+mod rooms;
 mod smoke;

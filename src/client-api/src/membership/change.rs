@@ -1,0 +1,144 @@
+//! What all changes of a membership have in common.
+
+use std::sync::Arc;
+
+use engine::{NewEvent, Room};
+use http::StatusCode;
+use http_kit::{MatrixError, Requester};
+use ruma::{
+    OwnedUserId, RoomId, RoomOrAliasId, UserId,
+    events::{TimelineEventType, room::member::MembershipState},
+};
+use serde_json::{Map, Value};
+
+use crate::{ApiError, App};
+
+/// Longest reason, in bytes.
+const MAX_REASON: usize = 4096;
+
+/// A change of a user's membership.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    /// Whose.
+    pub(super) target: &'a UserId,
+    /// What it becomes.
+    pub(super) membership: MembershipState,
+    /// Why.
+    pub(super) reason: Option<&'a str>,
+    /// Who vouches for a join of a restricted room.
+    pub(super) authorised_by: Option<OwnedUserId>,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn new(target: &'a UserId, membership: MembershipState, reason: Option<&'a str>) -> Self {
+        Self { target, membership, reason, authorised_by: None }
+    }
+}
+
+/// What to do, given what the membership is.
+pub(super) enum Step {
+    /// Send the event.
+    Send,
+    /// It is so already: the request succeeds without an event.
+    Already,
+}
+
+/// The answer to who is not as the request supposes.
+pub(super) fn refused(why: &'static str) -> ApiError {
+    MatrixError::forbidden(why).into()
+}
+
+impl App {
+    /// Changes a membership, if `step` says so of what it is at that moment.
+    ///
+    /// # Errors
+    /// Those of `step`, and 403 `M_FORBIDDEN` where the rules of the room refuse the event.
+    pub(super) async fn change_membership(
+        &self,
+        room: &Arc<Room>,
+        requester: &Requester,
+        change: Change<'_>,
+        step: impl FnOnce(MembershipState) -> Result<Step, ApiError> + Send,
+    ) -> Result<(), ApiError> {
+        let content = self.membership_content(&change).await?;
+        let mut writer = self.engine.write(room).await?;
+        if let Step::Already = step(writer.membership(change.target).await?)? {
+            drop(writer);
+            // What is already so may still wait for its sync: answer no earlier than that.
+            self.engine.db.write().commit().await?;
+            return Ok(());
+        }
+        let event = NewEvent {
+            sender: &requester.user_id,
+            sender_num: requester.user,
+            event_type: TimelineEventType::RoomMember,
+            state_key: Some(change.target.as_str()),
+            content: &content,
+            redacts: None,
+            origin_server_ts: None,
+            device: requester.device_id.as_deref().map(ruma::DeviceId::as_str),
+            txn_id: None,
+        };
+        writer.append(event).await?;
+        writer.commit().await?;
+        self.after_sending(room, requester.user);
+        Ok(())
+    }
+
+    async fn membership_content(&self, change: &Change<'_>) -> Result<String, ApiError> {
+        let mut content = Map::new();
+        content.insert("membership".to_owned(), change.membership.as_str().into());
+        if matches!(change.membership, MembershipState::Join | MembershipState::Invite | MembershipState::Knock) {
+            self.names_of(change.target).await?.add_to(&mut content);
+        }
+        if let Some(reason) = change.reason {
+            if reason.len() > MAX_REASON {
+                return Err(MatrixError::invalid_param("reason", format!("longer than {MAX_REASON} bytes")).into());
+            }
+            content.insert("reason".to_owned(), reason.into());
+        }
+        if let Some(user_id) = &change.authorised_by {
+            content.insert("join_authorised_via_users_server".to_owned(), user_id.as_str().into());
+        }
+        Ok(Value::Object(content).to_string())
+    }
+
+    /// The room with an id or an alias.
+    ///
+    /// # Errors
+    /// 404 `M_NOT_FOUND`.
+    pub(crate) async fn room_by_id_or_alias(&self, id: &RoomOrAliasId) -> Result<Arc<Room>, ApiError> {
+        if let Ok(room_id) = <&RoomId>::try_from(id) {
+            return self.room(room_id).await;
+        }
+        let row = self.engine.alias(id.as_str()).await?;
+        let row = row.ok_or_else(|| MatrixError::not_found("No room has this alias"))?;
+        let room_id = <&RoomId>::try_from(row.room_id.as_str()).map_err(MatrixError::internal)?;
+        self.room(room_id).await
+    }
+
+    /// Whether a user can be invited at all.
+    /// [Invite permission](https://spec.matrix.org/v1.19/client-server-api/#invite-permission).
+    ///
+    /// # Errors
+    /// 403 `M_INVITE_BLOCKED`, and `M_FORBIDDEN` for users of other servers: this one speaks to none.
+    pub(crate) async fn may_be_invited(&self, user_id: &UserId) -> Result<(), ApiError> {
+        #[derive(serde::Deserialize)]
+        struct Config {
+            default_action: Option<String>,
+        }
+        if !self.engine.is_local(user_id) {
+            return Err(refused("This server does not reach other servers: only its own users can be invited"));
+        }
+        let user = self.engine.user_num(user_id).await?;
+        let Some(config) = self.users.account_data.get(user, None, "m.invite_permission_config").await? else {
+            return Ok(());
+        };
+        match serde_json::from_str::<Config>(config.get()) {
+            Ok(Config { default_action: Some(action) }) if action == "block" => {
+                Err(MatrixError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "This user takes no invitations").into())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! `POST /_matrix/client/v3/rooms/{roomId}/kick`: removes a member, an invitation or a knock.
+
+use axum::extract::State;
+use http_kit::Ruma;
+use ruma::{
+    api::client::membership::kick_user::v3::{Request, Response},
+    events::room::member::MembershipState,
+};
+
+use super::change::{Change, Step, refused};
+use crate::{ApiError, App};
+
+pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
+    let Ruma { body, requester, .. } = request;
+    let room = app.known_room(&body.room_id).await?;
+    let change = Change::new(&body.user_id, MembershipState::Leave, body.reason.as_deref());
+    let step = |membership| match membership {
+        MembershipState::Join | MembershipState::Invite | MembershipState::Knock => Ok(Step::Send),
+        // The rules would read a kick of somebody banned as lifting the ban.
+        _ => Err(refused("This user is not in the room")),
+    };
+    app.change_membership(&room, &requester, change, step).await?;
+    Ok(Response::new())
+}

@@ -1,0 +1,25 @@
+//! `POST /_matrix/client/v3/knock/{roomIdOrAlias}`
+
+use axum::extract::State;
+use http_kit::Ruma;
+use ruma::{
+    api::client::knock::knock_room::v3::{Request, Response},
+    events::room::member::MembershipState,
+};
+
+use super::change::{Change, Step, refused};
+use crate::{ApiError, App};
+
+pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
+    let Ruma { body, requester, .. } = request;
+    let room = app.room_by_id_or_alias(&body.room_id_or_alias).await?;
+    let change = Change::new(&requester.user_id, MembershipState::Knock, body.reason.as_deref());
+    let step = |membership| match membership {
+        MembershipState::Join => Err(refused("You are in this room already")),
+        MembershipState::Invite => Err(refused("You are invited to this room: join it")),
+        MembershipState::Ban => Err(refused("You are banned from this room")),
+        _ => Ok(Step::Send),
+    };
+    app.change_membership(&room, &requester, change, step).await?;
+    Ok(Response::new(room.id.clone()))
+}

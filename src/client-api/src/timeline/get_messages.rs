@@ -1,0 +1,40 @@
+//! `GET /_matrix/client/v3/rooms/{roomId}/messages`
+
+use axum::extract::State;
+use engine::{Direction, HistoryPoint};
+use http_kit::{RawJson, Ruma};
+use ruma::api::client::message::get_message_events::v3::Request;
+
+use super::pages::{Stretch, is_lazy, limit_of, rendering};
+use crate::{ApiError, App, filter::RowFilter, page::encode_point};
+
+pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
+    let Ruma { body, requester, .. } = request;
+    let reader = app.reader(&body.room_id, &requester).await?;
+    let room = reader.room.num;
+    let (direction, default) = match body.dir {
+        ruma::api::Direction::Backward => (Direction::Backward, reader.end()),
+        ruma::api::Direction::Forward => (Direction::Forward, HistoryPoint::START),
+    };
+    let from = app.point(room, body.from.as_deref(), "from").await?.unwrap_or(default);
+    let to = app.point(room, body.to.as_deref(), "to").await?;
+    let stretch = Stretch { from, to, direction, limit: limit_of(body.limit) };
+    let page = app.event_page(&reader, stretch, &RowFilter::new(&body.filter)).await?;
+
+    let mut out = format!("{{\"start\":\"{}\",\"chunk\":[", encode_point(from));
+    app.engine.render(&mut out, &reader.room, &reader.viewer, &page.events, rendering(&requester, true)).await?;
+    out.push(']');
+    if let Some(next) = page.next {
+        out.push_str(",\"end\":\"");
+        out.push_str(&encode_point(next));
+        out.push('"');
+    }
+    if is_lazy(&body.filter.lazy_load_options) {
+        let members = app.members_of_senders(&reader, &page.events).await?;
+        out.push_str(",\"state\":[");
+        app.engine.render(&mut out, &reader.room, &reader.viewer, &members, rendering(&requester, false)).await?;
+        out.push(']');
+    }
+    out.push('}');
+    Ok(RawJson(out.into()))
+}

@@ -1,0 +1,143 @@
+//! Pages of a room's history, as one user sees it.
+
+use engine::{Direction, EventNum, EventRow, HistoryPoint, Rendering, RoomNum, splice::Format};
+use http_kit::Requester;
+use ruma::{UInt, api::client::filter::LazyLoadOptions};
+
+use crate::{
+    ApiError, App,
+    access::Reader,
+    filter::RowFilter,
+    page::{PageToken, decode_page},
+};
+
+/// Events of a page, at most.
+const MAX_LIMIT: usize = 1000;
+/// Events looked at to fill a page, at most.
+const LOOKED_AT: usize = 5000;
+
+/// A stretch of history to read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stretch {
+    pub(super) from: HistoryPoint,
+    pub(super) to: Option<HistoryPoint>,
+    pub(super) direction: Direction,
+    pub(super) limit: usize,
+}
+
+/// What was read.
+pub(super) struct EventPage {
+    pub(super) events: Vec<(EventNum, EventRow)>,
+    /// Where the next page starts; none where there is nothing more.
+    pub(super) next: Option<HistoryPoint>,
+}
+
+/// A client's limit as a number of events.
+pub(super) fn limit_of(limit: UInt) -> usize {
+    usize::try_from(limit).unwrap_or(MAX_LIMIT).clamp(1, MAX_LIMIT)
+}
+
+pub(super) fn is_lazy(options: &LazyLoadOptions) -> bool {
+    matches!(options, LazyLoadOptions::Enabled { .. })
+}
+
+/// As this API shows events to a device.
+pub(super) fn rendering(requester: &Requester, bundle: bool) -> Rendering<'_> {
+    let device = requester.device_id.as_deref().map(ruma::DeviceId::as_str);
+    Rendering { format: Format::WithRoomId, device, bundle }
+}
+
+impl App {
+    /// The point that a token of a request stands for.
+    ///
+    /// # Errors
+    /// 400 `M_INVALID_PARAM` that names `field`.
+    pub(super) async fn point(
+        &self,
+        room: RoomNum,
+        token: Option<&str>,
+        field: &str,
+    ) -> Result<Option<HistoryPoint>, ApiError> {
+        // Some clients send an empty token for none.
+        let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(None) };
+        Ok(Some(match decode_page(token, field)? {
+            PageToken::Stream(pos) => self.engine.point_at(room, pos).await?,
+            PageToken::History(point) => point,
+        }))
+    }
+
+    /// Reads a page of what the filter and the room's history visibility let through.
+    pub(super) async fn event_page(
+        &self,
+        reader: &Reader<'_>,
+        stretch: Stretch,
+        filter: &RowFilter,
+    ) -> Result<EventPage, ApiError> {
+        let Stretch { mut from, mut to, direction, limit } = stretch;
+        match direction {
+            Direction::Backward => from = from.min(reader.end()),
+            Direction::Forward => to = Some(to.map_or(reader.end(), |to| to.min(reader.end()))),
+        }
+        let room = reader.room.num;
+        let (mut events, mut looked) = (Vec::new(), 0);
+        if !filter.room(&reader.room.id) {
+            return Ok(EventPage { events, next: None });
+        }
+        loop {
+            let size = (limit - events.len() + 1).clamp(10, 500);
+            let page = self.engine.history(room, from, to, size, direction).await?;
+            let full = page.len() == size;
+            looked += page.len();
+            let nums: Vec<EventNum> = page.iter().map(|(_, num)| *num).collect();
+            for (num, row) in self.engine.events(room, &nums).await? {
+                if row.pos() > self.engine.frontier()
+                    || !filter.row(&row)
+                    || !self.engine.can_see(room, &reader.viewer, &row).await?
+                {
+                    continue;
+                }
+                if events.len() == limit {
+                    let next = events.last().map(|(_, row)| beyond(row, direction));
+                    return Ok(EventPage { events, next });
+                }
+                events.push((num, row));
+            }
+            let Some((last, _)) = page.last().filter(|_| full) else { return Ok(EventPage { events, next: None }) };
+            from = match direction {
+                Direction::Backward => *last,
+                Direction::Forward => HistoryPoint { arrival: last.arrival.saturating_add(1), ..*last },
+            };
+            if looked >= LOOKED_AT {
+                return Ok(EventPage { events, next: Some(from) });
+            }
+        }
+    }
+
+    /// The membership events of those who sent some events, as they were then.
+    /// [Lazy-loading room members](https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members).
+    pub(super) async fn members_of_senders(
+        &self,
+        reader: &Reader<'_>,
+        events: &[(EventNum, EventRow)],
+    ) -> Result<Vec<(EventNum, EventRow)>, ApiError> {
+        let room = reader.room.num;
+        let mut nums: Vec<EventNum> = Vec::new();
+        let mut senders: Vec<&str> = Vec::new();
+        for (_, row) in events {
+            if senders.contains(&row.sender()) {
+                continue;
+            }
+            senders.push(row.sender());
+            nums.extend(self.engine.state_at(room, row.state_before(), "m.room.member", row.sender()).await?);
+        }
+        Ok(self.engine.events(room, &nums).await?)
+    }
+}
+
+/// The point behind an event, in the direction of reading.
+pub(super) fn beyond(row: &EventRow, direction: Direction) -> HistoryPoint {
+    match direction {
+        Direction::Backward => HistoryPoint::before(row),
+        Direction::Forward => HistoryPoint::after(row),
+    }
+}

@@ -13,6 +13,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     sync::Arc,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -66,13 +67,13 @@ fn main() {
     let db = Db::open(backend, CommitterOptions::default(), |error| panic!("{error}")).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
 
-    let mut next = 0;
+    let next = Arc::new(AtomicU64::new(0));
     for writers in [1, 8, 64] {
         let run =
-            Run { store: &store, db: &db, writers, first: next, length: Duration::from_secs(number("seconds", 8)) };
-        next += runtime.block_on(run.measure());
+            Run { store: &store, db: &db, writers, next: &next, length: Duration::from_secs(number("seconds", 8)) };
+        runtime.block_on(run.measure());
     }
-    runtime.block_on(reads(&db, next));
+    runtime.block_on(reads(&db, next.load(Ordering::Relaxed)));
     println!("{:?}\n{:.1} MiB resident", store.usage().unwrap(), resident_mib());
     drop(runtime);
     db.shutdown();
@@ -88,19 +89,19 @@ struct Run<'a> {
     db: &'a Arc<Db>,
     writers: u64,
     /// The first number for rows that is free.
-    first: u64,
+    next: &'a Arc<AtomicU64>,
     length: Duration,
 }
 
 impl Run<'_> {
-    /// Runs the writers, prints, and gives how many numbers were used.
-    async fn measure(self) -> u64 {
+    /// Runs the writers and prints.
+    async fn measure(self) {
         let before =
             (self.db.stats().snapshot(), self.store.log_syncs().unwrap_or(0), cpu_by_thread(), written_bytes());
         let begun = Instant::now();
         let deadline = begun + self.length;
         let tasks: Vec<_> = (0..self.writers)
-            .map(|writer| tokio::spawn(write_until(Arc::clone(self.db), self.writers, writer, self.first, deadline)))
+            .map(|writer| tokio::spawn(write_until(Arc::clone(self.db), writer, Arc::clone(self.next), deadline)))
             .collect();
         let mut latencies = Vec::new();
         for task in tasks {
@@ -132,18 +133,15 @@ impl Run<'_> {
         }
         let amplification = (written_bytes() - before.3) as f64 / stats.bytes_written as f64;
         println!("            {total:.1} CPU-µs a commit:{by_thread}; {amplification:.1} bytes written a byte");
-        commits as u64 + self.writers
     }
 }
 
-async fn write_until(db: Arc<Db>, writers: u64, writer: u64, first: u64, deadline: Instant) -> Vec<Duration> {
+async fn write_until(db: Arc<Db>, writer: u64, next: Arc<AtomicU64>, deadline: Instant) -> Vec<Duration> {
     let mut latencies = Vec::new();
-    let mut n = first + writer;
     while Instant::now() < deadline {
         let begun = Instant::now();
-        append(&db, writer, n).await;
+        append(&db, writer, next.fetch_add(1, Ordering::Relaxed)).await;
         latencies.push(begun.elapsed());
-        n += writers;
     }
     latencies
 }

@@ -53,7 +53,7 @@ fn durability(db: &mut Options, options: &RocksDbOptions) {
 fn threads(db: &mut Options, options: &RocksDbOptions) {
     db.set_max_background_jobs(i32::from(options.background_jobs.max(1)));
     db.set_max_file_opening_threads(2);
-    // There is one writer, the committer: no need for a lock-free memtable, spinning, or a write pipeline.
+    // There is one writer, the committer: a lock-free memtable, spinning or a write pipeline gain nothing.
     db.set_allow_concurrent_memtable_write(false);
     db.set_enable_write_thread_adaptive_yield(false);
     db.set_enable_pipelined_write(false);
@@ -94,9 +94,10 @@ fn family(keyspace: Keyspace, options: &RocksDbOptions, cache: &Cache) -> Option
     family.set_level_zero_file_num_compaction_trigger(4);
     family.set_max_bytes_for_level_base((4 * buffer).max(16 * MIB) as u64);
     family.set_target_file_size_base((2 * buffer).max(8 * MIB) as u64);
-    // Young rows are rewritten soon and mostly below a kibibyte: compressing them costs more time than it saves bytes.
+    // A freshly flushed file is merged away soon: compressing it would be work done twice. From the first merge on LZ4 pays
+    // for itself, as there is less to write and to read at the next one.
     let mut levels = [DBCompressionType::Lz4; 7];
-    levels[..2].fill(DBCompressionType::None);
+    levels[0] = DBCompressionType::None;
     family.set_compression_per_level(&levels);
     // No prefix extractor: keys of a keyspace have many shapes, every scan is bounded on both sides, and the total order
     // is then right without a thought.

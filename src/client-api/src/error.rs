@@ -27,6 +27,14 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// 404 in place of 403, where an endpoint tells no difference between what is not there and what is not for this user.
+    #[must_use]
+    pub fn hidden(self) -> Self {
+        if self.0.status == StatusCode::FORBIDDEN { Self::no_event() } else { self }
+    }
+}
+
 impl From<ApiError> for MatrixError {
     fn from(error: ApiError) -> Self {
         error.0

@@ -159,7 +159,7 @@ impl RoomWriter<'_> {
         Ok(())
     }
 
-    async fn find(&self, event_id: &EventId) -> Result<Option<EventNum>, EngineError> {
+    pub(crate) async fn find(&self, event_id: &EventId) -> Result<Option<EventNum>, EngineError> {
         if let Some(staged) = self.staged.iter().find(|staged| staged.pdu.event_id == event_id) {
             return Ok(Some(staged.num));
         }

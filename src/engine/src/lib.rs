@@ -11,6 +11,7 @@ mod aliases;
 pub mod auth_chain;
 mod check;
 mod create;
+mod descendants;
 mod effects;
 mod engine;
 mod error;
@@ -30,14 +31,17 @@ pub mod state_tree;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod timeline;
 mod typing;
+mod upgrade;
 mod user_rooms;
 mod writer;
 
 pub use aliases::AliasRow;
 pub use check::RoomReport;
 pub use create::{CreatedRoom, FirstEvent, NewRoom};
+pub use descendants::RELATION_DEPTH;
 pub use engine::{CacheSizes, Engine, Identity, NoProjector, Projector};
 pub use error::EngineError;
 pub use presets::{FirstEvents, Invitee, Names, Preset, RoomPlan};

@@ -29,7 +29,7 @@ pub struct RelationFilter<'a> {
 }
 
 impl RelationFilter<'_> {
-    fn matches(&self, row: &RelationRow) -> bool {
+    pub(crate) fn matches(&self, row: &RelationRow) -> bool {
         self.kind.is_none_or(|kind| kind == row.kind) && self.event_type.is_none_or(|kind| kind == row.event_type)
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     row::EventRow,
     staged::{EventPlace, RelationRow, Root},
     state::CurrentRow,
+    timeline::HistoryPoint,
     user_rooms::UserRoom,
 };
 
@@ -41,6 +42,9 @@ pub const ROOTS: Table<(RoomNum, Pos), Root> = Table::new(Keyspace::Orders, 5, "
 /// Receipts by the position at which they were set.
 pub const RECEIPT_STREAM: Table<(RoomNum, Pos), String> = Table::new(Keyspace::Orders, 6, "receipt_stream");
 
+/// Roots of threads by the place of their newest reply.
+pub const THREAD_ORDER: Table<(RoomNum, Depth, Arrival), String> = Table::new(Keyspace::Orders, 8, "thread_order");
+
 /// The newest end of each room.
 pub const HEADS: Table<RoomNum, HeadRow> = Table::new(Keyspace::State, 1, "heads");
 /// The current state, flat: (room, type, state key).
@@ -65,5 +69,7 @@ pub const PUBLIC_ROOMS: Table<RoomNum, ()> = Table::new(Keyspace::Index, 14, "pu
 /// The newest receipt of each kind: (room, user number, receipt type, thread).
 pub const RECEIPTS: Table<(RoomNum, UserNum, String, String), Json<ReceiptRow>> =
     Table::new(Keyspace::Index, 15, "receipts");
+/// The place of a thread's newest reply: (room, root).
+pub const THREAD_ENDS: Table<(RoomNum, String), HistoryPoint> = Table::new(Keyspace::Index, 20, "thread_ends");
 /// Redactions whose target is not here yet: (room, target) to the redaction's number.
 pub const PARKED_REDACTIONS: Table<(RoomNum, String), EventNum> = Table::new(Keyspace::Index, 16, "parked_redactions");

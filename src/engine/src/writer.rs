@@ -28,6 +28,7 @@ use crate::{
     state::{CurrentRow, RoomNodes, membership_in},
     state_tree,
     tables::{CURRENT, EVENTS, EventNum, HEADS, NODES, TRANSACTIONS, UserNum},
+    timeline::HistoryPoint,
     user_rooms::Membership,
 };
 
@@ -449,10 +450,11 @@ impl<'a> RoomWriter<'a> {
         };
         self.ops.extend(self.engine.projector.project(self.room.num, num, &staged.pdu));
         let pdu = Arc::clone(&staged.pdu);
-        let target = staged.relation.as_ref().map(|(_, target)| target.clone());
+        let (relation, place) = (staged.relation.clone(), HistoryPoint::before(&staged.row));
         self.staged.push(staged);
-        if let Some(target) = target {
+        if let Some((kind, target)) = relation {
             self.mark_related(&target).await?;
+            self.mark_thread(&kind, &target, place).await?;
         }
         self.advance(Extremity { num, depth, event_id: event_id.clone() })?;
         if let Some((kind, key)) = state_key {

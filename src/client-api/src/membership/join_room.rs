@@ -50,6 +50,8 @@ impl App {
         let mut change = Change::new(&requester.user_id, MembershipState::Join, reason);
         change.authorised_by = self.authorise_join(room, requester, place.map(|place| place.membership)).await?;
         let step = |membership| Ok(if membership == MembershipState::Join { Step::Already } else { Step::Send });
-        self.change_membership(room, requester, change, step).await
+        self.change_membership(room, requester, change, step).await?;
+        self.carry_over(room, requester).await;
+        Ok(())
     }
 }

@@ -2,16 +2,14 @@
 
 use axum::extract::State;
 use engine::Membership;
-use http_kit::Ruma;
-use ruma::{
-    UserId,
-    api::client::membership::joined_members::v3::{Request, Response, RoomMember},
-};
+use http_kit::{RawJson, Ruma};
+use ruma::api::client::membership::joined_members::v3::Request;
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use crate::{ApiError, App};
 
-pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
+pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
     let Ruma { body, requester, .. } = request;
     let (room, viewer) = app.room_of(&body.room_id, &requester).await?;
     if viewer.place.is_none_or(|place| place.membership != Membership::Join) {
@@ -20,26 +18,23 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let members = app.engine.members(room.num).await?;
     let nums: Vec<_> =
         members.iter().filter(|member| member.membership == Membership::Join).map(|member| member.num).collect();
-    let mut joined = std::collections::BTreeMap::new();
+    let mut joined = Map::new();
     for (_, row) in app.engine.events(room.num, &nums).await? {
-        let Some(user_id) = row.state_key().and_then(|id| UserId::parse(id.as_ref()).ok()) else { continue };
+        let user_id = row.state_key().unwrap_or_default().into_owned();
         joined.insert(user_id, shown(row.content()));
     }
-    Ok(Response::new(joined))
+    Ok(RawJson(json!({"joined": joined}).to_string().into()))
 }
 
-/// What others may have put into their content is not always a text.
-fn shown(content: &str) -> RoomMember {
-    #[derive(Deserialize)]
+/// Both fields are always there: clients in use expect `null` for what is not set. What others may have put into their
+/// content is not always a text.
+fn shown(content: &str) -> Value {
+    #[derive(Default, Deserialize)]
     struct Content {
-        displayname: Option<serde_json::Value>,
-        avatar_url: Option<serde_json::Value>,
+        displayname: Option<Value>,
+        avatar_url: Option<Value>,
     }
-    let mut member = RoomMember::new();
-    if let Ok(content) = serde_json::from_str::<Content>(content) {
-        let text = |value: Option<serde_json::Value>| value.and_then(|value| value.as_str().map(str::to_owned));
-        member.display_name = text(content.displayname);
-        member.avatar_url = text(content.avatar_url).map(Into::into);
-    }
-    member
+    let content: Content = serde_json::from_str(content).unwrap_or_default();
+    let text = |value: Option<Value>| value.filter(Value::is_string);
+    json!({"display_name": text(content.displayname), "avatar_url": text(content.avatar_url)})
 }

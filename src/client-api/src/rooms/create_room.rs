@@ -72,6 +72,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     };
     let made = app.engine.create_room(new, None).await.map_err(creation_error)?;
     app.after_sending(&made.room, requester.user);
+    app.carry_over(&made.room, &requester).await;
     Ok(Response::new(made.room.id.clone()))
 }
 

@@ -1,7 +1,11 @@
-//! Making rooms. [Creation](https://spec.matrix.org/v1.19/client-server-api/#creation).
+//! Making and replacing rooms. [Creation](https://spec.matrix.org/v1.19/client-server-api/#creation),
+//! [room upgrades](https://spec.matrix.org/v1.19/client-server-api/#room-upgrades).
 
+mod carry_over;
 mod create_room;
+mod levels;
 mod plan;
+mod upgrade_room;
 
 use axum::Router;
 use http_kit::RumaRouter;
@@ -9,5 +13,5 @@ use http_kit::RumaRouter;
 use crate::App;
 
 pub(crate) fn router() -> Router<App> {
-    Router::new().ruma(create_room::handler)
+    Router::new().ruma(create_room::handler).ruma(upgrade_room::handler)
 }

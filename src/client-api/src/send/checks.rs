@@ -2,7 +2,10 @@
 
 use engine::Room;
 use http_kit::MatrixError;
-use ruma::events::TimelineEventType;
+use ruma::{
+    UserId,
+    events::{TimelineEventType, room::member::MembershipState},
+};
 use serde::Deserialize;
 
 use crate::{ApiError, App};
@@ -26,7 +29,7 @@ impl App {
         }
     }
 
-    /// What the specification wants of state events beyond the rules of the room: aliases exist and point here.
+    /// What the specification wants of state events beyond the rules of the room.
     pub(crate) async fn check_state_event(
         &self,
         room: &Room,
@@ -34,9 +37,30 @@ impl App {
         state_key: &str,
         content: &str,
     ) -> Result<(), ApiError> {
-        if *event_type != TimelineEventType::RoomCanonicalAlias || !state_key.is_empty() {
-            return Ok(());
+        match event_type {
+            TimelineEventType::RoomCreate => Err(MatrixError::bad_state("A room is created once").into()),
+            TimelineEventType::RoomPowerLevels if state_key.is_empty() => check_levels(room, content),
+            TimelineEventType::RoomMember => self.check_invitation(state_key, content).await,
+            TimelineEventType::RoomCanonicalAlias if state_key.is_empty() => self.check_aliases(room, content).await,
+            _ => Ok(()),
         }
+    }
+
+    async fn check_invitation(&self, state_key: &str, content: &str) -> Result<(), ApiError> {
+        #[derive(Deserialize)]
+        struct Content {
+            membership: MembershipState,
+        }
+        let invites = serde_json::from_str::<Content>(content)
+            .is_ok_and(|content| content.membership == MembershipState::Invite);
+        match <&UserId>::try_from(state_key) {
+            Ok(user_id) if invites => self.may_be_invited(user_id).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// New aliases exist and point here.
+    async fn check_aliases(&self, room: &Room, content: &str) -> Result<(), ApiError> {
         #[derive(Default, Deserialize)]
         struct Content {
             #[serde(default)]
@@ -62,4 +86,24 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Those who stand above all power levels are in none.
+fn check_levels(room: &Room, content: &str) -> Result<(), ApiError> {
+    #[derive(Deserialize)]
+    struct Content {
+        #[serde(default)]
+        users: serde_json::Map<String, serde_json::Value>,
+    }
+    let info = room.info();
+    let Some(Ok(creators)) = info.auth.as_ref().map(|view| view.creators()) else { return Ok(()) };
+    if !room.rules.authorization.explicitly_privilege_room_creators {
+        return Ok(());
+    }
+    let listed = serde_json::from_str::<Content>(content)
+        .is_ok_and(|content| creators.iter().any(|creator| content.users.contains_key(creator.as_str())));
+    if listed {
+        return Err(MatrixError::bad_json("users: creators of the room have all power and no level").into());
+    }
+    Ok(())
 }

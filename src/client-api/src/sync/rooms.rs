@@ -69,13 +69,21 @@ impl App {
     ) -> Result<(), ApiError> {
         let is_new = place.since > window.after();
         match place.membership {
-            _ if place.forgotten => {}
+            // Other devices still have to learn that the room was left.
+            _ if place.forgotten && window.since.is_none() => {}
             Membership::Join => {
                 let room = self.engine.room_by_num(num).await?;
                 if !query.wants_room(&room.id) {
                     return Ok(());
                 }
-                let items = account_data.get(&Some(room.id.to_string())).map(Vec::as_slice).unwrap_or_default();
+                // Who comes back is told everything again: what was set while away was told to nobody.
+                let again = is_new && window.since.is_some();
+                let all = if again { self.users.account_data.list_in(query.requester.user, Some(&room.id)).await? } else { Vec::new() };
+                let items = if again {
+                    all.as_slice()
+                } else {
+                    account_data.get(&Some(room.id.to_string())).map(Vec::as_slice).unwrap_or_default()
+                };
                 if let Some(section) = self.joined_room(&room, place, window, query, items).await? {
                     push_field(&mut sections.join, room.id.as_str(), &section);
                 }
@@ -94,7 +102,7 @@ impl App {
             }
             Membership::Leave | Membership::Ban => {
                 let wanted = if window.since.is_some() { is_new } else { query.include_leave };
-                if wanted && place.before != Membership::Leave || wanted && window.since.is_some() {
+                if wanted {
                     let room = self.engine.room_by_num(num).await?;
                     if query.wants_room(&room.id) {
                         let section = self.left_room(&room, place, window, query).await?;

@@ -1,7 +1,12 @@
 //! Reading the timeline.
 //! [Getting events for a room](https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room).
 
+mod direction;
+mod get_context;
+mod get_event;
 mod get_messages;
+mod get_relations;
+mod get_threads;
 mod pages;
 
 use axum::Router;
@@ -10,5 +15,13 @@ use http_kit::RumaRouter;
 use crate::App;
 
 pub(crate) fn router() -> Router<App> {
-    Router::new().ruma(get_messages::handler)
+    Router::new()
+        .ruma(get_messages::handler)
+        .layer(axum::middleware::map_request(direction::add))
+        .ruma(get_context::handler)
+        .ruma(get_event::handler)
+        .ruma(get_relations::all)
+        .ruma(get_relations::of_type)
+        .ruma(get_relations::of_type_and_event_type)
+        .ruma(get_threads::handler)
 }

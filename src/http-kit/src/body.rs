@@ -63,13 +63,16 @@ fn too_large(limit: usize) -> MatrixError {
     MatrixError::too_large(format!("The request body is larger than {limit} bytes"))
 }
 
-/// Refuses what is not an object (serde would read an array as a struct) and what is nested too deeply, and stands in
-/// `{}` for an empty body.
+/// Refuses what is not an object (serde would read an array as a struct), what is not UTF-8 (serde does not look at fields
+/// that it skips) and what is nested too deeply, and stands in `{}` for an empty body.
 pub(crate) fn json(body: Bytes) -> Result<Bytes, MatrixError> {
     match body.trim_ascii_start().first() {
         None => return Ok(EMPTY_OBJECT),
         Some(b'{') => {}
         Some(_) => return Err(not_an_object(&body)),
+    }
+    if let Err(error) = std::str::from_utf8(&body) {
+        return Err(MatrixError::not_json(format!("The body is not valid UTF-8: {error}")));
     }
     if !depth_within(&body, MAX_JSON_DEPTH) {
         return Err(MatrixError::bad_json(format!("The body is nested deeper than {MAX_JSON_DEPTH} levels")));

@@ -241,6 +241,9 @@ async fn bodies_that_are_wrong_say_how() {
     assert_eq!(code(kick(r#""x""#).await), (400, "M_BAD_JSON".into()));
     let invalid = call(Method::POST, KICK, Some("good"), Body::from(&b"{\"user_id\":\"\xff\"}"[..])).await;
     assert_eq!(code(read(invalid).await), (400, "M_NOT_JSON".into()));
+    // In a field that nobody reads, too.
+    let ignored = Body::from(&b"{\"user_id\":\"@bob:example.org\",\"x\":\"\xff\"}"[..]);
+    assert_eq!(code(read(call(Method::POST, KICK, Some("good"), ignored).await).await), (400, "M_NOT_JSON".into()));
 
     let (status, body) = kick(r#"{"user_id": "@bob:example.org"}"#).await;
     assert_eq!((status, &body["error"]), (403, &json!("@bob:example.org")));

@@ -76,6 +76,10 @@ impl UserChange {
                 num: self.num,
                 pos,
                 since: pos,
+                left: match before {
+                    Some(before) if before.membership == Membership::Join => pos,
+                    before => before.map_or(0, |before| before.left),
+                },
             },
         }
     }

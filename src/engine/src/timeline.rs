@@ -137,8 +137,7 @@ impl Engine {
             return Ok(true);
         }
         // Joined at some time at or after the event: that is now, or until the membership ended.
-        let joined_since = place.membership == Membership::Join
-            || (place.before == Membership::Join && row.pos() <= place.since);
+        let joined_since = place.membership == Membership::Join || row.pos() <= place.left;
         if row.visibility() == Visibility::Shared && joined_since {
             return Ok(true);
         }

@@ -90,22 +90,26 @@ pub struct UserRoom {
     pub pos: Pos,
     /// The position since which the membership is what it is (a change of profile does not move it).
     pub since: Pos,
+    /// The position at which the user last stopped being in the room, 0 where that never was.
+    pub left: Pos,
 }
 
 impl Value for UserRoom {
     fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(23);
+        let mut out = Vec::with_capacity(31);
         out.extend_from_slice(&[self.membership as u8, self.before as u8, u8::from(self.forgotten)]);
         out.extend_from_slice(&self.num.to_be_bytes());
         out.extend_from_slice(&self.pos.to_be_bytes());
         out.extend_from_slice(&self.since.to_be_bytes());
+        out.extend_from_slice(&self.left.to_be_bytes());
         Bytes::from(out)
     }
 
     fn decode(bytes: Bytes) -> Result<Self, String> {
-        let raw: [u8; 23] = bytes[..].try_into().map_err(|_| "wrong length".to_owned())?;
+        let raw: [u8; 31] = bytes[..].try_into().map_err(|_| "wrong length".to_owned())?;
         let (head, tail) = raw.split_at(7);
-        let (pos, since) = tail.split_at(8);
+        let (pos, tail) = tail.split_at(8);
+        let (since, left) = tail.split_at(8);
         let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap_or_default());
         Ok(Self {
             membership: Membership::from_byte(raw[0]).ok_or("unknown membership")?,
@@ -114,6 +118,7 @@ impl Value for UserRoom {
             num: u32::from_be_bytes(head.get(3..7).and_then(|raw| raw.try_into().ok()).unwrap_or_default()),
             pos: number(pos),
             since: number(since),
+            left: number(left),
         })
     }
 }

@@ -226,6 +226,14 @@ impl Model {
     ) -> Result<(), ModelError> {
         let room = self.rooms.entry(room_id.to_owned()).or_default();
         let was_inside = room.section == "join";
+        // What one is told of a room while away (one's own memberships) is no piece of its history without gaps: who
+        // comes back starts afresh, as the server does with the room's whole state.
+        let state_of = |name: &str| array(json, &[name, "events"]);
+        let mut state = state_of("state").iter().chain(state_of("state_after"));
+        let is_whole = state.any(|event| event.get("type").and_then(Value::as_str) == Some("m.room.create"));
+        if !was_inside && (section == "join" || is_whole) {
+            *room = Room::default();
+        }
         room.section = section.to_owned();
         let timeline = array(json, &["timeline", "events"]);
         let part = |name: &str| json.get("timeline").and_then(|timeline| timeline.get(name));

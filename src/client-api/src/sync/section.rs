@@ -1,6 +1,6 @@
 //! One room's part of a response.
 
-use engine::{Direction, EventNum, EventRow, HistoryPoint, Membership, Rendering, Room, UserRoom, Viewer, splice::Format};
+use engine::{Direction, EventNum, EventRow, HistoryPoint, Rendering, Room, UserRoom, Viewer, splice::Format};
 use http_kit::Requester;
 use ruma::{RoomId, api::client::filter::LazyLoadOptions};
 use store::Pos;
@@ -143,17 +143,32 @@ impl App {
     ) -> Result<String, ApiError> {
         let viewer = Viewer { user_id: &query.requester.user_id, num: query.requester.user, place: Some(place) };
         // Who was not in the room (an invitation refused) sees no more than that.
-        let was_in = place.before == Membership::Join;
-        let from = if was_in { window.after() } else { place.pos.saturating_sub(1) };
+        let was_in = place.left > window.after();
+        // Who came back and went again in one stretch has missed what was before it.
+        let returned = was_in && window.since.is_some() && !self.was_joined(room, &viewer, window.after()).await?;
+        let full = window.since.is_none() || query.full_state || returned;
+        let from = match (was_in, returned) {
+            (true, true) => 0,
+            (true, false) => window.after(),
+            (false, _) => place.pos.saturating_sub(1),
+        };
         let range = (from, place.pos.min(window.to.pos));
         let timeline = self.timeline(room, &viewer, range, query).await?;
-        let full = window.since.is_none() || query.full_state;
         let state = if was_in { self.section_state(room, &timeline, range, full, query).await? } else { Vec::new() };
         let mut out = String::from("{\"summary\":{}");
         self.push_timeline(&mut out, room, &viewer, &timeline, range, query).await?;
         self.push_state(&mut out, room, &viewer, &state, query).await?;
         out.push('}');
         Ok(out)
+    }
+
+    /// Whether the user was in the room at a position.
+    async fn was_joined(&self, room: &Room, viewer: &Viewer<'_>, pos: Pos) -> Result<bool, ApiError> {
+        let root = self.engine.root_at(room.num, pos).await?;
+        Ok(match self.engine.state_at(room.num, root, "m.room.member", viewer.user_id.as_str()).await? {
+            Some(num) => self.engine.membership_of(room.num, num).await? == engine::Membership::Join,
+            None => false,
+        })
     }
 
     /// The newest events of a stretch that the filter and the room's history visibility let through.

@@ -4,7 +4,8 @@
 //
 // They chat in both directions. Ann pays 84.00 for herself, Ben and Carl, 28.00 each; Dora only watches. Ben settles in his
 // browser, Carl through the ledger's API; Ann confirms both in hers; everybody is even. Prints a line for every step that
-// held, and ends with status 1 at the first that does not. PYTHON must know matrix-nio; FOLDER gets pictures.
+// held, and ends with status 1 at the first that does not. The server must not know the four yet. PYTHON must know
+// matrix-nio; FOLDER gets pictures.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -38,15 +39,14 @@ function startGuests(python, url) {
 /** The people, their pages and clients, and what is checked after each step. */
 class Table {
   constructor(url, guests, folder) {
-    Object.assign(this, { url, guests, folder, tag: Math.random().toString(36).slice(2, 8), pictures: 0, ids: {} });
-    this.group = `Dinner ${this.tag}`;
+    Object.assign(this, { url, guests, folder, group: "Friday dinner", pictures: 0, ids: {} });
   }
 
   async seat(browser) {
     this.ann = await web.openPage(browser);
     this.ben = await web.openPage(browser, { colorScheme: "dark" });
-    for (const name of ["ann", "ben"]) this.ids[name] = await web.signUp(this[name], this.url, `${name}-${this.tag}`);
-    for (const who of ["carl", "dora"]) this.ids[who] = await this.guests.do("seat", { who, name: `${who}-${this.tag}` });
+    for (const name of ["ann", "ben"]) this.ids[name] = await web.signUp(this[name], this.url, name);
+    for (const who of ["carl", "dora"]) this.ids[who] = await this.guests.do("seat", { who, name: who });
   }
 
   async picture(name) {
@@ -90,9 +90,9 @@ async function chat(table) {
   await web.say(ann, "Shall I book the table by the window?");
   await web.seeMessage(ben, "Shall I book the table by the window?");
   await table.guestsSee("ann", "Shall I book the table by the window?");
-  await guests.do("say", { who: "carl", room_id: roomId, text: "Yes please 🍝" });
-  for (const page of [ann, ben]) await web.seeMessage(page, "Yes please 🍝");
-  await table.guestsSee("carl", "Yes please 🍝");
+  await guests.do("say", { who: "carl", room_id: roomId, text: "Très volontiers!" });
+  for (const page of [ann, ben]) await web.seeMessage(page, "Très volontiers!");
+  await table.guestsSee("carl", "Très volontiers!");
   await web.say(ben, "At eight, then");
   await web.seeMessage(ann, "At eight, then");
   await table.guestsSee("ben", "At eight, then");

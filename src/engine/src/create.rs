@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use ruma::{OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, UserId, events::TimelineEventType};
-use store::IdKind;
+use store::{IdKind, Precondition};
 
 use crate::{
     engine::Engine,
     error::EngineError,
     head::{Head, HeadRow},
     room::{Room, RoomInfo},
-    tables::UserNum,
+    tables::{TRANSACTIONS, UserNum},
     writer::{NewEvent, RoomWriter, TxnKey},
 };
 
@@ -63,10 +63,12 @@ pub struct CreatedRoom {
 }
 
 impl Engine {
-    /// Makes a room. All its first events, its alias and its place in the directory land together or not at all.
+    /// Makes a room. All its first events, its alias and its place in the directory land together or not at all. With a
+    /// transaction key that remembers the create event, one room is made with it at most.
     ///
     /// # Errors
-    /// [`EngineError::AliasTaken`], and whatever makes one of the events impossible.
+    /// [`EngineError::AliasTaken`], [`EngineError::Conflict`] where a room was made with the key before (and there is no alias),
+    /// and whatever makes one of the events impossible.
     pub async fn create_room(&self, new: NewRoom<'_>, txn: Option<TxnKey<'_>>) -> Result<CreatedRoom, EngineError> {
         let rules = Self::rules(&new.version)?;
         let nameless = rules.authorization.room_create_event_id_as_room_id;
@@ -104,6 +106,8 @@ impl Engine {
         self.stage_directory(&mut writer, &new, &room.id);
         if let (Some(txn), Some(create)) = (&txn, event_ids.first()) {
             writer.record_transaction(txn, create);
+            let key = TRANSACTIONS.key(&(txn.user, txn.device.to_owned(), txn.path.to_owned()));
+            writer.require(Precondition::Absent(TRANSACTIONS.keyspace, key));
         }
         let taken = new.alias.is_some();
         writer.commit().await.map_err(|error| match error {

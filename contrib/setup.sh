@@ -33,17 +33,15 @@ version_at_least() {
   [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
 }
 
-has_library() {
-  ls /usr/lib/*/"$1" /usr/lib/llvm-*/lib/"$1" >/dev/null 2>&1
-}
-
 # Prints the Debian packages that a build needs and that are not there.
 missing_for_build() {
   if ! type -P cc c++ make >/dev/null || ! echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1; then
     echo build-essential
   fi
-  # bindgen reads RocksDB's headers through it.
-  has_library 'libclang*.so*' && ls -d /usr/lib/llvm-*/lib/clang/*/include >/dev/null 2>&1 || echo libclang-dev
+  # bindgen reads RocksDB's headers through it: the library, and the compiler's own headers.
+  if ! { compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' && compgen -G '/usr/lib/llvm-*/lib/clang/*/include'; } >/dev/null; then
+    echo libclang-dev
+  fi
 }
 
 # Prints those that the tests need beside.

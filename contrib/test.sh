@@ -91,7 +91,8 @@ finish() {
   printf '%6d s  in all\n\n' "$SECONDS"
   grep -E '^test result: FAILED|^test .* FAILED$' "$logs/cargo-tests" 2>/dev/null
   printf '%s' "$closing"
-  echo "$passed passed, $failed failed$([ "$skipped" -eq 0 ] || echo ", $skipped skipped")"
+  [ "$skipped" -eq 0 ] || echo "$skipped skipped"
+  echo "$passed passed, $failed failed"
   [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
   exit
 }

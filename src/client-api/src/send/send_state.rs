@@ -1,12 +1,14 @@
 //! `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`
 
 use axum::extract::State;
-use engine::NewEvent;
+use engine::{EngineError, NewEvent, RoomWriter};
 use http_kit::Ruma;
 use ruma::{
+    OwnedEventId,
     api::client::state::send_state_event::v3::{Request, Response},
-    events::TimelineEventType,
+    events::{TimelineEventType, room::member::MembershipState},
 };
+use serde_json::Value;
 
 use crate::{ApiError, App};
 
@@ -27,7 +29,67 @@ pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> R
         device: requester.device_id.as_deref().map(ruma::DeviceId::as_str),
         txn_id: None,
     };
-    let event_id = app.engine.send(&room, event, None).await?;
+    let mut writer = app.engine.write(&room).await?;
+    if let Some(event_id) = already_so(&mut writer, &event).await? {
+        drop(writer);
+        // What is already so may still wait for its sync: answer no earlier than that.
+        app.engine.db.write().commit().await?;
+        return Ok(Response::new(event_id));
+    }
+    let event_id = writer.append(event).await?.event_id;
+    writer.commit().await?;
     app.after_sending(&room, requester.user);
     Ok(Response::new(event_id))
+}
+
+/// The event that stands, where a member sends again what they themselves sent last: a client that repeats itself adds
+/// nothing to the room's history.
+async fn already_so(writer: &mut RoomWriter<'_>, event: &NewEvent<'_>) -> Result<Option<OwnedEventId>, EngineError> {
+    let kind = event.event_type.to_string();
+    let Some(state) = writer.state(&kind, event.state_key.unwrap_or_default()).await? else { return Ok(None) };
+    let same = state.sender == event.sender && same_json(state.content.get(), event.content);
+    if !same || writer.membership(event.sender).await? != MembershipState::Join {
+        return Ok(None);
+    }
+    Ok(Some(state.event_id.clone()))
+}
+
+/// Whether two texts say the same JSON, whatever the order and the spaces.
+fn same_json(one: &str, other: &str) -> bool {
+    let parse = |text: &str| serde_json::from_str::<Value>(text).ok();
+    one == other || parse(one).is_some_and(|value| Some(value) == parse(other))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use crate::testing::TestApp;
+
+    #[tokio::test]
+    async fn state_that_is_sent_again_is_one_event() {
+        let test = TestApp::new(&["alice", "bob"]).await;
+        let room = test.public_room(&["alice", "bob"]).await;
+        let levels = test.state(&room, "m.room.power_levels", "").await;
+        let mut open = levels.clone();
+        open["state_default"] = json!(0);
+        let set = async |who: &'static str, topic: &'static str| {
+            let body = json!({"topic": topic, "n": 1});
+            test.set(who, &room, "m.room.topic", "", body).await.ok()["event_id"].clone()
+        };
+        test.set("alice", &room, "m.room.power_levels", "", open).await.ok();
+        let first = set("alice", "a").await;
+        assert_eq!(set("alice", "a").await, first);
+        // Another's words are not one's own, and what was so before is not so now.
+        let second = set("bob", "a").await;
+        assert_ne!(second, first);
+        assert_ne!(set("alice", "b").await, first);
+        let last = set("alice", "a").await;
+        assert!(last != first && last != second);
+        // Who has left sends nothing.
+        test.post("alice", &format!("/v3/rooms/{room}/leave"), json!({})).await.ok();
+        let body = json!({"topic": "a", "n": 1});
+        test.set("alice", &room, "m.room.topic", "", body).await.refused(403, "M_FORBIDDEN");
+    }
 }

@@ -1,15 +1,16 @@
 //! `cliquepay check`: everything that is derived from a room's events is derived again and compared.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     engine::{Engine, parse},
     error::EngineError,
+    replay::Replay,
     row::{EventRow, Verdict},
     state::{CurrentRow, membership_in},
-    state_tree::{self, Key, NodeId},
+    state_tree::NodeId,
     tables::{
-        CURRENT, EVENT_IDS, EVENTS, EventNum, HEADS, HISTORY, RELATIONS, ROOTS, RoomNum, STREAM, USER_ROOMS,
+        CITED, CURRENT, EVENT_IDS, EVENTS, EventNum, HEADS, HISTORY, RELATIONS, ROOTS, RoomNum, STREAM, USER_ROOMS,
     },
     user_rooms::Membership,
 };
@@ -31,6 +32,9 @@ struct Rebuilt {
     current: BTreeMap<(String, String), CurrentRow>,
     roots: BTreeMap<u64, NodeId>,
     ends: BTreeMap<String, EventNum>,
+    /// Since when each entry of the current state holds.
+    since: HashMap<(String, String), u64>,
+    cited: BTreeSet<(EventNum, EventNum)>,
     next_num: EventNum,
 }
 
@@ -47,36 +51,28 @@ impl Engine {
         rows.sort_by_key(|(_, row)| row.pos());
         report.events = rows.len() as u64;
         let mut rebuilt = Rebuilt { next_num: 1, ..Rebuilt::default() };
-        let mut state: BTreeMap<Key, EventNum> = BTreeMap::new();
-        let mut root = NodeId::EMPTY;
+        let mut replay = Replay::new(self, &room);
         for (event_num, row) in &rows {
-            let pdu = parse(row, &room)?;
             self.check_event(num, *event_num, row, &mut report).await?;
             rebuilt.next_num = rebuilt.next_num.max(event_num + 1);
-            if row.verdict() != Verdict::Accepted || row.outlier() {
-                continue;
-            }
-            rebuilt.stream.insert(row.pos(), *event_num);
-            rebuilt.history.insert((row.depth(), row.arrival()), *event_num);
-            for prev in &pdu.prev_events {
-                rebuilt.ends.remove(prev.as_str());
-            }
-            rebuilt.ends.insert(pdu.event_id.to_string(), *event_num);
-            // Local rooms are one chain: the state before an event is the one after the event before it.
-            if pdu.prev_events.len() <= 1 && row.state_before() != root {
+            if !replay.add(*event_num, row, parse(row, &room)?).await? {
                 report.findings.push(format!("room {num}: the state before {} is not the one rebuilt", row.event_id()));
             }
-            if let (Some(key), kind) = (&pdu.state_key, pdu.event_type.to_string()) {
-                state.insert(Key::new(kind.as_str(), key.as_str()), *event_num);
-                root = state_tree::build(state.clone()).map_err(EngineError::from)?.root;
-                rebuilt.roots.insert(row.pos(), root);
-                let membership =
-                    if kind == "m.room.member" { membership_in(row.content()) } else { Membership::Leave };
-                rebuilt.current.insert((kind, key.clone()), CurrentRow { num: *event_num, membership });
+            if row.verdict() == Verdict::Accepted && !row.outlier() {
+                rebuilt.stream.insert(row.pos(), *event_num);
+                rebuilt.history.insert((row.depth(), row.arrival()), *event_num);
             }
         }
+        let contents: HashMap<EventNum, &str> = rows.iter().map(|(num, row)| (*num, row.content())).collect();
+        for ((kind, key), event) in replay.state {
+            let content = contents.get(&event).filter(|_| kind == "m.room.member");
+            let membership = content.map_or(Membership::Leave, |content| membership_in(content));
+            rebuilt.current.insert((kind, key), CurrentRow { num: event, membership });
+        }
+        rebuilt.ends.extend(replay.ends.into_iter().map(|(id, num)| (id.to_string(), num)));
+        (rebuilt.roots, rebuilt.since, rebuilt.cited) = (replay.roots, replay.since, replay.cited);
         self.compare(num, &rebuilt, &mut report).await?;
-        self.compare_users(num, &rebuilt, &rows, &mut report).await?;
+        self.compare_users(num, &rebuilt, &mut report).await?;
         Ok(report)
     }
 
@@ -91,7 +87,7 @@ impl Engine {
         if place.map(|place| (place.room, place.num)) != Some((room, num)) {
             report.findings.push(format!("room {room}: {} is not found by its id", row.event_id()));
         }
-        if let Some((_, target)) = row.relation() {
+        if let Some((_, target)) = row.relation().filter(|_| row.verdict() == Verdict::Accepted) {
             let key = (room, target.to_owned(), row.depth(), row.arrival());
             if self.db.get(&RELATIONS, &key).await?.map(|relation| relation.num) != Some(num) {
                 report.findings.push(format!("room {room}: the relation of {} is not indexed", row.event_id()));
@@ -116,6 +112,8 @@ impl Engine {
         differs("the current state", current.eq(rebuilt.current.clone()));
         let roots = self.db.scan_all(&ROOTS, &num).await?;
         differs("the list of state roots", roots.into_iter().map(|((_, pos), root)| (pos, root.0)).eq(rebuilt.roots.clone()));
+        let cited = self.db.scan_all(&CITED, &num).await?;
+        differs("who cites whom", cited.into_iter().map(|((_, event, by), ())| (event, by)).eq(rebuilt.cited.clone()));
         let Some(head) = self.db.get(&HEADS, &num).await? else {
             differs("the head", false);
             return Ok(());
@@ -138,11 +136,9 @@ impl Engine {
         &self,
         num: RoomNum,
         rebuilt: &Rebuilt,
-        rows: &[(EventNum, EventRow)],
         report: &mut RoomReport,
     ) -> Result<(), EngineError> {
-        let positions: HashMap<EventNum, u64> = rows.iter().map(|(num, row)| (*num, row.pos())).collect();
-        for ((kind, user_id), row) in &rebuilt.current {
+        for (slot @ (kind, user_id), row) in &rebuilt.current {
             let Ok(user_id) = <&ruma::UserId>::try_from(user_id.as_str()) else { continue };
             if kind != "m.room.member" || !self.is_local(user_id) {
                 continue;
@@ -152,7 +148,7 @@ impl Engine {
             let fits = place.is_some_and(|place| {
                 place.membership == row.membership
                     && place.num == row.num
-                    && positions.get(&row.num) == Some(&place.pos)
+                    && rebuilt.since.get(slot) == Some(&place.pos)
             });
             if !fits {
                 report.findings.push(format!("room {num}: the place of {user_id} differs from what the events say"));

@@ -1,9 +1,12 @@
 //! What follows from an accepted event inside the same commit: memberships, redactions, relations.
 
+use std::sync::Arc;
+
 use room::Pdu;
 use ruma::{EventId, UserId, state_res::events::RoomPowerLevelsIntField};
 
 use crate::{
+    engine::parse,
     error::EngineError,
     head::{Member, StateRef},
     row::EventRow,
@@ -38,11 +41,22 @@ impl RoomWriter<'_> {
         membership: Membership,
         user_id: &str,
     ) -> Result<(), EngineError> {
-        let before = replaces.map_or(Membership::Leave, |row| row.membership);
         let event = StateRef { num, event_id: pdu.event_id.clone() };
         let member = Member { event, membership: membership.to_state() };
+        self.head_mut()?.remember(user_id, Some(member));
+        self.move_member(num, replaces, membership, user_id).await
+    }
+
+    /// A membership changes from what a row says: the counts, and the rows of a user of ours.
+    pub(crate) async fn move_member(
+        &mut self,
+        num: EventNum,
+        replaces: Option<CurrentRow>,
+        membership: Membership,
+        user_id: &str,
+    ) -> Result<(), EngineError> {
+        let before = replaces.map_or(Membership::Leave, |row| row.membership);
         let head = self.head_mut()?;
-        head.remember(user_id, Some(member));
         let count = |counter: &mut u64, was: bool, is: bool| match (was, is) {
             (false, true) => *counter += 1,
             (true, false) => *counter = counter.saturating_sub(1),
@@ -55,12 +69,11 @@ impl RoomWriter<'_> {
             return Ok(());
         }
         let user = self.engine.user_num(user_id).await?;
-        self.change_local_member(pdu, user, num, before, membership).await
+        self.change_local_member(user, num, before, membership).await
     }
 
     async fn change_local_member(
         &mut self,
-        pdu: &Pdu,
         user: UserNum,
         num: EventNum,
         before: Membership,
@@ -88,7 +101,6 @@ impl RoomWriter<'_> {
         } else if matches!(before, Membership::Invite | Membership::Knock) && membership == Membership::Join {
             self.op(INVITE_STATE.delete(&(user, room)));
         }
-        let _ = pdu;
         Ok(())
     }
 
@@ -132,7 +144,7 @@ impl RoomWriter<'_> {
     pub(crate) async fn redact_target(&mut self, redaction: &Pdu, num: EventNum) -> Result<(), EngineError> {
         let Some(target) = redaction.redacts.clone() else { return Ok(()) };
         let Some(place) = self.find(&target).await? else {
-            self.op(PARKED_REDACTIONS.put(&(self.room.num, target.to_string()), &num));
+            self.stage(PARKED_REDACTIONS.put(&(self.room.num, target.to_string(), num), &()));
             return Ok(());
         };
         let row = self.event_row(place).await?;
@@ -143,9 +155,15 @@ impl RoomWriter<'_> {
             return Ok(());
         }
         let emptied = redacted_copy(&row, &redaction.event_id, self.room)?;
-        let is_state = row.is_state();
         let event_type = row.event_type().into_owned();
         self.ops.extend(self.engine.projector.redacted(self.room.num, place, &event_type));
+        if let Some(staged) = self.staged.iter_mut().find(|staged| staged.num == place) {
+            // It lands with this very commit: emptied from the start.
+            staged.pdu = Arc::new(parse(&emptied, self.room)?);
+            (staged.row, staged.relation) = (emptied, None);
+            return if row.is_state() { self.refresh_auth().await } else { Ok(()) };
+        }
+        let is_state = row.is_state();
         let op = EVENTS.put(&(self.room.num, place), &emptied);
         self.head_mut()?.overlay.stage(&op);
         self.op(op);

@@ -17,6 +17,7 @@ use store::{Clock, Db, IdKind, Ids, Op, Pos};
 use tokio::sync::Mutex;
 
 use crate::{
+    auth_chain::ChainCache,
     error::EngineError,
     load,
     room::Room,
@@ -62,7 +63,7 @@ impl Projector for NoProjector {
     }
 }
 
-/// Entries of the caches, at most.
+/// Entries of the caches, at most; for one of them bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct CacheSizes {
     /// Rooms kept loaded.
@@ -73,11 +74,13 @@ pub struct CacheSizes {
     pub pdus: usize,
     /// Nodes of state trees.
     pub nodes: usize,
+    /// Auth chains, in bytes.
+    pub chain_bytes: u64,
 }
 
 impl Default for CacheSizes {
     fn default() -> Self {
-        Self { rooms: 10_000, events: 20_000, pdus: 10_000, nodes: 10_000 }
+        Self { rooms: 10_000, events: 20_000, pdus: 10_000, nodes: 10_000, chain_bytes: 4 << 20 }
     }
 }
 
@@ -148,6 +151,7 @@ pub struct Engine {
     view: Arc<View>,
     pub(crate) pdus: Cache<(RoomNum, EventNum), Arc<Pdu>>,
     pub(crate) nodes: Cache<(RoomNum, NodeId), Bytes>,
+    pub(crate) chains: ChainCache,
     kept: Cache<RoomNum, Arc<Room>>,
     rooms: DashMap<RoomNum, Weak<Room>>,
     last_create: AtomicU64,
@@ -184,6 +188,7 @@ impl Engine {
             projector,
             pdus: Cache::new(sizes.pdus),
             nodes: Cache::new(sizes.nodes),
+            chains: ChainCache::new(sizes.chain_bytes),
             kept: Cache::new(sizes.rooms),
             rooms: DashMap::new(),
             last_create: AtomicU64::new(0),

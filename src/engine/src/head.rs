@@ -39,7 +39,8 @@ pub struct HeadRow {
     pub next_arrival: Arrival,
     /// The arrival of the next event of older history; counts down.
     pub next_backfill: Arrival,
-    /// The current state.
+    /// The current state: what the states after all [`Self::extremities`] resolve to. An event that follows all of them
+    /// therefore has it as the state before it.
     pub root: NodeId,
     /// Where the room's graph ends.
     pub extremities: Vec<Extremity>,
@@ -161,6 +162,13 @@ impl Overlay {
         self.staged.get(&key).cloned().or_else(|| self.rows.get(&key).map(|(_, value)| value.clone()))
     }
 
+    /// The keys that begin with `prefix` among the rows that are set here, in no order.
+    pub fn keys_from<'a>(&'a self, keyspace: Keyspace, prefix: &'a [u8]) -> impl Iterator<Item = &'a Bytes> {
+        let staged = self.staged.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key);
+        let queued = self.rows.iter().filter(|(_, (_, value))| value.is_some()).map(|(key, _)| key);
+        staged.chain(queued).filter(move |(at, key)| *at == keyspace && key.starts_with(prefix)).map(|(_, key)| key)
+    }
+
     /// Reads a row through the overlay.
     ///
     /// # Errors
@@ -213,6 +221,8 @@ pub struct Head {
     pub info: RoomInfo,
     /// Queued rows.
     pub overlay: Overlay,
+    /// What some sets of states, by their roots in order, resolved to: branches that live on are resolved once.
+    pub resolved: VecDeque<(Vec<NodeId>, NodeId)>,
     members: HashMap<String, Option<Member>>,
 }
 
@@ -227,6 +237,7 @@ impl Head {
             power_levels: None,
             info,
             overlay: Overlay::default(),
+            resolved: VecDeque::new(),
             members: HashMap::new(),
         }
     }

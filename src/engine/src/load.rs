@@ -38,12 +38,17 @@ pub(crate) async fn room(engine: &Engine, num: RoomNum) -> Result<Room, EngineEr
 
 /// The version that a create event asks for.
 pub(crate) fn room_version(create: &EventRow) -> Result<RoomVersionId, EngineError> {
+    version_in(create.content())
+}
+
+/// The version in the content of a create event; where there is none, the first.
+pub(crate) fn version_in(content: &str) -> Result<RoomVersionId, EngineError> {
     #[derive(serde::Deserialize)]
     struct Content {
         room_version: Option<RoomVersionId>,
     }
     let content: Content =
-        serde_json::from_str(create.content()).map_err(|error| EngineError::Inconsistent(error.to_string()))?;
+        serde_json::from_str(content).map_err(|error| EngineError::Inconsistent(error.to_string()))?;
     Ok(content.room_version.unwrap_or(RoomVersionId::V1))
 }
 

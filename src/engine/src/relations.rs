@@ -14,6 +14,9 @@ use crate::{
     timeline::{Direction, HistoryPoint, Viewer},
 };
 
+/// A row of [`RELATIONS`].
+type Relation = ((RoomNum, String, Depth, Arrival), RelationRow);
+
 /// Relations looked at for one bundle, at most.
 const BUNDLE_SCAN: usize = 1000;
 /// References listed in a bundle, at most.
@@ -57,7 +60,7 @@ impl Engine {
         loop {
             let key = |point: HistoryPoint| (room, target.to_owned(), point.depth, point.arrival);
             let page = Page { limit: BUNDLE_SCAN, reverse };
-            let rows: Vec<((RoomNum, String, Depth, Arrival), RelationRow)> =
+            let rows: Vec<Relation> =
                 self.db.scan(&RELATIONS, &key(low), &key(high), page).await?;
             let full = rows.len() == BUNDLE_SCAN;
             for ((_, _, depth, arrival), row) in rows {
@@ -117,7 +120,7 @@ impl Engine {
         &self,
         room: &Room,
         target: &EventRow,
-        rows: &[((RoomNum, String, Depth, Arrival), RelationRow)],
+        rows: &[Relation],
     ) -> Result<Option<String>, EngineError> {
         let mut newest: Option<EventRow> = None;
         for (_, relation) in rows.iter().filter(|(_, relation)| relation.kind == "m.replace") {
@@ -144,7 +147,7 @@ impl Engine {
         &self,
         room: &Room,
         viewer: &Viewer<'_>,
-        rows: &[((RoomNum, String, Depth, Arrival), RelationRow)],
+        rows: &[Relation],
     ) -> Result<Option<String>, EngineError> {
         let (mut count, mut participated, mut latest) = (0u64, false, None);
         for (_, relation) in rows.iter().filter(|(_, relation)| relation.kind == "m.thread") {
@@ -168,7 +171,7 @@ impl Engine {
     async fn references(
         &self,
         room: &Room,
-        rows: &[((RoomNum, String, Depth, Arrival), RelationRow)],
+        rows: &[Relation],
     ) -> Result<Option<String>, EngineError> {
         let mut ids = Vec::new();
         for (_, relation) in rows.iter().rev().filter(|(_, relation)| relation.kind == "m.reference").take(REFERENCES) {

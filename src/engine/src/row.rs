@@ -144,9 +144,10 @@ impl EventRow {
         let strings =
             [meta.event_id.as_str(), &meta.device, &meta.txn_id, &meta.redacted_by, rel_type, rel_id];
         let mut out = Vec::with_capacity(FIXED + strings.iter().map(|s| s.len()).sum::<usize>() + json.len());
-        let flags = u8::from(meta.outlier) * flag::OUTLIER
-            | u8::from(meta.partial_state) * flag::PARTIAL
-            | u8::from(!meta.redacted_by.is_empty()) * flag::REDACTED;
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let flags = flag(meta.outlier, flag::OUTLIER)
+            | flag(meta.partial_state, flag::PARTIAL)
+            | flag(!meta.redacted_by.is_empty(), flag::REDACTED);
         out.extend_from_slice(&[FORMAT, flags, meta.verdict as u8, meta.visibility as u8]);
         out.extend_from_slice(&meta.replaces.to_be_bytes());
         out.extend_from_slice(&meta.pos.to_be_bytes());

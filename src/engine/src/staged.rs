@@ -9,7 +9,7 @@ use store::{DbWrite, Op, Pos};
 use crate::{
     head::Overlay,
     room::Room,
-    row::EventRow,
+    row::{EventRow, Verdict},
     state_tree::NodeId,
     tables::{
         EVENT_IDS, EVENTS, EventNum, HISTORY, RELATIONS, ROOTS, STREAM, USER_ROOMS, UserNum,
@@ -17,13 +17,13 @@ use crate::{
     user_rooms::{Membership, UserRoom},
 };
 
-/// An event that was found to be allowed, waiting for its position.
+/// An event that was judged, waiting for its position. One that was not accepted gets a position but no place in the orders.
 pub(crate) struct Staged {
     pub(crate) num: EventNum,
     pub(crate) row: EventRow,
     pub(crate) pdu: Arc<Pdu>,
     pub(crate) relation: Option<(String, String)>,
-    /// For a state event: the state from it on.
+    /// The state from it on, where that is not the one before.
     pub(crate) new_root: Option<NodeId>,
 }
 
@@ -37,6 +37,9 @@ impl Staged {
         overlay.stage(&event);
         overlay.stage(&id);
         write.op(event).op(id);
+        if self.row.verdict() != Verdict::Accepted {
+            return;
+        }
         write.op(STREAM.put(&(room.num, pos), &self.num));
         write.op(HISTORY.put(&(room.num, depth, arrival), &self.num));
         if let Some(root) = self.new_root {
@@ -44,7 +47,9 @@ impl Staged {
         }
         if let Some((kind, target)) = &self.relation {
             let value = RelationRow { num: self.num, kind: kind.clone(), event_type: self.row.event_type().into_owned() };
-            write.op(RELATIONS.put(&(room.num, target.clone(), depth, arrival), &value));
+            let relation = RELATIONS.put(&(room.num, target.clone(), depth, arrival), &value);
+            overlay.stage(&relation);
+            write.op(relation);
         }
     }
 }

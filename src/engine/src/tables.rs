@@ -39,6 +39,8 @@ pub const RELATIONS: Table<(RoomNum, String, Depth, Arrival), RelationRow> = Tab
 pub const RELATED: Table<(RoomNum, EventNum), ()> = Table::new(Keyspace::Orders, 4, "related");
 /// The state root from a position on, where it changed.
 pub const ROOTS: Table<(RoomNum, Pos), Root> = Table::new(Keyspace::Orders, 5, "roots");
+/// State events by the events among their `auth_events`: (room, the one that is cited, the one that cites it).
+pub const CITED: Table<(RoomNum, EventNum, EventNum), ()> = Table::new(Keyspace::Orders, 7, "cited");
 /// Receipts by the position at which they were set.
 pub const RECEIPT_STREAM: Table<(RoomNum, Pos), String> = Table::new(Keyspace::Orders, 6, "receipt_stream");
 
@@ -71,5 +73,5 @@ pub const RECEIPTS: Table<(RoomNum, UserNum, String, String), Json<ReceiptRow>> 
     Table::new(Keyspace::Index, 15, "receipts");
 /// The place of a thread's newest reply: (room, root).
 pub const THREAD_ENDS: Table<(RoomNum, String), HistoryPoint> = Table::new(Keyspace::Index, 20, "thread_ends");
-/// Redactions whose target is not here yet: (room, target) to the redaction's number.
-pub const PARKED_REDACTIONS: Table<(RoomNum, String), EventNum> = Table::new(Keyspace::Index, 16, "parked_redactions");
+/// Redactions whose target is not here yet: (room, target, the redaction's number).
+pub const PARKED_REDACTIONS: Table<(RoomNum, String, EventNum), ()> = Table::new(Keyspace::Index, 16, "parked_redactions");

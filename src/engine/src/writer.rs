@@ -13,6 +13,7 @@ use ruma::{
     events::{StateEventType, TimelineEventType, room::member::MembershipState},
 };
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 use store::{Op, Outcome, Precondition, Ticket, Value, WakeKeys};
 use tokio::sync::OwnedMutexGuard;
 
@@ -27,7 +28,7 @@ use crate::{
     staged::{Staged, UserChange},
     state::{CurrentRow, RoomNodes, membership_in},
     state_tree,
-    tables::{CURRENT, EVENTS, EventNum, HEADS, NODES, TRANSACTIONS, UserNum},
+    tables::{CITED, CURRENT, EVENTS, EventNum, HEADS, NODES, TRANSACTIONS, UserNum},
     timeline::HistoryPoint,
     user_rooms::Membership,
 };
@@ -134,6 +135,8 @@ impl Engine {
             _ => {
                 // What was queued before has landed or been dropped once an empty commit behind it has.
                 self.db.write().commit().await?;
+                // The numbers of what was dropped are given again.
+                self.chains.forget(room.num);
                 load::head(self, room).await?
             }
         };
@@ -223,7 +226,8 @@ impl<'a> RoomWriter<'a> {
         self.preconditions.push(precondition);
     }
 
-    fn stage(&mut self, op: Op) {
+    /// Adds an operation to the commit and shows it to whoever writes on top of it.
+    pub(crate) fn stage(&mut self, op: Op) {
         if let Some(head) = &mut self.head {
             head.overlay.stage(&op);
         }
@@ -287,7 +291,7 @@ impl<'a> RoomWriter<'a> {
         self.engine.event(self.room.num, num).await
     }
 
-    async fn pdu(&self, num: EventNum) -> Result<Arc<Pdu>, EngineError> {
+    pub(crate) async fn pdu(&self, num: EventNum) -> Result<Arc<Pdu>, EngineError> {
         match self.staged.iter().find(|staged| staged.num == num) {
             Some(staged) => Ok(Arc::clone(&staged.pdu)),
             None => load::pdu(self.engine, self.room, self.head()?, num).await,
@@ -309,7 +313,12 @@ impl<'a> RoomWriter<'a> {
         if event.state_key.is_some() || self.undecided(&event).await? {
             self.authorise_fully(&signed.pdu, &auth_events).await?;
         }
-        self.accept(event, signed).await
+        let cited: SmallVec<[EventNum; 8]> = auth_events.iter().map(|(_, _, found)| found.num).collect();
+        if self.head()?.row.extremities.len() > room::build::MAX_PREV_EVENTS {
+            // It cannot follow them all, so the state before it is not the current one.
+            return Box::pin(self.append_to_some(&event, signed)).await;
+        }
+        self.accept(event, signed, &cited).await
     }
 
     /// What most refusals need: no signature is made for an event that is not allowed.
@@ -413,7 +422,12 @@ impl<'a> RoomWriter<'a> {
     }
 
     /// Stages an event that was found to be allowed.
-    async fn accept(&mut self, event: NewEvent<'_>, signed: SignedEvent) -> Result<Appended, EngineError> {
+    async fn accept(
+        &mut self,
+        event: NewEvent<'_>,
+        signed: SignedEvent,
+        cited: &[EventNum],
+    ) -> Result<Appended, EngineError> {
         let (event_id, num) = (signed.pdu.event_id.clone(), self.head()?.row.next_num);
         let fields = find_fields(&signed.json).ok_or_else(|| EngineError::BadEvent("no event".to_owned()))?;
         let state_key = event.state_key.map(|key| (event.event_type.to_string(), key.to_owned()));
@@ -435,8 +449,8 @@ impl<'a> RoomWriter<'a> {
             state_before: head.row.root,
             replaces: replaces.map_or(0, |row| row.num),
             event_id: event_id.to_string(),
-            device: event.device.filter(|id| id.len() <= MAX_ID).unwrap_or_default().to_owned(),
-            txn_id: event.txn_id.filter(|id| id.len() <= MAX_ID).unwrap_or_default().to_owned(),
+            device: label(event.device),
+            txn_id: label(event.txn_id),
             redacted_by: String::new(),
             relation: relation(event.content),
         };
@@ -458,6 +472,7 @@ impl<'a> RoomWriter<'a> {
         }
         self.advance(Extremity { num, depth, event_id: event_id.clone() })?;
         if let Some((kind, key)) = state_key {
+            self.cite(cited, num);
             self.change_state(&pdu, num, replaces, kind, key).await?;
         }
         if pdu.event_type == TimelineEventType::RoomRedaction {
@@ -466,18 +481,23 @@ impl<'a> RoomWriter<'a> {
         Ok(Appended { num, event_id })
     }
 
+    /// What auth chains are compared by: who cites whom.
+    pub(crate) fn cite(&mut self, cited: &[EventNum], num: EventNum) {
+        for parent in cited {
+            self.stage(CITED.put(&(self.room.num, *parent, num), &()));
+        }
+    }
+
     fn advance(&mut self, end: Extremity) -> Result<(), EngineError> {
         let row = &mut self.head_mut()?.row;
         row.next_num += 1;
         row.next_arrival += 1;
-        // An event follows at most twenty extremities; the rest stays for the next one.
-        let kept = row.extremities.len().min(room::build::MAX_PREV_EVENTS);
-        row.extremities.drain(..kept);
+        row.extremities.clear();
         row.extremities.push(end);
         Ok(())
     }
 
-    async fn change_state(
+    pub(crate) async fn change_state(
         &mut self,
         pdu: &Pdu,
         num: EventNum,
@@ -636,8 +656,13 @@ impl Landed {
     }
 }
 
+/// A device or transaction id as kept with an event.
+pub(crate) fn label(id: Option<&str>) -> String {
+    id.filter(|id| id.len() <= MAX_ID).unwrap_or_default().to_owned()
+}
+
 /// For the event that changes the visibility, the wider of before and after holds.
-fn visibility_across(before: Visibility, pdu: &Pdu) -> Visibility {
+pub(crate) fn visibility_across(before: Visibility, pdu: &Pdu) -> Visibility {
     if pdu.event_type != TimelineEventType::RoomHistoryVisibility || pdu.state_key.as_deref() != Some("") {
         return before;
     }

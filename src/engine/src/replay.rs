@@ -1,0 +1,146 @@
+//! A room replayed from its events, with whole states: what its rows are compared with.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use room::{
+    Pdu,
+    pdu::SharedPdu,
+    resolve::{StateMap, auth_chain, resolve},
+};
+use ruma::{EventId, OwnedEventId, events::StateEventType};
+use store::Pos;
+
+use crate::{
+    engine::Engine,
+    error::EngineError,
+    resolution::{Slot, slot_of},
+    room::Room,
+    row::{EventRow, Verdict},
+    state_tree::{self, Key, NodeId},
+    tables::EventNum,
+};
+
+type State = BTreeMap<Slot, EventNum>;
+
+/// A room up to some event.
+pub(crate) struct Replay<'a> {
+    engine: &'a Engine,
+    room: &'a Room,
+    state_events: HashMap<OwnedEventId, SharedPdu>,
+    nums: HashMap<OwnedEventId, EventNum>,
+    ids: HashMap<EventNum, OwnedEventId>,
+    /// The state before each event, and its place in the state where it changes that.
+    places: HashMap<OwnedEventId, (NodeId, Option<Slot>)>,
+    /// The current state.
+    pub(crate) state: State,
+    /// Its root.
+    pub(crate) root: NodeId,
+    /// Since when each entry of it holds.
+    pub(crate) since: HashMap<Slot, Pos>,
+    /// The forward extremities.
+    pub(crate) ends: BTreeMap<OwnedEventId, EventNum>,
+    /// The root from a position on, where it changed.
+    pub(crate) roots: BTreeMap<Pos, NodeId>,
+    /// Who cites whom: the one that is cited first.
+    pub(crate) cited: BTreeSet<(EventNum, EventNum)>,
+}
+
+impl<'a> Replay<'a> {
+    pub(crate) fn new(engine: &'a Engine, room: &'a Room) -> Self {
+        Self {
+            engine,
+            room,
+            state_events: HashMap::new(),
+            nums: HashMap::new(),
+            ids: HashMap::new(),
+            places: HashMap::new(),
+            state: State::new(),
+            root: NodeId::EMPTY,
+            since: HashMap::new(),
+            ends: BTreeMap::new(),
+            roots: BTreeMap::new(),
+            cited: BTreeSet::new(),
+        }
+    }
+
+    /// Adds the next event. Whether the state before it is what the row says.
+    pub(crate) async fn add(&mut self, num: EventNum, row: &EventRow, pdu: Pdu) -> Result<bool, EngineError> {
+        let id = pdu.event_id.clone();
+        let in_line = self.ends.len() == pdu.prev_events.iter().collect::<BTreeSet<_>>().len()
+            && pdu.prev_events.iter().all(|prev| self.ends.contains_key(prev));
+        let before = if in_line { self.root } else { root_of(&self.meeting(&pdu.prev_events).await?)? };
+        let slot = slot_of(&pdu);
+        if slot.is_some() {
+            self.cited.extend(pdu.auth_events.iter().filter_map(|id| Some((*self.nums.get(id)?, num))));
+        }
+        self.nums.insert(id.clone(), num);
+        self.ids.insert(num, id.clone());
+        let changes = slot.clone().filter(|_| row.verdict() != Verdict::Rejected);
+        self.places.insert(id.clone(), (before, changes));
+        let prev = pdu.prev_events.clone();
+        if slot.is_some() {
+            self.state_events.insert(id.clone(), pdu.into());
+        }
+        if row.verdict() == Verdict::Accepted && !row.outlier() {
+            self.ends.retain(|end, _| !prev.contains(end));
+            self.ends.insert(id, num);
+            self.enter(num, row.pos(), in_line, slot).await?;
+        }
+        Ok(row.state_before() == before)
+    }
+
+    async fn enter(&mut self, num: EventNum, pos: Pos, in_line: bool, slot: Option<Slot>) -> Result<(), EngineError> {
+        let mut state = None;
+        if !in_line {
+            let ends: Vec<OwnedEventId> = self.ends.keys().cloned().collect();
+            state = Some(self.meeting(&ends).await?);
+        } else if let Some(slot) = slot {
+            let mut changed = self.state.clone();
+            changed.insert(slot, num);
+            state = Some(changed);
+        }
+        let Some(state) = state.filter(|state| *state != self.state) else { return Ok(()) };
+        self.since.retain(|slot, _| state.contains_key(slot));
+        for (slot, num) in &state {
+            if self.state.get(slot) != Some(num) {
+                self.since.insert(slot.clone(), pos);
+            }
+        }
+        self.root = root_of(&state)?;
+        self.roots.insert(pos, self.root);
+        self.state = state;
+        Ok(())
+    }
+
+    /// What the states after these events resolve to.
+    async fn meeting(&self, events: &[OwnedEventId]) -> Result<State, EngineError> {
+        let mut states = Vec::with_capacity(events.len());
+        for id in events {
+            states.push(self.after(id).await?);
+        }
+        let fetch = |id: &EventId| self.state_events.get(id).cloned();
+        let resolved =
+            resolve(&self.room.rules, &states, fetch, |state| auth_chain(state.values(), fetch))?;
+        let entries = resolved.into_iter().map(|((kind, key), id)| Some(((kind.to_string(), key), *self.nums.get(&id)?)));
+        entries.collect::<Option<State>>().ok_or_else(|| EngineError::Inconsistent("an event came from nowhere".to_owned()))
+    }
+
+    async fn after(&self, id: &EventId) -> Result<StateMap<OwnedEventId>, EngineError> {
+        let missing = || EngineError::Inconsistent(format!("{id} is followed, but not there before"));
+        let (before, changes) = self.places.get(id).ok_or_else(missing)?;
+        let mut state = StateMap::new();
+        for (kind, key, num) in self.engine.entries_at(self.room.num, *before).await? {
+            let id = self.ids.get(&num).ok_or_else(missing)?;
+            state.insert((StateEventType::from(kind), key), id.clone());
+        }
+        if let Some((kind, key)) = changes {
+            state.insert((StateEventType::from(kind.as_str()), key.clone()), id.to_owned());
+        }
+        Ok(state)
+    }
+}
+
+fn root_of(state: &State) -> Result<NodeId, EngineError> {
+    let entries = state.iter().map(|((kind, key), num)| (Key::new(kind.as_str(), key.as_str()), *num));
+    Ok(state_tree::build(entries)?.root)
+}

@@ -18,8 +18,7 @@ impl Engine {
         room: RoomNum,
         entries: &[(&str, &str)],
     ) -> Result<Vec<Option<EventRow>>, EngineError> {
-        let keys: Vec<_> =
-            entries.iter().map(|(kind, key)| (room, (*kind).to_owned(), (*key).to_owned())).collect();
+        let keys: Vec<_> = entries.iter().map(|(kind, key)| (room, (*kind).to_owned(), (*key).to_owned())).collect();
         let found = self.db.multi_get(&CURRENT, &keys).await?;
         let nums: Vec<_> = found.iter().flatten().map(|row| row.num).collect();
         let events = self.events(room, &nums).await?;

@@ -86,8 +86,7 @@ impl Engine {
         }
         let ts = self.now();
         let private = new.kind == "m.read.private";
-        let wake =
-            if private { WakeKeys::one(new.user) } else { WakeKeys::Shared(room.info().local_members.clone()) };
+        let wake = if private { WakeKeys::one(new.user) } else { WakeKeys::Shared(room.info().local_members.clone()) };
         let (user_id, event_id) = (new.user_id.to_owned(), new.event_id.to_owned());
         let room_here = Arc::clone(room);
         let ticket = self.db.enqueue_at(1, |at, mut write| {

@@ -1,5 +1,8 @@
 //! The engine over the in-memory store.
 
+mod exchange;
+mod peer;
+
 use std::sync::Arc;
 
 use ruma::{

@@ -8,6 +8,7 @@
 mod access;
 mod account_data;
 mod app;
+mod directory;
 mod discovery;
 mod error;
 mod filter;
@@ -30,11 +31,27 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod user_directory;
 
 pub use app::{App, AppParts, ClientApiConfig};
 pub use error::ApiError;
 
 /// All endpoints of this crate.
 pub fn router() -> axum::Router<App> {
-    axum::Router::new().merge(account_data::router()).merge(discovery::router()).merge(filters::router()).merge(presence::router()).merge(profile::router()).merge(push::router()).merge(receipts::router()).merge(send::router()).merge(sync::router()).merge(rooms::router()).merge(membership::router()).merge(room_state::router()).merge(timeline::router())
+    axum::Router::new()
+        .merge(account_data::router())
+        .merge(directory::router())
+        .merge(discovery::router())
+        .merge(user_directory::router())
+        .merge(filters::router())
+        .merge(presence::router())
+        .merge(profile::router())
+        .merge(push::router())
+        .merge(receipts::router())
+        .merge(send::router())
+        .merge(sync::router())
+        .merge(rooms::router())
+        .merge(membership::router())
+        .merge(room_state::router())
+        .merge(timeline::router())
 }

@@ -123,6 +123,15 @@ impl TestApp {
         if !who.is_empty() {
             request = request.header(header::AUTHORIZATION, format!("Bearer {who}"));
         }
+        self.answer(request, body).await
+    }
+
+    /// A stranger's request to a whole path.
+    pub(crate) async fn absolute(&self, method: Method, path: &str) -> Answer {
+        self.answer(Request::builder().method(method).uri(path), None).await
+    }
+
+    async fn answer(&self, request: http::request::Builder, body: Option<Value>) -> Answer {
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
         let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let status = response.status().as_u16();

@@ -2,15 +2,16 @@
 
 use axum::extract::State;
 use bytes::Bytes;
-use engine::Engine;
 use http_kit::{RawJson, Ruma};
 use ruma::{RoomVersionId, api::client::discovery::get_capabilities::v3::Request};
 use serde_json::{Map, Value, json};
 
-use crate::{ApiError, App};
+use crate::{ApiError, App, rooms::rules_of};
 
-/// Versions 1 and 2 are missing: their event ids name a server and are not hashes, and no such events are made here.
-const VERSIONS: [RoomVersionId; 10] = [
+/// The versions of the specification; those that rooms can be made in are shown.
+const VERSIONS: [RoomVersionId; 12] = [
+    RoomVersionId::V1,
+    RoomVersionId::V2,
     RoomVersionId::V3,
     RoomVersionId::V4,
     RoomVersionId::V5,
@@ -26,7 +27,7 @@ const VERSIONS: [RoomVersionId; 10] = [
 pub(super) async fn handler(State(app): State<App>, _: Ruma<Request>) -> Result<RawJson, ApiError> {
     let available: Map<String, Value> = VERSIONS
         .iter()
-        .filter(|version| Engine::rules(version).is_ok())
+        .filter(|version| rules_of(version).is_ok())
         .map(|version| (version.to_string(), "stable".into()))
         .collect();
     let capabilities = json!({"capabilities": {

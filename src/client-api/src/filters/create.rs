@@ -20,7 +20,8 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     only_own(&requester, &body.user_id)?;
     check(&body.filter)?;
     // Kept as it was sent: it comes back with whatever it has that is not known here.
-    let text: &RawValue = serde_json::from_slice(&json_body).map_err(|error| MatrixError::not_json(error.to_string()))?;
+    let text: &RawValue =
+        serde_json::from_slice(&json_body).map_err(|error| MatrixError::not_json(error.to_string()))?;
     Ok(Response::new(app.users.filters.upload(requester.user, text).await?))
 }
 

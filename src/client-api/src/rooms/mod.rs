@@ -10,6 +10,7 @@ mod upgrade_room;
 use axum::Router;
 use http_kit::RumaRouter;
 
+pub(crate) use self::plan::rules_of;
 use crate::App;
 
 pub(crate) fn router() -> Router<App> {

@@ -33,10 +33,10 @@ pub(super) fn creation_error(error: EngineError) -> ApiError {
 ///
 /// # Errors
 /// 400 `M_UNSUPPORTED_ROOM_VERSION`.
-pub(super) fn rules_of(version: &RoomVersionId) -> Result<AuthorizationRules, ApiError> {
+pub(crate) fn rules_of(version: &RoomVersionId) -> Result<AuthorizationRules, ApiError> {
     let rules = Engine::rules(version)?;
     // Versions 1 and 2 name events freely and need the hashes of all that an event refers to: none are made here.
-    if matches!(rules.event_id_format, EventIdFormatVersion::V1 | EventIdFormatVersion::V2) {
+    if rules.event_id_format == EventIdFormatVersion::V1 {
         return Err(EngineError::UnsupportedVersion(version.to_string()).into());
     }
     Ok(rules.authorization)

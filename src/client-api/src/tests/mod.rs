@@ -1,3 +1,12 @@
+mod account_data;
+mod directory;
+mod discovery;
+mod filters;
 mod membership;
+mod presence;
+mod profile;
+mod push;
+mod receipts;
 mod rooms;
 mod smoke;
+mod user_directory;

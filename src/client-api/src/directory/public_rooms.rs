@@ -1,0 +1,71 @@
+//! `GET /_matrix/client/v3/publicRooms`
+
+use axum::extract::State;
+use http_kit::{MatrixError, Ruma};
+use ruma::{
+    api::{
+        IncomingRequest, auth_scheme::AccessTokenOptional, client::directory::get_public_rooms::v3 as ruma_endpoint,
+        error::DeserializationError,
+    },
+    directory::Filter,
+    metadata,
+};
+
+use crate::{ApiError, App};
+
+/// The request as ruma has it, but for the token: whether strangers may read the list is the operator's choice.
+pub(super) struct Request(ruma_endpoint::Request);
+
+metadata! {
+    method: GET,
+    rate_limited: false,
+    authentication: AccessTokenOptional,
+    history: {
+        1.0 => "/_matrix/client/r0/publicRooms",
+        1.1 => "/_matrix/client/v3/publicRooms",
+    }
+}
+
+impl IncomingRequest for Request {
+    type EndpointError = <ruma_endpoint::Request as IncomingRequest>::EndpointError;
+    type OutgoingResponse = ruma_endpoint::Response;
+
+    fn try_from_http_request_inner(
+        request: http::Request<&[u8]>,
+        path_args: &[&str],
+    ) -> Result<Self, DeserializationError> {
+        ruma_endpoint::Request::try_from_http_request_inner(request, path_args).map(Self)
+    }
+}
+
+pub(super) async fn handler(
+    State(app): State<App>,
+    request: Ruma<Request>,
+) -> Result<ruma_endpoint::Response, ApiError> {
+    let Ruma { body: Request(body), requester, .. } = request;
+    if requester.is_none() && !app.config.public_rooms_without_auth {
+        return Err(MatrixError::missing_token("Log in to see the rooms of this server").into());
+    }
+    app.only_this_server(body.server.as_deref())?;
+    let listing = app.published_rooms(&Filter::default(), body.since.as_deref(), body.limit).await?;
+    let mut response = ruma_endpoint::Response::new(listing.chunk);
+    response.next_batch = listing.next_batch;
+    response.prev_batch = listing.prev_batch;
+    response.total_room_count_estimate = Some(ruma::UInt::new_saturating(listing.total as u64));
+    Ok(response)
+}
+
+impl App {
+    /// Refuses lists of other servers.
+    ///
+    /// # Errors
+    /// 400 `M_INVALID_PARAM`.
+    pub(super) fn only_this_server(&self, server: Option<&ruma::ServerName>) -> Result<(), ApiError> {
+        match server.filter(|server| *server != self.engine.identity.server_name) {
+            None => Ok(()),
+            Some(_) => {
+                Err(MatrixError::invalid_param("server", "the rooms of other servers cannot be listed here").into())
+            }
+        }
+    }
+}

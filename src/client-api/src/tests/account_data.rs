@@ -1,0 +1,100 @@
+use serde_json::{Value, json};
+
+use crate::testing::TestApp;
+
+fn token(sync: &Value) -> String {
+    sync["next_batch"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn global_data_is_kept_and_synced_once() {
+    let test = TestApp::new(&["alice", "bob"]).await;
+    let path = "/v3/user/@alice:hs/account_data/org.example.x";
+    test.get("alice", path).await.refused(404, "M_NOT_FOUND");
+    let since = token(&test.sync("alice", None).await);
+    test.put("alice", path, json!({"a": 1})).await.ok();
+    test.put("alice", path, json!({"a": 2})).await.ok();
+    assert_eq!(test.get("alice", path).await.ok(), json!({"a": 2}));
+
+    let news = test.sync("alice", Some(&since)).await;
+    assert_eq!(news["account_data"]["events"], json!([{"type": "org.example.x", "content": {"a": 2}}]));
+    let again = test.sync("alice", Some(&token(&news))).await;
+    assert_eq!(again["account_data"], json!(null));
+    let first = test.sync("alice", None).await;
+    let types: Vec<&str> =
+        first["account_data"]["events"].as_array().unwrap().iter().map(|e| e["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["org.example.x", "m.push_rules"]);
+
+    test.get("bob", path).await.refused(403, "M_FORBIDDEN");
+    test.put("bob", path, json!({})).await.refused(403, "M_FORBIDDEN");
+    test.put("alice", path, json!([1])).await.refused(400, "M_BAD_JSON");
+    test.put("alice", path, json!({"x": "y".repeat(70_000)})).await.refused(413, "M_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn what_the_server_manages_cannot_be_set() {
+    let test = TestApp::new(&["alice"]).await;
+    let room = test.room("alice", json!({})).await;
+    for kind in ["m.push_rules", "m.fully_read"] {
+        test.put("alice", &format!("/v3/user/@alice:hs/account_data/{kind}"), json!({}))
+            .await
+            .refused(405, "M_BAD_JSON");
+        test.put("alice", &format!("/v3/user/@alice:hs/rooms/{room}/account_data/{kind}"), json!({}))
+            .await
+            .refused(405, "M_BAD_JSON");
+    }
+    let rules = test.get("alice", "/v3/user/@alice:hs/account_data/m.push_rules").await.ok();
+    assert!(rules["global"]["override"].is_array());
+}
+
+#[tokio::test]
+async fn data_of_a_room_comes_with_the_room() {
+    let test = TestApp::new(&["alice", "bob"]).await;
+    let room = test.room("alice", json!({})).await;
+    let path = format!("/v3/user/@alice:hs/rooms/{room}/account_data/org.example.x");
+    let since = token(&test.sync("alice", None).await);
+    test.put("alice", &path, json!({"a": 1})).await.ok();
+    assert_eq!(test.get("alice", &path).await.ok(), json!({"a": 1}));
+    test.get("alice", "/v3/user/@alice:hs/account_data/org.example.x").await.refused(404, "M_NOT_FOUND");
+    let news = test.sync("alice", Some(&since)).await;
+    assert_eq!(news["account_data"], json!(null));
+    let events = &news["rooms"]["join"][&room]["account_data"]["events"];
+    assert_eq!(*events, json!([{"type": "org.example.x", "content": {"a": 1}}]));
+    assert_eq!(test.sync("alice", Some(&token(&news))).await["rooms"], json!(null));
+
+    let bobs = format!("/v3/user/@bob:hs/rooms/{room}/account_data/org.example.x");
+    test.put("bob", &bobs, json!({})).await.refused(403, "M_FORBIDDEN");
+    test.put("bob", &path, json!({})).await.refused(403, "M_FORBIDDEN");
+    test.put("bob", "/v3/user/@bob:hs/rooms/!made.up:hs/account_data/org.example.x", json!({}))
+        .await
+        .refused(403, "M_FORBIDDEN");
+    test.put("bob", "/v3/user/@bob:hs/rooms/nonsense/account_data/org.example.x", json!({}))
+        .await
+        .refused(400, "M_INVALID_PARAM");
+}
+
+#[tokio::test]
+async fn rooms_are_tagged() {
+    let test = TestApp::new(&["alice", "bob"]).await;
+    let room = test.room("alice", json!({})).await;
+    let path = format!("/v3/user/@alice:hs/rooms/{room}/tags");
+    assert_eq!(test.get("alice", &path).await.ok(), json!({"tags": {}}));
+    let since = token(&test.sync("alice", None).await);
+    test.put("alice", &format!("{path}/m.favourite"), json!({"order": 0.25, "org.x": true})).await.ok();
+    test.put("alice", &format!("{path}/u.work"), json!({})).await.ok();
+    let tags = json!({"m.favourite": {"order": 0.25, "org.x": true}, "u.work": {}});
+    assert_eq!(test.get("alice", &path).await.ok()["tags"], tags);
+    let news = test.sync("alice", Some(&since)).await;
+    let events = &news["rooms"]["join"][&room]["account_data"]["events"];
+    assert_eq!(*events, json!([{"type": "m.tag", "content": {"tags": tags}}]));
+    test.delete("alice", &format!("{path}/m.favourite")).await.ok();
+    test.delete("alice", &format!("{path}/m.favourite")).await.ok();
+    assert_eq!(test.get("alice", &path).await.ok()["tags"], json!({"u.work": {}}));
+
+    test.put("alice", &format!("{path}/u.a"), json!({"order": 1.5})).await.refused(400, "M_INVALID_PARAM");
+    test.put("alice", &format!("{path}/u.a"), json!({"order": "first"})).await.refused(400, "M_BAD_JSON");
+    test.put("alice", &format!("{path}/{}", "u".repeat(256)), json!({})).await.refused(400, "M_INVALID_PARAM");
+    test.get("bob", &path).await.refused(403, "M_FORBIDDEN");
+    test.put("bob", &format!("{path}/u.a"), json!({})).await.refused(403, "M_FORBIDDEN");
+    test.delete("bob", &format!("{path}/u.work")).await.refused(403, "M_FORBIDDEN");
+}

@@ -1,0 +1,56 @@
+use http::Method;
+use serde_json::json;
+
+use crate::{ClientApiConfig, testing::TestApp};
+
+#[tokio::test]
+async fn versions_are_told_to_anybody() {
+    let test = TestApp::new(&[]).await;
+    let answer = test.get("", "/versions").await.ok();
+    let versions: Vec<&str> = answer["versions"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
+    for version in ["v1.1", "v1.5", "v1.13"] {
+        assert!(versions.contains(&version), "{versions:?}");
+    }
+    assert_eq!(answer["unstable_features"]["com.cliquepay"], true);
+}
+
+#[tokio::test]
+async fn well_known_is_there_where_the_operator_set_it() {
+    let test = TestApp::new(&[]).await;
+    test.absolute(Method::GET, "/.well-known/matrix/client").await.refused(404, "M_NOT_FOUND");
+    let config = ClientApiConfig { public_base_url: Some("https://hs.example".to_owned()), ..Default::default() };
+    let test = TestApp::with(config, &[]).await;
+    let answer = test.absolute(Method::GET, "/.well-known/matrix/client").await.ok();
+    assert_eq!(answer, json!({"m.homeserver": {"base_url": "https://hs.example"}}));
+}
+
+#[tokio::test]
+async fn capabilities_name_the_versions_that_rooms_can_be_made_in() {
+    let test = TestApp::new(&["alice"]).await;
+    test.get("", "/v3/capabilities").await.refused(401, "M_MISSING_TOKEN");
+    let answer = test.get("alice", "/v3/capabilities").await.ok();
+    let capabilities = &answer["capabilities"];
+    assert_eq!(capabilities["m.profile_fields"]["enabled"], true);
+    let versions = &capabilities["m.room_versions"];
+    assert_eq!(versions["default"], "12");
+    for (version, stability) in versions["available"].as_object().unwrap() {
+        assert_eq!(stability, "stable");
+        let room = test.room("alice", json!({"room_version": version})).await;
+        assert_eq!(test.state(&room, "m.room.create", "").await["room_version"], *version);
+    }
+    assert_eq!(versions["available"].as_object().unwrap().len(), 10);
+    for missing in ["1", "2"] {
+        test.post("alice", "/v3/createRoom", json!({"room_version": missing}))
+            .await
+            .refused(400, "M_UNSUPPORTED_ROOM_VERSION");
+    }
+}
+
+#[tokio::test]
+async fn there_are_no_bridges_and_no_turn_server() {
+    let test = TestApp::new(&["alice"]).await;
+    assert_eq!(test.get("alice", "/v3/thirdparty/protocols").await.ok(), json!({}));
+    assert_eq!(test.get("alice", "/v3/voip/turnServer").await.ok(), json!({}));
+    test.get("", "/v3/voip/turnServer").await.refused(401, "M_MISSING_TOKEN");
+    test.get("", "/v3/thirdparty/protocols").await.refused(401, "M_MISSING_TOKEN");
+}

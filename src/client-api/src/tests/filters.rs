@@ -1,0 +1,53 @@
+use serde_json::json;
+
+use crate::testing::TestApp;
+
+#[tokio::test]
+async fn filters_come_back_as_they_were_sent() {
+    let test = TestApp::new(&["alice", "bob"]).await;
+    let path = "/v3/user/@alice:hs/filter";
+    let filter = json!({"room": {"timeline": {"limit": 3, "types": ["m.room.*"]}}, "org.example": 1});
+    let id = test.post("alice", path, filter.clone()).await.ok()["filter_id"].as_str().unwrap().to_owned();
+    assert_eq!(test.get("alice", &format!("{path}/{id}")).await.ok(), filter);
+    assert_eq!(test.post("alice", path, filter).await.ok()["filter_id"], id.as_str());
+    test.get("alice", &format!("{path}/99")).await.refused(404, "M_NOT_FOUND");
+    test.get("alice", &format!("{path}/x")).await.refused(404, "M_NOT_FOUND");
+    test.get("bob", &format!("{path}/{id}")).await.refused(403, "M_FORBIDDEN");
+    test.post("bob", path, json!({})).await.refused(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn a_stored_filter_decides_what_a_sync_shows() {
+    let test = TestApp::new(&["alice"]).await;
+    let room = test.room("alice", json!({"name": "N"})).await;
+    test.say("alice", &room, "one").await;
+    test.send("alice", &room, "org.example.other", json!({})).await;
+    let filter = json!({"room": {"timeline": {"types": ["m.room.message"], "limit": 5}}});
+    let id =
+        test.post("alice", "/v3/user/@alice:hs/filter", filter).await.ok()["filter_id"].as_str().unwrap().to_owned();
+    let shown = test.get("alice", &format!("/v3/sync?filter={id}")).await.ok();
+    let events = shown["rooms"]["join"][&room]["timeline"]["events"].as_array().unwrap();
+    assert!(events.iter().all(|event| event["type"] == "m.room.message"), "{events:?}");
+    assert_eq!(events.len(), 1);
+    test.get("alice", "/v3/sync?filter=77").await.refused(400, "M_INVALID_PARAM");
+}
+
+#[tokio::test]
+async fn bad_filters_are_refused() {
+    let test = TestApp::new(&["alice"]).await;
+    let path = "/v3/user/@alice:hs/filter";
+    for bad in [
+        json!({"room": {"timeline": {"limit": -1}}}),
+        json!({"room": {"rooms": ["not a room"]}}),
+        json!({"room": {"timeline": {"senders": ["bob"]}}}),
+        json!({"presence": {"types": "m.presence"}}),
+        json!({"room": 4}),
+    ] {
+        test.post("alice", path, bad).await.refused(400, "M_BAD_JSON");
+    }
+    let many = vec!["m.x"; 1001];
+    test.post("alice", path, json!({"room": {"state": {"types": many}}})).await.refused(400, "M_INVALID_PARAM");
+    test.post("alice", path, json!({"presence": {"not_types": ["x".repeat(256)]}}))
+        .await
+        .refused(400, "M_INVALID_PARAM");
+}

@@ -1,7 +1,9 @@
 //! The engine over the in-memory store.
 
 mod exchange;
+mod fixtures;
 mod peer;
+mod random;
 
 use std::sync::Arc;
 

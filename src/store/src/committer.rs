@@ -72,7 +72,7 @@ pub struct Ticket {
 impl Future for Ticket {
     type Output = Result<Committed, CommitError>;
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.answer).poll(cx).map(|answer| answer.unwrap_or(Err(CommitError::Stopped)))
+        Pin::new(&mut self.answer).poll(cx).map(|answer| answer.unwrap_or_else(|_| Err(CommitError::Unknown("the committer is gone".to_owned()))))
     }
 }
 
@@ -146,7 +146,10 @@ impl Committer {
     pub(crate) fn shutdown(&self) {
         self.shared.queue.lock().stopping = true;
         self.shared.ready.notify_one();
-        if let Some(thread) = self.thread.lock().take() {
+        if let Some(thread) = self.thread.lock().take()
+            // What hangs on a commit may hold the last handle to the database: the thread does not wait for itself.
+            && thread.thread().id() != std::thread::current().id()
+        {
             let _ = thread.join();
         }
     }
@@ -170,8 +173,14 @@ struct Worker {
 impl Worker {
     fn run(self) {
         while let Some(group) = self.next_group() {
-            if !self.commit(group) {
-                return;
+            // A panic below (a bug) must not leave everybody waiting for a thread that is gone.
+            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.commit(group))) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) => {
+                    self.fail(&StoreError::Backend("the committer panicked".to_owned()), std::iter::empty());
+                    return;
+                }
             }
         }
     }
@@ -222,6 +231,8 @@ impl Worker {
 
         let mut answers = Vec::with_capacity(rest.len());
         let mut woken = Vec::new();
+        // The lists stay alive until the end of the group, so that an address is one list.
+        let (mut shared, mut wakes) = (std::collections::HashSet::new(), Vec::new());
         for ((pos, wake, on_done, answer), outcome) in rest.into_iter().zip(outcomes) {
             if let Some(on_done) = on_done {
                 on_done(outcome);
@@ -229,7 +240,14 @@ impl Worker {
             match outcome {
                 Outcome::Done => {
                     add(&self.stats.commits, 1);
-                    wake.for_each(|key| woken.push(key));
+                    match &wake {
+                        // A busy room's list comes once a group, however many of its events are in it.
+                        WakeKeys::Shared(keys) | WakeKeys::Both(_, keys) if !shared.insert(Arc::as_ptr(keys).cast::<u64>().addr()) => {
+                            wake.for_each_own(|key| woken.push(key));
+                        }
+                        _ => wake.for_each(|key| woken.push(key)),
+                    }
+                    wakes.push(wake);
                     answers.push((answer, Ok(Committed { pos })));
                 }
                 Outcome::Conflict => {

@@ -86,10 +86,17 @@ impl Ids {
             return Ok(number);
         }
         let mut next = self.next[kind as usize - 1].lock().await;
+        // Taken out, so that a caller who is dropped while the commit is under way leaves no stale number behind.
+        let known = next.take();
+        if known.is_none() {
+            // Whatever such a caller queued has landed once this has.
+            self.db.write().commit().await?;
+        }
         if let Some(number) = self.find(kind, id).await? {
+            *next = known;
             return Ok(number);
         }
-        let number = match *next {
+        let number = match known {
             Some(number) => number,
             None => self.db.scan_prefix(&BACKWARD, &(kind as u8), Page::last(1)).await?.first().map_or(1, |row| row.0.1 + 1),
         };
@@ -123,6 +130,23 @@ impl Ids {
 mod tests {
     use super::*;
     use crate::{CommitterOptions, MemoryStore, Store, open_schema};
+
+    #[tokio::test]
+    async fn a_caller_who_goes_away_takes_no_number_with_them() {
+        use futures::FutureExt as _;
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        open_schema(&*store, 1, &[]).unwrap();
+        let db = Db::open(Arc::clone(&store), CommitterOptions::default(), |_| {}).unwrap();
+        let ids = Ids::new(db, 100);
+        ids.number(IdKind::User, "@first:x").await.unwrap();
+        for n in 0..20 {
+            // Polled once, which queues the commit, and dropped.
+            let _ = ids.number(IdKind::User, &format!("@gone{n}:x")).now_or_never();
+            let id = format!("@stays{n}:x");
+            let number = ids.number(IdKind::User, &id).await.unwrap();
+            assert_eq!(ids.name(IdKind::User, number).await.unwrap().as_deref(), Some(id.as_str()));
+        }
+    }
 
     #[tokio::test]
     async fn an_id_keeps_its_number_across_restarts_and_under_races() {

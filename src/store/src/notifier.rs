@@ -41,6 +41,14 @@ impl WakeKeys {
         }
     }
 
+    /// The keys that are not in a shared list.
+    pub(crate) fn for_each_own(&self, f: impl FnMut(u64)) {
+        match self {
+            Self::None | Self::Shared(_) => {}
+            Self::Some(keys) | Self::Both(keys, _) => keys.iter().copied().for_each(f),
+        }
+    }
+
     pub(crate) fn for_each(&self, mut f: impl FnMut(u64)) {
         let (few, many): (&[u64], &[u64]) = match self {
             Self::None => (&[], &[]),

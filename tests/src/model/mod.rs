@@ -214,6 +214,10 @@ impl Model {
             stripped.insert((text("type"), text("state_key")), (text("sender"), content));
         }
         self.invites.insert(room_id.to_owned(), stripped);
+        // Who is invited has left, though the section for that is not told any more.
+        if let Some(room) = self.rooms.get_mut(room_id) {
+            room.section = "leave".to_owned();
+        }
     }
 
     async fn take_room(
@@ -229,13 +233,13 @@ impl Model {
         // What one is told of a room while away (one's own memberships) is no piece of its history without gaps: who
         // comes back starts afresh, as the server does with the room's whole state.
         let state_of = |name: &str| array(json, &[name, "events"]);
-        let mut state = state_of("state").iter().chain(state_of("state_after"));
-        let is_whole = state.any(|event| event.get("type").and_then(Value::as_str) == Some("m.room.create"));
+        let timeline = array(json, &["timeline", "events"]);
+        let mut told = state_of("state").iter().chain(state_of("state_after")).chain(timeline);
+        let is_whole = told.any(|event| event.get("type").and_then(Value::as_str) == Some("m.room.create"));
         if !was_inside && (section == "join" || is_whole) {
             *room = Room::default();
         }
         room.section = section.to_owned();
-        let timeline = array(json, &["timeline", "events"]);
         let part = |name: &str| json.get("timeline").and_then(|timeline| timeline.get(name));
         let limited = part("limited").and_then(Value::as_bool) == Some(true);
         let first = timeline.first().and_then(|event| event.get("event_id")?.as_str());
@@ -246,9 +250,16 @@ impl Model {
             self.gaps += 1;
             let from = part("prev_batch").and_then(Value::as_str);
             let missing = || ModelError::Broken(format!("{room_id}: limited without prev_batch"));
-            match fill_gap(client, cut, room, room_id, from.ok_or_else(missing)?).await? {
+            let from = from.ok_or_else(missing)?;
+            match fill_gap(client, cut, room, room_id, from).await? {
                 Some(events) => chunk = events,
                 None => return Ok(()),
+            }
+            // An invitation hides from `/sync` that one was inside since. Whoever was may see what went before it, as when
+            // coming back: from the start.
+            if !was_inside && !room.known.is_empty() && chunk.iter().any(|event| is_join_of(event, client.user_id())) {
+                *room = Room { section: section.to_owned(), ..Room::default() };
+                chunk = fill_gap(client, cut, room, room_id, from).await?.unwrap_or_default();
             }
         }
         chunk.extend(timeline.iter().cloned());
@@ -266,6 +277,12 @@ impl Model {
         merge_receipts(room, array(json, &["ephemeral", "events"]));
         Ok(())
     }
+}
+
+fn is_join_of(event: &Value, user: &str) -> bool {
+    let text = |field: &str| event.get(field).and_then(Value::as_str);
+    let membership = event.get("content").and_then(|content| content.get("membership")?.as_str());
+    text("type") == Some("m.room.member") && text("state_key") == Some(user) && membership == Some("join")
 }
 
 /// The events between `from` and the last known one, oldest first; `None` where the server refuses to show them.

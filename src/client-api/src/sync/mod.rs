@@ -8,7 +8,9 @@ mod ephemeral;
 mod handler;
 mod rooms;
 mod section;
+mod state;
 mod summary;
+mod timeline;
 mod unread;
 
 use axum::Router;

@@ -1,0 +1,139 @@
+//! The end of a stretch of a room's events.
+
+use std::collections::{BTreeMap, HashSet};
+
+use engine::{Direction, EventNum, EventRow, HistoryPoint, Room, UserNum, Viewer};
+use ruma::OwnedUserId;
+use store::Pos;
+
+use super::section::RoomQuery;
+use crate::{ApiError, App};
+
+/// Events looked at to fill a filtered timeline, at most.
+const LOOKED_AT: usize = 2000;
+
+/// The newest events of a stretch that may be shown, oldest first.
+pub(super) struct Timeline {
+    pub(super) events: Vec<(EventNum, EventRow)>,
+    /// Events of the stretch that may be shown are left out before the first of these.
+    pub(super) limited: bool,
+    /// Every event of the stretch is in it.
+    pub(super) whole: bool,
+    /// Users here whose own membership events were looked at, shown or not.
+    pub(super) members: Vec<UserNum>,
+}
+
+impl Default for Timeline {
+    /// That of a stretch without events.
+    fn default() -> Self {
+        Self { events: Vec::new(), limited: false, whole: true, members: Vec::new() }
+    }
+}
+
+/// State by type and key, as events of a room.
+pub(super) type Changes = BTreeMap<(String, String), EventNum>;
+
+impl Timeline {
+    /// The point in history before its first event.
+    pub(super) fn start(&self) -> Option<HistoryPoint> {
+        self.events.first().map(|(_, row)| HistoryPoint::before(row))
+    }
+
+    /// Whether memberships changed in the stretch, as far as it was looked at.
+    pub(super) fn has_members(&self) -> bool {
+        !self.members.is_empty() || self.events.iter().any(|(_, row)| is_member(row))
+    }
+
+    pub(super) fn has_state(&self) -> bool {
+        self.events.iter().any(|(_, row)| row.is_state())
+    }
+
+    pub(super) fn shows(&self, num: EventNum) -> bool {
+        self.events.iter().any(|(shown, _)| *shown == num)
+    }
+
+    /// Leaves out the events up to and including the last that sets what is no longer so, though no later event of the
+    /// timeline says it: it was changed by an event that is hidden or filtered out, or when branches of the room met. A
+    /// client takes the timeline for newer than `state`, and would end with that. `changes` is how the current state
+    /// differs from that before the timeline. Whether anything was left out.
+    pub(super) fn cut(&mut self, changes: &Changes) -> bool {
+        let mut told: BTreeMap<(String, String), (usize, EventNum)> = BTreeMap::new();
+        for (index, (num, row)) in self.events.iter().enumerate() {
+            if let Some(key) = row.state_key() {
+                told.insert((row.event_type().into_owned(), key.into_owned()), (index, *num));
+            }
+        }
+        let stale = told.into_iter().filter(|(key, (_, num))| changes.get(key) != Some(num));
+        let Some(last) = stale.map(|(_, (index, _))| index).max() else { return false };
+        self.events.drain(..=last);
+        (self.limited, self.whole) = (true, false);
+        true
+    }
+}
+
+/// Whether somebody enters or leaves, or changes what they show.
+pub(super) fn is_own_membership(row: &EventRow) -> bool {
+    is_member(row) && row.state_key().as_deref() == Some(row.sender())
+}
+
+pub(super) fn is_member(row: &EventRow) -> bool {
+    row.type_json() == "\"m.room.member\""
+}
+
+impl App {
+    /// The newest events of a stretch that the filter, the user's list of ignored users and the room's history visibility
+    /// let through.
+    pub(super) async fn timeline(
+        &self,
+        room: &Room,
+        viewer: &Viewer<'_>,
+        (after, to): (Pos, Pos),
+        query: &RoomQuery<'_>,
+    ) -> Result<Timeline, ApiError> {
+        let mut timeline = Timeline::default();
+        if !query.timeline.room(&room.id) {
+            timeline.whole = false;
+            return Ok(timeline);
+        }
+        let ignored = self.users.account_data.ignored(viewer.num).await?;
+        let (mut end, mut looked) = (to, 0);
+        'pages: loop {
+            let page_size = (query.limit + 1).clamp(2, 200);
+            let page = self.engine.stream(room.num, after, end, page_size, Direction::Backward).await?;
+            let full = page.len() == page_size;
+            let nums: Vec<EventNum> = page.iter().map(|(_, num)| *num).collect();
+            for (num, row) in self.engine.events(room.num, &nums).await? {
+                if is_own_membership(&row) {
+                    timeline.members.push(row.sender_num());
+                }
+                let shown = query.timeline.row(&row)
+                    && !is_ignored(&ignored, &row)
+                    && self.engine.can_see(room.num, viewer, &row).await?;
+                if !shown {
+                    timeline.whole = false;
+                } else if timeline.events.len() == query.limit {
+                    timeline.limited = true;
+                    break 'pages;
+                } else {
+                    timeline.events.push((num, row));
+                }
+            }
+            looked += page.len();
+            let Some((first, _)) = page.last().filter(|_| full) else { break };
+            if looked >= LOOKED_AT {
+                timeline.limited = true;
+                break;
+            }
+            end = first.saturating_sub(1);
+        }
+        timeline.events.reverse();
+        timeline.whole &= !timeline.limited;
+        Ok(timeline)
+    }
+}
+
+/// Whether an event is not shown because of who sent it. State is shown whoever set it.
+/// [Ignoring users](https://spec.matrix.org/v1.19/client-server-api/#ignoring-users).
+pub(crate) fn is_ignored(ignored: &HashSet<OwnedUserId>, row: &EventRow) -> bool {
+    !ignored.is_empty() && !row.is_state() && ignored.iter().any(|id| id.as_str() == row.sender())
+}

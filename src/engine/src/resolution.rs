@@ -126,6 +126,16 @@ impl<'a> Branches<'a> {
         Ok(state_tree::apply(&self.nodes(), *base, &changes).await?)
     }
 
+    /// What is in some of the states' auth chains but not in all.
+    #[cfg(test)]
+    pub(crate) async fn auth_difference(self, roots: &[NodeId]) -> Result<EventIds, EngineError> {
+        let Some((base, others)) = roots.split_first() else { return Ok(EventIds::new()) };
+        let conflict = self.conflict(*base, others).await?;
+        let mut events = Events::default();
+        let difference = self.load_chains(&mut events, *base, &conflict, roots.len()).await?;
+        Ok(events.ids_of(difference))
+    }
+
     /// The tree after a state event.
     pub(crate) async fn after(self, before: NodeId, pdu: &Pdu, num: EventNum) -> Result<Applied, EngineError> {
         let Some((kind, key)) = slot_of(pdu) else { return Ok(Applied { root: before, new_nodes: Vec::new() }) };

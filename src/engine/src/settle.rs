@@ -45,7 +45,7 @@ impl RoomWriter<'_> {
     }
 
     /// The state after an event: the one before it, with its own change where it is part of the room or could become so.
-    async fn root_after(&mut self, num: EventNum) -> Result<NodeId, EngineError> {
+    pub(crate) async fn root_after(&mut self, num: EventNum) -> Result<NodeId, EngineError> {
         let row = self.event_row(num).await?;
         if !row.is_state() || row.verdict() == Verdict::Rejected {
             return Ok(row.state_before());

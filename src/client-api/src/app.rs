@@ -1,6 +1,9 @@
 use std::{
     ops::Deref,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use axum::extract::FromRef;
@@ -65,6 +68,8 @@ pub struct AppParts {
     pub(crate) sync: SyncState,
     /// See [`App::close`].
     pub(crate) closing: AtomicBool,
+    /// When it was last written down when devices were seen, in Unix milliseconds.
+    pub(crate) devices_flushed: AtomicU64,
 }
 
 impl AppParts {
@@ -84,6 +89,7 @@ impl AppParts {
             rng: Mutex::new(rng),
             sync: SyncState::default(),
             closing: AtomicBool::new(false),
+            devices_flushed: AtomicU64::new(0),
         }
     }
 

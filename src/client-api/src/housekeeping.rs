@@ -4,6 +4,9 @@ use std::sync::atomic::Ordering;
 
 use crate::App;
 
+/// Milliseconds between two writes of when devices were last seen.
+const FLUSH_EVERY_MS: u64 = 300_000;
+
 impl App {
     /// What time alone brings about: users become idle or offline, and what was seen of devices is written down. To be called
     /// every few seconds. Failures are logged; the next call tries again.
@@ -15,9 +18,12 @@ impl App {
                 }
             }
         }
-        // Costs nothing where no device was seen since the last time.
-        if let Err(error) = self.users.devices.flush().await {
-            tracing::warn!(%error, "could not write down when devices were last seen");
+        let now = self.engine.now();
+        if now.saturating_sub(self.devices_flushed.load(Ordering::Relaxed)) >= FLUSH_EVERY_MS {
+            match self.users.devices.flush().await {
+                Ok(()) => self.devices_flushed.store(now, Ordering::Relaxed),
+                Err(error) => tracing::warn!(%error, "could not write down when devices were last seen"),
+            }
         }
     }
 

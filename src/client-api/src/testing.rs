@@ -200,6 +200,13 @@ impl TestApp {
         found.map_or(Value::Null, |row| serde_json::from_str(row.content()).unwrap())
     }
 
+    /// Returns when a long poll is under way.
+    pub(crate) async fn until_somebody_waits(&self) {
+        while self.app.engine.db.notifier().is_idle() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// A `/sync` that does not wait, from a token where there is one.
     pub(crate) async fn sync(&self, who: &str, since: Option<&str>) -> Value {
         let path = since.map_or_else(|| "/v3/sync".to_owned(), |since| format!("/v3/sync?since={since}"));

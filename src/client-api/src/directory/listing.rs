@@ -3,7 +3,7 @@
 //! Without a filter the rooms are ordered by what is in memory of each, and only those of the page are read. A search reads
 //! the name, topic and alias of all of them, of which there are [`LOOKED_AT`] at most.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc};
 
 use engine::{EventRow, Room, Visibility};
 use http_kit::MatrixError;
@@ -12,8 +12,7 @@ use ruma::{
     directory::{Filter, PublicRoomsChunk, PublicRoomsChunkInit},
     room::JoinRuleKind,
 };
-use serde::Deserialize;
-use std::sync::Arc;
+use serde_json::{Map, Value};
 
 use crate::{ApiError, App};
 
@@ -176,11 +175,8 @@ impl App {
 
 /// A field of an event's content that is a text and not empty.
 fn text_of(row: &EventRow, field: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    #[serde(transparent)]
-    struct Content(serde_json::Map<String, serde_json::Value>);
-    let content: Content = serde_json::from_str(row.content()).ok()?;
-    let text = content.0.get(field)?.as_str()?;
+    let content: Map<String, Value> = serde_json::from_str(row.content()).ok()?;
+    let text = content.get(field)?.as_str()?;
     (!text.is_empty()).then(|| text.to_owned())
 }
 

@@ -14,6 +14,11 @@ fn of<'a>(sync: &'a Value, user: &str) -> &'a Value {
     found.map_or(&Value::Null, |event| &event["content"])
 }
 
+/// A sync that nobody ends times out with an error: the server may keep clients waiting for longer than a request may take.
+fn patient() -> ClientApiConfig {
+    ClientApiConfig { max_sync_timeout_seconds: 1_000_000, ..Default::default() }
+}
+
 #[tokio::test]
 async fn those_who_share_a_room_see_each_other() {
     let test = TestApp::new(&["alice", "bob", "carol"]).await;
@@ -50,16 +55,16 @@ async fn users_of_whom_nothing_was_heard_are_offline() {
 
 #[tokio::test]
 async fn housekeeping_lets_silent_users_go_and_wakes_who_sees_it() {
-    let test = Arc::new(TestApp::new(&["alice", "bob"]).await);
+    let test = Arc::new(TestApp::with(patient(), &["alice", "bob"]).await);
     test.public_room(&["alice", "bob"]).await;
     test.put("alice", &status("alice"), json!({"presence": "online"})).await.ok();
     test.get("bob", "/v3/sync?set_presence=offline").await.ok();
     let since = test.sync("bob", None).await["next_batch"].as_str().unwrap().to_owned();
     let waiting = {
         let test = Arc::clone(&test);
-        tokio::spawn(async move { test.get("bob", &format!("/v3/sync?since={since}&timeout=60000")).await.ok() })
+        tokio::spawn(async move { test.get("bob", &format!("/v3/sync?since={since}&timeout=900000000")).await.ok() })
     };
-    tokio::task::yield_now().await;
+    test.until_somebody_waits().await;
     test.clock.advance(60_000);
     test.app.housekeeping().await;
     assert_eq!(of(&waiting.await.unwrap(), "@alice:hs")["presence"], "offline");
@@ -67,14 +72,14 @@ async fn housekeeping_lets_silent_users_go_and_wakes_who_sees_it() {
 
 #[tokio::test]
 async fn closing_ends_long_polls_at_once() {
-    let test = Arc::new(TestApp::new(&["alice"]).await);
+    let test = Arc::new(TestApp::with(patient(), &["alice"]).await);
     let since = test.sync("alice", None).await["next_batch"].as_str().unwrap().to_owned();
-    let path = format!("/v3/sync?since={since}&timeout=3600000");
+    let path = format!("/v3/sync?since={since}&timeout=900000000");
     let waiting = {
         let (test, path) = (Arc::clone(&test), path.clone());
         tokio::spawn(async move { test.get("alice", &path).await.ok() })
     };
-    tokio::task::yield_now().await;
+    test.until_somebody_waits().await;
     test.app.close();
     assert_eq!(waiting.await.unwrap()["rooms"], json!(null));
     assert!(test.get("alice", &path).await.ok()["next_batch"].is_string(), "and those that come later");

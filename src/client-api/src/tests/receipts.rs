@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::testing::TestApp;
+use crate::{ClientApiConfig, testing::TestApp};
 
 fn token(sync: &Value) -> String {
     sync["next_batch"].as_str().unwrap().to_owned()
@@ -140,19 +140,20 @@ async fn reading_takes_back_what_is_unread() {
 
 #[tokio::test]
 async fn a_receipt_wakes_who_waits_for_it() {
-    let test = std::sync::Arc::new(TestApp::new(&["alice", "bob"]).await);
+    // Longer than a request may take: a sync that is not woken ends with an error.
+    let config = ClientApiConfig { max_sync_timeout_seconds: 1_000_000, ..Default::default() };
+    let test = std::sync::Arc::new(TestApp::with(config, &["alice", "bob"]).await);
     let room = test.public_room(&["alice", "bob"]).await;
     let event = test.say("bob", &room, "1").await;
-    // Over several rounds, since what is tested is an order of events on two threads.
     for kind in ["m.read.private", "m.read"] {
         let who = if kind == "m.read" { "bob" } else { "alice" };
         let since = token(&test.sync(who, None).await);
         let waiting = {
             let test = std::sync::Arc::clone(&test);
-            let path = format!("/v3/sync?since={since}&timeout=60000&set_presence=offline");
+            let path = format!("/v3/sync?since={since}&timeout=900000000&set_presence=offline");
             tokio::spawn(async move { test.get(who, &path).await.ok() })
         };
-        tokio::task::yield_now().await;
+        test.until_somebody_waits().await;
         test.post("alice", &format!("/v3/rooms/{room}/receipt/{kind}/{event}"), json!({})).await.ok();
         let seen = ephemeral(&waiting.await.unwrap(), &room, "m.receipt");
         assert!(seen[&event][kind].is_object(), "{seen}");

@@ -33,6 +33,9 @@ pub enum RouteError {
     /// The users' part failed.
     #[error(transparent)]
     Users(#[from] users::UsersError),
+    /// A computation was cut short.
+    #[error(transparent)]
+    Task(#[from] tokio::task::JoinError),
 }
 
 impl From<ComposeError> for RouteError {
@@ -55,9 +58,10 @@ impl From<RouteError> for MatrixError {
     fn from(error: RouteError) -> Self {
         let text = error.to_string();
         match error {
-            RouteError::Invalid(invalid) => {
-                MatrixError::new(StatusCode::BAD_REQUEST, "M_INVALID_PARAM", text).with("field", invalid.field)
+            RouteError::Invalid(Invalid { field, reason }) if field.is_empty() => {
+                MatrixError::invalid_param("content", reason).with("field", "")
             }
+            RouteError::Invalid(Invalid { field, reason }) => MatrixError::invalid_param(&field, reason),
             RouteError::Forbidden(_) | RouteError::NotInRoom => MatrixError::forbidden(text),
             RouteError::NoEntry(_) | RouteError::NoLedger => MatrixError::not_found(text),
             RouteError::LedgerExists => MatrixError::new(StatusCode::CONFLICT, "COM.CLIQUEPAY.LEDGER_EXISTS", text),
@@ -76,6 +80,7 @@ impl From<RouteError> for MatrixError {
             ),
             RouteError::Engine(error) => MatrixError::internal(error),
             RouteError::Users(error) => MatrixError::internal(error),
+            RouteError::Task(error) => MatrixError::internal(error),
         }
     }
 }

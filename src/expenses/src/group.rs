@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use engine::{EngineError, Invitee, Membership, NewRoom, Preset, Room, RoomPlan};
+use engine::{EngineError, Invitee, Membership, NewRoom, Preset, Room, RoomPlan, TxnKey};
 use ledger::{Amount, Currency, Invalid};
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use serde_json::{Map, Value, json};
@@ -25,6 +25,8 @@ pub(crate) struct NewGroup {
 /// Longest name, in bytes, and most people invited at once.
 const MAX_NAME: usize = 255;
 const MAX_INVITED: usize = 200;
+/// Stands for the create event of a room that is not made yet.
+const SOME_EVENT: &str = "$create";
 
 impl Expenses {
     /// Makes a room and opens its ledger. The same request again finds the room, and opens the ledger where that was cut short.
@@ -40,21 +42,42 @@ impl Expenses {
         if Currency::iso(&new.currency).is_none() {
             return Err(Invalid::new("currency", "is not an ISO 4217 code").into());
         }
-        let room_path = format!("{}#room", request.path);
-        let room_txn = engine::TxnKey { path: &room_path, ..request.txn() };
-        let room = match self.engine.sent_with(&room_txn).await? {
-            Some(create) => {
-                let (room, _) = self.engine.find_event_anywhere(create.as_str()).await?.ok_or(EngineError::UnknownRoom)?;
-                self.engine.room_by_num(room).await?
-            }
-            None => self.make_room(request, new, name, room_txn).await?,
-        };
         let mut content = json!({"currency": new.currency});
         if let Some(policies) = &new.policies {
             content["policies"] = policies.clone();
         }
+        // What no ledger can be opened with is refused before there is a room.
+        self.compose_root(SOME_EVENT, &request.requester.user_id, &content)?;
+        let room = self.room_of(request, new, name).await?;
         let root = self.open(&room, request, &content).await?;
         Ok((room.id.clone(), root.to_string()))
+    }
+
+    /// The room that this request makes or made.
+    pub(crate) async fn room_of(
+        &self,
+        request: Request<'_>,
+        new: &NewGroup,
+        name: &str,
+    ) -> Result<Arc<Room>, RouteError> {
+        let path = format!("{}#room", request.path);
+        let txn = TxnKey { path: &path, ..request.txn() };
+        if let Some(room) = self.room_made_with(&txn).await? {
+            return Ok(room);
+        }
+        match self.make_room(request, new, name, txn).await {
+            // The same request came twice at once, and the other one was first.
+            Err(RouteError::Engine(EngineError::Conflict)) => {
+                self.room_made_with(&txn).await?.ok_or(RouteError::Engine(EngineError::Conflict))
+            }
+            other => other,
+        }
+    }
+
+    async fn room_made_with(&self, txn: &TxnKey<'_>) -> Result<Option<Arc<Room>>, RouteError> {
+        let Some(create) = self.engine.sent_with(txn).await? else { return Ok(None) };
+        let (room, _) = self.engine.find_event_anywhere(create.as_str()).await?.ok_or(EngineError::UnknownRoom)?;
+        Ok(Some(self.engine.room_by_num(room).await?))
     }
 
     async fn make_room(
@@ -62,7 +85,7 @@ impl Expenses {
         request: Request<'_>,
         new: &NewGroup,
         name: &str,
-        txn: engine::TxnKey<'_>,
+        txn: TxnKey<'_>,
     ) -> Result<Arc<Room>, RouteError> {
         let preset = match new.preset.as_deref() {
             None | Some("private_chat") => Preset::Private,
@@ -117,8 +140,8 @@ impl Expenses {
             }
             let names = if self.engine.is_local(&user_id) {
                 match self.users.accounts.by_user_id(&user_id).await? {
-                    Some(account) => self.names_of(account.num).await?,
-                    None => return refused("there is no such user on this server"),
+                    Some(account) if !account.deactivated => self.names_of(account.num).await?,
+                    _ => return refused("there is no such user on this server"),
                 }
             } else {
                 return refused("is on another server, which cannot be reached yet");
@@ -191,10 +214,7 @@ impl Expenses {
     }
 
     async fn last_ts(&self, room: &Room) -> Result<u64, RouteError> {
-        let newest = self
-            .engine
-            .stream(room.num, 0, self.engine.frontier(), 1, engine::Direction::Backward)
-            .await?;
+        let newest = self.engine.stream(room.num, 0, self.engine.frontier(), 1, engine::Direction::Backward).await?;
         match newest.first() {
             Some((_, num)) => Ok(self.engine.event(room.num, *num).await?.origin_server_ts()),
             None => Ok(0),

@@ -8,9 +8,11 @@ mod error;
 mod folds;
 mod group;
 mod index;
+mod kept;
 mod people;
 mod routes;
 mod show;
+mod strangers;
 mod write;
 
 #[cfg(test)]
@@ -26,8 +28,8 @@ use rand::Rng;
 use ruma::RoomVersionId;
 use users::Users;
 
-use crate::folds::Folds;
 pub use crate::{error::RouteError, index::LedgerIndex, routes::router};
+use crate::{folds::Folds, people::Crowds};
 
 /// The type of a ledger's root.
 pub(crate) const OPEN: &str = "com.cliquepay.open";
@@ -41,6 +43,7 @@ pub struct Expenses {
     pub(crate) room_version: RoomVersionId,
     pub(crate) rng: Mutex<Box<dyn Rng + Send>>,
     pub(crate) folds: Folds,
+    pub(crate) crowds: Crowds,
     authenticator: Arc<dyn Authenticator>,
 }
 
@@ -53,7 +56,8 @@ impl Expenses {
         room_version: RoomVersionId,
         rng: Box<dyn Rng + Send>,
     ) -> Arc<Self> {
-        Arc::new(Self { engine, users, room_version, rng: Mutex::new(rng), folds: Folds::default(), authenticator })
+        let (rng, folds, crowds) = (Mutex::new(rng), Folds::default(), Crowds::default());
+        Arc::new(Self { engine, users, room_version, rng, folds, crowds, authenticator })
     }
 
     /// A fresh uid: 128 random bits in hexadecimal.
@@ -65,7 +69,8 @@ impl Expenses {
     /// Today in UTC, `YYYY-MM-DD`.
     pub(crate) fn today(&self) -> String {
         let seconds = i64::try_from(self.engine.now() / 1000).unwrap_or_default();
-        let date = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH).date();
+        let date =
+            time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH).date();
         format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
     }
 }

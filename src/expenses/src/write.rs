@@ -4,15 +4,11 @@ use std::sync::Arc;
 
 use engine::{EngineError, NewEvent, Room, TxnKey};
 use http_kit::Requester;
-use ledger::{Body, Composed, Context, Ledger, NewEntry, compose, words};
-use ruma::{DeviceId, OwnedEventId, events::TimelineEventType};
+use ledger::{Composed, Context, NewEntry, compose, words};
+use ruma::{DeviceId, OwnedEventId, UserId, events::TimelineEventType};
 use serde_json::{Value, json};
 
-use crate::{
-    Expenses, OPEN, POINTER,
-    error::RouteError,
-    people::{People, check_people},
-};
+use crate::{Expenses, OPEN, POINTER, error::RouteError, folds::root_in, people::People, strangers::check_people};
 
 /// What identifies a writing request.
 #[derive(Debug, Clone, Copy)]
@@ -46,33 +42,37 @@ impl<'a> Request<'a> {
     }
 }
 
+/// An entry that is ready to be signed, with its line in words where the ledger wants one.
+pub(crate) struct Ready {
+    pub(crate) content: Value,
+    line: Option<String>,
+}
+
 impl Expenses {
     /// The entry that a draft becomes. Nothing is written.
-    pub(crate) async fn compose(
+    pub(crate) async fn prepare(
         &self,
         room: &Room,
-        requester: &Requester,
-        ledger: &Ledger,
-        people: &People,
+        sender: &UserId,
         draft: &NewEntry<'_>,
-    ) -> Result<Composed, RouteError> {
+    ) -> Result<Ready, RouteError> {
+        let people = self.people(room).await?;
         let create = self.create_event(room).await?;
-        let context = Context {
-            create: &create,
-            sender: requester.user_id.as_str(),
-            uid: &self.uid(),
-            today: &self.today(),
-            ledger: Some(ledger),
-        };
+        let (uid, today) = (self.uid(), self.today());
+        // Nothing is waited for from here on: a snapshot that is held makes whoever brings the fold up to date copy it.
+        let folded = self.ledger(room).await?;
+        let ledger = &folded.ledger;
+        let context =
+            Context { create: &create, sender: sender.as_str(), uid: &uid, today: &today, ledger: Some(ledger) };
         let composed = compose(draft, &context)?;
-        // Who left can still be paid back, and pay.
-        let settling = matches!(composed.body, Body::Settlement(_));
-        let known = |who: &str| settling && !ledger.net(who).is_empty() || !ledger::ids::has_account(who);
-        check_people(&composed.content, people, &known)?;
-        Ok(composed)
+        check_people(draft.content, &composed, &people, ledger)?;
+        let lines = ledger.root().is_none_or(|open| open.policies.lines);
+        let names = |id: &str| people.name(id);
+        let line = lines.then(|| words(&composed.body, sender.as_str(), Some(ledger), &names));
+        Ok(Ready { content: composed.content, line })
     }
 
-    pub(crate) async fn create_event(&self, room: &Room) -> Result<String, RouteError> {
+    async fn create_event(&self, room: &Room) -> Result<String, RouteError> {
         let row = self.engine.current_event(room.num, "m.room.create", "").await?;
         Ok(row.ok_or(EngineError::UnknownRoom)?.event_id().to_owned())
     }
@@ -82,32 +82,25 @@ impl Expenses {
         &self,
         room: &Arc<Room>,
         request: Request<'_>,
-        kind: &str,
-        content: &Value,
+        draft: &NewEntry<'_>,
     ) -> Result<OwnedEventId, RouteError> {
-        if let Some(event_id) = self.made_before(room, request).await? {
+        if let Some(event_id) = self.engine.sent_with(&request.txn()).await? {
             return Ok(event_id);
         }
-        let people = self.people(room).await?;
-        let (content, line) = {
-            let folded = self.ledger(room).await?;
-            let draft = NewEntry { kind, content };
-            let composed = self.compose(room, request.requester, &folded.ledger, &people, &draft).await?;
-            let lines = folded.ledger.root().is_none_or(|open| open.policies.lines);
-            let names = |id: &str| people.name(id);
-            let line = lines
-                .then(|| words(&composed.body, request.requester.user_id.as_str(), Some(&folded.ledger), &names));
-            (composed.content.to_string(), line)
+        let ready = match self.prepare(room, &request.requester.user_id, draft).await {
+            Ok(ready) => ready,
+            // The same request may have landed meanwhile, and then there is nothing left to void or no uid left to use.
+            Err(error) => return self.engine.sent_with(&request.txn()).await?.ok_or(error),
         };
+        let content = ready.content.to_string();
         let mut writer = self.engine.write(room).await?;
         // The same request may have come twice at once: under the lock there is one answer.
         if let Some(event_id) = writer.sent_before(&request.txn()).await? {
             drop(writer);
-            self.engine.db.write().commit().await.map_err(EngineError::from)?;
-            return Ok(event_id);
+            return self.settled(event_id).await;
         }
-        let entry = writer.append(request.event(kind, None, &content)).await?;
-        if let Some(line) = line {
+        let entry = writer.append(request.event(draft.kind, None, &content)).await?;
+        if let Some(line) = ready.line {
             let line = line_content(&entry.event_id, &line);
             writer.append(request.event("m.room.message", None, &line)).await?;
         }
@@ -116,14 +109,17 @@ impl Expenses {
         Ok(entry.event_id)
     }
 
-    async fn made_before(&self, room: &Arc<Room>, request: Request<'_>) -> Result<Option<OwnedEventId>, RouteError> {
-        let writer = self.engine.write(room).await?;
-        let found = writer.sent_before(&request.txn()).await?;
-        drop(writer);
-        if found.is_some() {
-            self.engine.db.write().commit().await.map_err(EngineError::from)?;
-        }
-        Ok(found)
+    /// The answer of a request that may still wait for its sync: no earlier than its own.
+    async fn settled(&self, event_id: OwnedEventId) -> Result<OwnedEventId, RouteError> {
+        self.engine.db.write().commit().await.map_err(EngineError::from)?;
+        Ok(event_id)
+    }
+
+    /// The root of a ledger.
+    pub(crate) fn compose_root(&self, create: &str, sender: &UserId, content: &Value) -> Result<Composed, RouteError> {
+        let (uid, today) = (self.uid(), self.today());
+        let context = Context { create, sender: sender.as_str(), uid: &uid, today: &today, ledger: None };
+        Ok(compose(&NewEntry { kind: OPEN, content }, &context)?)
     }
 
     /// Opens a ledger in a room: the root, the state event that names it, and history that late comers can read.
@@ -137,30 +133,21 @@ impl Expenses {
             return Err(RouteError::Encrypted);
         }
         let create = self.create_event(room).await?;
-        let context = Context {
-            create: &create,
-            sender: request.requester.user_id.as_str(),
-            uid: &self.uid(),
-            today: &self.today(),
-            ledger: None,
-        };
-        let composed = compose(&NewEntry { kind: OPEN, content }, &context)?;
+        let root = self.compose_root(&create, &request.requester.user_id, content)?;
         let people = self.people(room).await?;
-        let names = |id: &str| people.name(id);
-        let line = words(&composed.body, request.requester.user_id.as_str(), None, &names);
-        let lines = !matches!(&composed.body, Body::Open(open) if !open.policies.lines);
-        let root_content = composed.content.to_string();
+        let line = opening_line(&root, request, &people);
+        let content = root.content.to_string();
 
         let mut writer = self.engine.write(room).await?;
+        // The same request may have come twice at once: under the lock there is one answer.
         if let Some(event_id) = writer.sent_before(&request.txn()).await? {
             drop(writer);
-            self.engine.db.write().commit().await.map_err(EngineError::from)?;
-            return Ok(event_id);
+            return self.settled(event_id).await;
         }
-        if writer.state(POINTER, "").await?.is_some_and(|pdu| pdu.content.get() != "{}") {
+        if writer.state(POINTER, "").await?.is_some_and(|pdu| root_in(pdu.content.get()).is_some()) {
             return Err(RouteError::LedgerExists);
         }
-        let root = writer.append(request.event(OPEN, None, &root_content)).await?;
+        let root = writer.append(request.event(OPEN, None, &content)).await?;
         let pointer = json!({"ledger": root.event_id}).to_string();
         writer.append(request.event(POINTER, Some(""), &pointer)).await?;
         let visibility = writer.state("m.room.history_visibility", "").await?;
@@ -169,7 +156,7 @@ impl Expenses {
             let content = r#"{"history_visibility":"shared"}"#;
             writer.append(request.event("m.room.history_visibility", Some(""), content)).await?;
         }
-        if lines {
+        if let Some(line) = line {
             let line = line_content(&root.event_id, &line);
             writer.append(request.event("m.room.message", None, &line)).await?;
         }
@@ -177,6 +164,12 @@ impl Expenses {
         writer.commit().await?;
         Ok(root.event_id)
     }
+}
+
+fn opening_line(root: &Composed, request: Request<'_>, people: &People) -> Option<String> {
+    let wanted = !matches!(&root.body, ledger::Body::Open(open) if !open.policies.lines);
+    let names = |id: &str| people.name(id);
+    wanted.then(|| words(&root.body, request.requester.user_id.as_str(), None, &names))
 }
 
 /// The line in words, as a stock client shows it.

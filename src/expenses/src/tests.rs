@@ -1,1 +1,0 @@
-//! The API over the in-memory store.

@@ -1,0 +1,9 @@
+//! The API over the in-memory store.
+
+mod entries;
+mod groups;
+mod raw;
+mod reading;
+mod refusals;
+mod server;
+mod settling;

@@ -33,11 +33,7 @@ impl App {
     ///
     /// # Errors
     /// 403 `M_FORBIDDEN`, also for rooms that do not exist.
-    pub(crate) async fn reader<'a>(
-        &self,
-        room_id: &RoomId,
-        requester: &'a Requester,
-    ) -> Result<Reader<'a>, ApiError> {
+    pub(crate) async fn reader<'a>(&self, room_id: &RoomId, requester: &'a Requester) -> Result<Reader<'a>, ApiError> {
         let (room, mut viewer) = self.room_of(room_id, requester).await?;
         viewer.place = viewer.place.filter(|place| !place.forgotten);
         if viewer.place.is_some_and(|place| place.membership == Membership::Join)
@@ -51,11 +47,7 @@ impl App {
     }
 
     /// The membership event that followed a user's last `join`, going back from the newest one.
-    async fn end_of_membership(
-        &self,
-        room: &Room,
-        newest: EventNum,
-    ) -> Result<Option<(EventNum, EventRow)>, ApiError> {
+    async fn end_of_membership(&self, room: &Room, newest: EventNum) -> Result<Option<(EventNum, EventRow)>, ApiError> {
         let mut num = newest;
         for _ in 0..CHANGES {
             let row = self.engine.event(room.num, num).await?;

@@ -57,9 +57,11 @@ impl From<EngineError> for ApiError {
             EngineError::BadEvent(why) => MatrixError::bad_json(why),
             EngineError::UnsupportedVersion(_) => MatrixError::unsupported_room_version(error.to_string()),
             EngineError::AliasTaken => MatrixError::room_in_use("The room alias is taken"),
-            EngineError::Conflict => {
-                MatrixError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "The room changed at the same time: try again")
-            }
+            EngineError::Conflict => MatrixError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "M_UNKNOWN",
+                "The room changed at the same time: try again",
+            ),
             EngineError::Write(_) => MatrixError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "M_UNKNOWN",

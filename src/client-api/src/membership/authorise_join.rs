@@ -5,9 +5,7 @@ use http::StatusCode;
 use http_kit::{MatrixError, Requester};
 use room::fast::RoomAuthView;
 use ruma::{
-    OwnedUserId, RoomId, UserId,
-    events::room::power_levels::UserPowerLevel,
-    room::JoinRuleKind,
+    OwnedUserId, RoomId, UserId, events::room::power_levels::UserPowerLevel, room::JoinRuleKind,
     state_res::events::RoomPowerLevelsIntField,
 };
 use serde::Deserialize;
@@ -78,7 +76,8 @@ impl App {
             if condition.kind != "m.room_membership" {
                 continue;
             }
-            if let Some(num) = self.engine.ids.find(IdKind::Room, room_id.as_str()).await.map_err(engine::EngineError::from)?
+            if let Some(num) =
+                self.engine.ids.find(IdKind::Room, room_id.as_str()).await.map_err(engine::EngineError::from)?
                 && let Some(place) = self.engine.user_rooms().get(user, num).await?
                 && place.membership == Membership::Join
             {

@@ -136,7 +136,8 @@ impl App {
         };
         match serde_json::from_str::<Config>(config.get()) {
             Ok(Config { default_action: Some(action) }) if action == "block" => {
-                Err(MatrixError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "This user takes no invitations").into())
+                Err(MatrixError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "This user takes no invitations")
+                    .into())
             }
             _ => Ok(()),
         }

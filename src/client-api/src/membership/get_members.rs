@@ -66,4 +66,3 @@ impl App {
         Ok(self.engine.entries_after(room, *num, &row).await?)
     }
 }
-

@@ -21,6 +21,8 @@ use crate::{ApiError, App};
 
 /// Users invited at once, at most.
 const MAX_INVITES: usize = 200;
+/// Longest alias, in bytes.
+const MAX_ALIAS: usize = 255;
 /// Events in `initial_state`, at most.
 const MAX_INITIAL_STATE: usize = 500;
 
@@ -48,7 +50,12 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
         creation_content,
         power_levels,
         alias: alias.clone(),
-        initial_state: body.initial_state.iter().map(Raw::json).map(|json| first_event(json.get())).collect::<Result<_, _>>()?,
+        initial_state: body
+            .initial_state
+            .iter()
+            .map(Raw::json)
+            .map(|json| first_event(json.get()))
+            .collect::<Result<_, _>>()?,
         name: body.name.clone(),
         topic: body.topic.clone(),
         invite: app.invitees(&body.invite).await?,
@@ -137,7 +144,9 @@ impl App {
             return Err(refused().into());
         }
         let alias = format!("#{name}:{}", self.engine.identity.server_name);
-        RoomAliasId::parse(&alias).map_err(|_| refused())?;
+        if alias.len() > MAX_ALIAS || RoomAliasId::parse(&alias).is_err() {
+            return Err(refused().into());
+        }
         if self.engine.alias(&alias).await?.is_some() {
             return Err(MatrixError::room_in_use("The room alias is taken").into());
         }

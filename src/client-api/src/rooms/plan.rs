@@ -72,7 +72,9 @@ pub(super) fn check_levels(
     }
     let users = levels.get("users").and_then(Value::as_object);
     match users.and_then(|users| users.keys().find(|id| creators.contains(id.as_str()))) {
-        Some(id) => Err(invalid_state(format!("{id} creates the room and has all power: no level can be set for them"))),
+        Some(id) => {
+            Err(invalid_state(format!("{id} creates the room and has all power: no level can be set for them")))
+        }
         None => Ok(()),
     }
 }

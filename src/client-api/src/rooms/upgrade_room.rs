@@ -123,7 +123,8 @@ impl App {
     ) -> Result<Vec<FirstEvent>, ApiError> {
         let mut join = Map::from_iter([("membership".to_owned(), "join".into())]);
         self.names_of(&requester.user_id).await?.add_to(&mut join);
-        let mut events = vec![FirstEvent::new("m.room.member", requester.user_id.as_str(), Value::Object(join).to_string())];
+        let mut events =
+            vec![FirstEvent::new("m.room.member", requester.user_id.as_str(), Value::Object(join).to_string())];
         let levels = self.succession(old, requester, create, rules).await?.levels();
         let levels_event = |levels| FirstEvent::new("m.room.power_levels", "", Value::Object(levels).to_string());
         events.push(levels_event(levels.first));
@@ -183,7 +184,8 @@ impl App {
                 }
             }
         }
-        if let Some(levels) = self.content_of(old, "m.room.power_levels").await?.and_then(|levels| restricted(&levels)) {
+        if let Some(levels) = self.content_of(old, "m.room.power_levels").await?.and_then(|levels| restricted(&levels))
+        {
             self.if_allowed(old, requester, TimelineEventType::RoomPowerLevels, levels).await?;
         }
         if self.content_of(old, "m.room.canonical_alias").await?.is_some_and(|content| !content.is_empty()) {

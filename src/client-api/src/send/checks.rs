@@ -51,8 +51,8 @@ impl App {
         struct Content {
             membership: MembershipState,
         }
-        let invites = serde_json::from_str::<Content>(content)
-            .is_ok_and(|content| content.membership == MembershipState::Invite);
+        let invites =
+            serde_json::from_str::<Content>(content).is_ok_and(|content| content.membership == MembershipState::Invite);
         match <&UserId>::try_from(state_key) {
             Ok(user_id) if invites => self.may_be_invited(user_id).await,
             _ => Ok(()),

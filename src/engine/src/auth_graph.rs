@@ -27,13 +27,15 @@ impl<'a> Graph<'a> {
 
     async fn parents(&self, nums: &[EventNum]) -> Result<Vec<Option<AuthEvent>>, EngineError> {
         let pdus: HashMap<_, _> = self.branches.pdus(nums).await?.into_iter().collect();
-        let cited: BTreeSet<String> =
-            pdus.values().flat_map(|pdu| &pdu.auth_events).map(ToString::to_string).collect();
+        let cited: BTreeSet<String> = pdus.values().flat_map(|pdu| &pdu.auth_events).map(ToString::to_string).collect();
         let numbers = self.numbers(cited).await?;
         let event = |num| {
             let pdu = pdus.get(num)?;
             let parents: Option<Vec<_>> = pdu.auth_events.iter().map(|id| numbers.get(id.as_str()).copied()).collect();
-            Some(AuthEvent { parents: parents?, is_member: pdu.event_type == ruma::events::TimelineEventType::RoomMember })
+            Some(AuthEvent {
+                parents: parents?,
+                is_member: pdu.event_type == ruma::events::TimelineEventType::RoomMember,
+            })
         };
         Ok(nums.iter().map(event).collect())
     }
@@ -80,8 +82,12 @@ impl<'a> Graph<'a> {
             .collect();
         let keys: Vec<(&str, &str)> = slots.iter().map(|(_, (kind, key))| (kind.as_str(), key.as_str())).collect();
         let entries = state_tree::get_many(&self.branches.nodes(), self.base, &keys).await?;
-        let held: BTreeSet<EventNum> =
-            slots.iter().zip(entries).filter(|((num, _), entry)| *entry == Some(*num)).map(|((num, _), _)| *num).collect();
+        let held: BTreeSet<EventNum> = slots
+            .iter()
+            .zip(entries)
+            .filter(|((num, _), entry)| *entry == Some(*num))
+            .map(|((num, _), _)| *num)
+            .collect();
         Ok(nums.iter().map(|num| held.contains(num)).collect())
     }
 }

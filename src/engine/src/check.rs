@@ -111,7 +111,10 @@ impl Engine {
         let current = current.into_iter().map(|((_, kind, key), row)| ((kind, key), row));
         differs("the current state", current.eq(rebuilt.current.clone()));
         let roots = self.db.scan_all(&ROOTS, &num).await?;
-        differs("the list of state roots", roots.into_iter().map(|((_, pos), root)| (pos, root.0)).eq(rebuilt.roots.clone()));
+        differs(
+            "the list of state roots",
+            roots.into_iter().map(|((_, pos), root)| (pos, root.0)).eq(rebuilt.roots.clone()),
+        );
         let cited = self.db.scan_all(&CITED, &num).await?;
         differs("who cites whom", cited.into_iter().map(|((_, event, by), ())| (event, by)).eq(rebuilt.cited.clone()));
         let Some(head) = self.db.get(&HEADS, &num).await? else {
@@ -132,12 +135,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn compare_users(
-        &self,
-        num: RoomNum,
-        rebuilt: &Rebuilt,
-        report: &mut RoomReport,
-    ) -> Result<(), EngineError> {
+    async fn compare_users(&self, num: RoomNum, rebuilt: &Rebuilt, report: &mut RoomReport) -> Result<(), EngineError> {
         for (slot @ (kind, user_id), row) in &rebuilt.current {
             let Ok(user_id) = <&ruma::UserId>::try_from(user_id.as_str()) else { continue };
             if kind != "m.room.member" || !self.is_local(user_id) {

@@ -27,7 +27,11 @@ pub struct FirstEvent {
 
 impl FirstEvent {
     /// A state event.
-    pub fn new(event_type: impl Into<TimelineEventType>, state_key: impl Into<String>, content: impl Into<String>) -> Self {
+    pub fn new(
+        event_type: impl Into<TimelineEventType>,
+        state_key: impl Into<String>,
+        content: impl Into<String>,
+    ) -> Self {
         Self { event_type: event_type.into(), state_key: state_key.into(), content: content.into() }
     }
 }
@@ -110,10 +114,14 @@ impl Engine {
             writer.require(Precondition::Absent(TRANSACTIONS.keyspace, key));
         }
         let taken = new.alias.is_some();
-        writer.commit().await.map_err(|error| match error {
-            EngineError::Conflict if taken => EngineError::AliasTaken,
-            other => other,
-        })?;
+        self.announce(&room);
+        if let Err(error) = writer.commit().await {
+            self.withdraw(&room);
+            return Err(match error {
+                EngineError::Conflict if taken => EngineError::AliasTaken,
+                other => other,
+            });
+        }
         self.register(&room);
         Ok(CreatedRoom { room, event_ids })
     }

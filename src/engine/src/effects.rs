@@ -13,9 +13,7 @@ use crate::{
     splice::{find_fields, write_stripped},
     staged::UserChange,
     state::CurrentRow,
-    tables::{
-        EVENT_IDS, EVENTS, EventNum, INVITE_STATE, PARKED_REDACTIONS, RELATED, USER_ROOMS, UserNum,
-    },
+    tables::{EVENT_IDS, EVENTS, EventNum, INVITE_STATE, PARKED_REDACTIONS, RELATED, USER_ROOMS, UserNum},
     user_rooms::Membership,
     writer::RoomWriter,
 };
@@ -31,6 +29,9 @@ const STRIPPED: [&str; 8] = [
     "m.room.encryption",
     "com.cliquepay.ledger",
 ];
+
+/// The largest content that is shown to invited users, in bytes.
+const STRIPPED_MAX: usize = 4096;
 
 impl RoomWriter<'_> {
     pub(crate) async fn change_member(
@@ -89,7 +90,8 @@ impl RoomWriter<'_> {
         self.user_changes.push(UserChange { user, num, index, before: row, membership });
         if (before == Membership::Join) != (membership == Membership::Join) {
             let info = &mut self.head_mut()?.info;
-            let mut members: Vec<UserNum> = info.local_members.iter().copied().filter(|member| *member != user).collect();
+            let mut members: Vec<UserNum> =
+                info.local_members.iter().copied().filter(|member| *member != user).collect();
             if membership == Membership::Join {
                 members.push(user);
             }
@@ -98,7 +100,7 @@ impl RoomWriter<'_> {
         if matches!(membership, Membership::Invite | Membership::Knock) {
             let state = self.stripped_state(num).await?;
             self.op(INVITE_STATE.put(&(user, room), &state.into()));
-        } else if matches!(before, Membership::Invite | Membership::Knock) && membership == Membership::Join {
+        } else if matches!(before, Membership::Invite | Membership::Knock) {
             self.op(INVITE_STATE.delete(&(user, room)));
         }
         Ok(())
@@ -109,8 +111,12 @@ impl RoomWriter<'_> {
         let mut out = String::from("[");
         for kind in STRIPPED {
             if let Some(row) = self.current(kind, "").await? {
-                write_stripped(&mut out, &self.event_row(row.num).await?);
-                out.push(',');
+                let row = self.event_row(row.num).await?;
+                // A copy goes to everybody who is invited: what is large stays out.
+                if row.content().len() <= STRIPPED_MAX || kind == "m.room.create" {
+                    write_stripped(&mut out, &row);
+                    out.push(',');
+                }
             }
         }
         let own = self.event_row(own).await?;
@@ -131,10 +137,14 @@ impl RoomWriter<'_> {
     pub(crate) async fn may_redact(&self, sender: &UserId, target: &EventId) -> Result<(), EngineError> {
         let Some(num) = self.find(target).await? else { return Ok(()) };
         let row = self.event_row(num).await?;
+        if is_foundation(&row) {
+            return Err(EngineError::Forbidden("the room stands on this event: it cannot be redacted".to_owned()));
+        }
         if row.sender() == sender.as_str() {
             return Ok(());
         }
-        let refused = || EngineError::Forbidden("sender's power level is too low to redact other people's events".to_owned());
+        let refused =
+            || EngineError::Forbidden("sender's power level is too low to redact other people's events".to_owned());
         let view = self.head()?.auth.clone().ok_or_else(refused)?;
         let power = view.user_power_level(sender)?;
         if power >= view.level(RoomPowerLevelsIntField::Redact)? { Ok(()) } else { Err(refused()) }
@@ -142,16 +152,16 @@ impl RoomWriter<'_> {
 
     /// Applies a redaction to its target where that is here and the redaction may touch it; parks it where it is not here.
     pub(crate) async fn redact_target(&mut self, redaction: &Pdu, num: EventNum) -> Result<(), EngineError> {
-        let Some(target) = redaction.redacts.clone() else { return Ok(()) };
+        // A state event of this type says what it likes: it redacts nothing.
+        let Some(target) = redaction.redacts.clone().filter(|_| redaction.state_key.is_none()) else { return Ok(()) };
         let Some(place) = self.find(&target).await? else {
             self.stage(PARKED_REDACTIONS.put(&(self.room.num, target.to_string(), num), &()));
             return Ok(());
         };
         let row = self.event_row(place).await?;
         let Ok(sender) = <&UserId>::try_from(row.sender()) else { return Ok(()) };
-        let allowed =
-            self.head()?.auth.as_ref().is_some_and(|view| view.can_redact(&redaction.sender, sender).is_ok());
-        if !allowed || row.is_redacted() {
+        let allowed = self.head()?.auth.as_ref().is_some_and(|view| view.can_redact(&redaction.sender, sender).is_ok());
+        if !allowed || row.is_redacted() || is_foundation(&row) {
             return Ok(());
         }
         let emptied = redacted_copy(&row, &redaction.event_id, self.room)?;
@@ -169,7 +179,6 @@ impl RoomWriter<'_> {
         self.op(op);
         self.rewritten.push((place, emptied));
         if is_state {
-            self.engine.pdus.remove(&(self.room.num, place));
             self.head_mut()?.forget_members();
             self.state_changed = true;
             self.refresh_auth().await?;
@@ -203,10 +212,16 @@ impl RoomWriter<'_> {
     }
 }
 
+/// Events without whose content a room does not work any more.
+fn is_foundation(row: &EventRow) -> bool {
+    row.is_state() && matches!(&*row.event_type(), "m.room.create" | "m.room.server_acl")
+}
+
 fn redacted_copy(row: &EventRow, by: &EventId, room: &crate::room::Room) -> Result<EventRow, EngineError> {
-    let json = room::redact::redact(row.json(), &room.rules)
-        .map_err(|error| EngineError::Inconsistent(error.to_string()))?;
-    let fields = find_fields(&json).ok_or_else(|| EngineError::Inconsistent("redacted event is no event".to_owned()))?;
+    let json =
+        room::redact::redact(row.json(), &room.rules).map_err(|error| EngineError::Inconsistent(error.to_string()))?;
+    let fields =
+        find_fields(&json).ok_or_else(|| EngineError::Inconsistent("redacted event is no event".to_owned()))?;
     let mut meta = row.meta();
     meta.redacted_by = by.to_string();
     meta.relation = None;

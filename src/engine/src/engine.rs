@@ -1,7 +1,6 @@
 //! The engine: rooms by id, and what they share.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -10,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use quick_cache::sync::Cache;
+use quick_cache::{Weighter, sync::Cache};
 use room::Pdu;
 use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomVersionId, UserId, signatures::Ed25519KeyPair};
 use store::{Clock, Db, IdKind, Ids, Op, Pos};
@@ -63,25 +62,58 @@ impl Projector for NoProjector {
     }
 }
 
-/// Entries of the caches, at most; for one of them bytes.
+/// What the caches hold, at most.
 #[derive(Debug, Clone, Copy)]
 pub struct CacheSizes {
     /// Rooms kept loaded.
     pub rooms: usize,
-    /// Event rows.
-    pub events: usize,
-    /// Parsed events, for authorisation.
-    pub pdus: usize,
-    /// Nodes of state trees.
-    pub nodes: usize,
+    /// Event rows, in bytes.
+    pub event_bytes: u64,
+    /// Parsed events, for authorisation, in bytes.
+    pub pdu_bytes: u64,
+    /// Nodes of state trees, in bytes.
+    pub node_bytes: u64,
     /// Auth chains, in bytes.
     pub chain_bytes: u64,
 }
 
 impl Default for CacheSizes {
     fn default() -> Self {
-        Self { rooms: 10_000, events: 20_000, pdus: 10_000, nodes: 10_000, chain_bytes: 4 << 20 }
+        Self { rooms: 10_000, event_bytes: 32 << 20, pdu_bytes: 8 << 20, node_bytes: 16 << 20, chain_bytes: 4 << 20 }
     }
+}
+
+/// Weighs what is kept by its bytes, so that no number of large events makes a cache outgrow its share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ByBytes;
+
+/// What an entry costs beside its text.
+const ENTRY: u64 = 128;
+
+impl<K> Weighter<K, EventRow> for ByBytes {
+    fn weight(&self, _: &K, row: &EventRow) -> u64 {
+        row.size() as u64 + ENTRY
+    }
+}
+
+impl<K> Weighter<K, Arc<Pdu>> for ByBytes {
+    fn weight(&self, _: &K, pdu: &Arc<Pdu>) -> u64 {
+        pdu.content.get().len() as u64 + 4 * ENTRY
+    }
+}
+
+impl<K> Weighter<K, Bytes> for ByBytes {
+    fn weight(&self, _: &K, node: &Bytes) -> u64 {
+        node.len() as u64 + ENTRY
+    }
+}
+
+fn by_bytes<K: Eq + std::hash::Hash, V: Clone>(bytes: u64) -> Cache<K, V, ByBytes>
+where
+    ByBytes: Weighter<K, V>,
+{
+    // Half a kibibyte is a common entry.
+    Cache::with_weighter(usize::try_from(bytes / 512).unwrap_or(1), bytes, ByBytes)
 }
 
 /// Keeps readers from caching a row that a redaction is about to replace.
@@ -113,7 +145,8 @@ impl Rewrites {
 
 /// What commits update in memory when they land.
 pub(crate) struct View {
-    events: Cache<(RoomNum, EventNum), EventRow>,
+    events: Cache<(RoomNum, EventNum), EventRow, ByBytes>,
+    pdus: Cache<(RoomNum, EventNum), Arc<Pdu>, ByBytes>,
     user_rooms: UserRooms,
     rewrites: Rewrites,
 }
@@ -125,6 +158,10 @@ impl View {
 
     pub(crate) fn user_room(&self, user: UserNum, room: RoomNum, row: UserRoom) {
         self.user_rooms.update(user, room, row);
+    }
+
+    pub(crate) fn emptied(&self, room: RoomNum, num: EventNum) {
+        self.pdus.remove(&(room, num));
     }
 
     pub(crate) fn rewriting(&self) {
@@ -149,8 +186,7 @@ pub struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) projector: Arc<dyn Projector>,
     view: Arc<View>,
-    pub(crate) pdus: Cache<(RoomNum, EventNum), Arc<Pdu>>,
-    pub(crate) nodes: Cache<(RoomNum, NodeId), Bytes>,
+    pub(crate) nodes: Cache<(RoomNum, NodeId), Bytes, ByBytes>,
     pub(crate) chains: ChainCache,
     kept: Cache<RoomNum, Arc<Room>>,
     rooms: DashMap<RoomNum, Weak<Room>>,
@@ -176,7 +212,8 @@ impl Engine {
     ) -> Self {
         Self {
             view: Arc::new(View {
-                events: Cache::new(sizes.events),
+                events: by_bytes(sizes.event_bytes),
+                pdus: by_bytes(sizes.pdu_bytes),
                 user_rooms: UserRooms::new(Arc::clone(&db)),
                 rewrites: Rewrites::default(),
             }),
@@ -186,8 +223,7 @@ impl Engine {
             identity,
             clock,
             projector,
-            pdus: Cache::new(sizes.pdus),
-            nodes: Cache::new(sizes.nodes),
+            nodes: by_bytes(sizes.node_bytes),
             chains: ChainCache::new(sizes.chain_bytes),
             kept: Cache::new(sizes.rooms),
             rooms: DashMap::new(),
@@ -268,6 +304,17 @@ impl Engine {
         }
     }
 
+    /// A room that is about to have its first commit: whoever looks for it meanwhile finds this object and makes no other.
+    pub(crate) fn announce(&self, room: &Arc<Room>) {
+        self.rooms.insert(room.num, Arc::downgrade(room));
+    }
+
+    /// Takes back [`Engine::announce`]: there is no such room.
+    pub(crate) fn withdraw(&self, room: &Arc<Room>) {
+        self.rooms.remove(&room.num);
+        self.kept.remove(&room.num);
+    }
+
     /// The rules of a room version that this server can run.
     ///
     /// # Errors
@@ -286,9 +333,7 @@ impl Engine {
         }
         let seen = self.view.rewrites.quiet();
         let row = self.db.get(&EVENTS, &(room, num)).await?.ok_or(EngineError::UnknownEvent)?;
-        if self.view.rewrites.still(seen) {
-            self.view.events.insert((room, num), row.clone());
-        }
+        self.remember_event((room, num), &row, seen);
         Ok(row)
     }
 
@@ -297,25 +342,33 @@ impl Engine {
     /// # Errors
     /// Those of the store.
     pub async fn events(&self, room: RoomNum, nums: &[EventNum]) -> Result<Vec<(EventNum, EventRow)>, EngineError> {
+        // What the cache has is taken now: it may be gone by the time the rest was read.
+        let mut rows: Vec<Option<EventRow>> = nums.iter().map(|num| self.view.events.get(&(room, *num))).collect();
         let missing: Vec<(RoomNum, EventNum)> =
-            nums.iter().map(|num| (room, *num)).filter(|key| self.view.events.peek(key).is_none()).collect();
-        let mut read = HashMap::new();
-        let seen = self.view.rewrites.quiet();
-        for (key, row) in missing.iter().zip(self.db.multi_get(&EVENTS, &missing).await?) {
-            if let Some(row) = row {
-                if self.view.rewrites.still(seen) {
-                    self.view.events.insert(*key, row.clone());
+            nums.iter().zip(&rows).filter(|(_, row)| row.is_none()).map(|(num, _)| (room, *num)).collect();
+        if !missing.is_empty() {
+            let seen = self.view.rewrites.quiet();
+            let read = self.db.multi_get(&EVENTS, &missing).await?;
+            for (slot, (key, row)) in rows.iter_mut().filter(|row| row.is_none()).zip(missing.iter().zip(read)) {
+                if let Some(row) = &row {
+                    self.remember_event(*key, row, seen);
                 }
-                read.insert(key.1, row);
+                *slot = row;
             }
         }
-        Ok(nums
-            .iter()
-            .filter_map(|num| {
-                let row = read.get(num).cloned().or_else(|| self.view.events.get(&(room, *num)));
-                row.map(|row| (*num, row))
-            })
-            .collect())
+        Ok(nums.iter().zip(rows).filter_map(|(num, row)| Some((*num, row?))).collect())
+    }
+
+    /// Keeps a row that was read since `seen`, unless a redaction may have replaced it meanwhile.
+    fn remember_event(&self, key: (RoomNum, EventNum), row: &EventRow, seen: Option<u64>) {
+        if seen.is_none() {
+            return;
+        }
+        self.view.events.insert(key, row.clone());
+        // Looked at after the insertion: whoever rewrites the row from here on replaces what was inserted.
+        if !self.view.rewrites.still(seen) {
+            self.view.events.remove(&key);
+        }
     }
 
     /// Finds an event of a room by its id.
@@ -341,13 +394,34 @@ impl Engine {
     /// # Errors
     /// As [`Engine::event`].
     pub async fn pdu(&self, room: &Room, num: EventNum) -> Result<Arc<Pdu>, EngineError> {
-        if let Some(pdu) = self.pdus.get(&(room.num, num)) {
+        if let Some(pdu) = self.kept_pdu(room.num, num) {
             return Ok(pdu);
         }
+        let seen = self.rewrites();
         let row = self.event(room.num, num).await?;
         let pdu = Arc::new(parse(&row, room)?);
-        self.pdus.insert((room.num, num), Arc::clone(&pdu));
+        self.keep_pdu(room.num, num, &pdu, seen);
         Ok(pdu)
+    }
+
+    pub(crate) fn kept_pdu(&self, room: RoomNum, num: EventNum) -> Option<Arc<Pdu>> {
+        self.view.pdus.get(&(room, num))
+    }
+
+    /// A mark for [`Engine::keep_pdu`], taken before the event is read.
+    pub(crate) fn rewrites(&self) -> Option<u64> {
+        self.view.rewrites.quiet()
+    }
+
+    /// Keeps a parsed event that was read since `seen`, unless a redaction may have emptied it meanwhile.
+    pub(crate) fn keep_pdu(&self, room: RoomNum, num: EventNum, pdu: &Arc<Pdu>, seen: Option<u64>) {
+        if seen.is_none() {
+            return;
+        }
+        self.view.pdus.insert((room, num), Arc::clone(pdu));
+        if !self.view.rewrites.still(seen) {
+            self.view.pdus.remove(&(room, num));
+        }
     }
 
     /// The position up to which everything is visible.

@@ -49,14 +49,7 @@ pub struct HeadRow {
 impl HeadRow {
     /// Before the first event.
     pub fn empty() -> Self {
-        Self {
-            seq: 0,
-            next_num: 1,
-            next_arrival: 1,
-            next_backfill: -1,
-            root: NodeId::EMPTY,
-            extremities: Vec::new(),
-        }
+        Self { seq: 0, next_num: 1, next_arrival: 1, next_backfill: -1, root: NodeId::EMPTY, extremities: Vec::new() }
     }
 
     /// The depth of an event that follows all extremities.

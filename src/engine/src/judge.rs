@@ -21,12 +21,7 @@ impl RoomWriter<'_> {
     ///
     /// # Errors
     /// Those of the store.
-    pub(crate) async fn judge(
-        &self,
-        pdu: &Pdu,
-        cited: &[EventNum],
-        before: NodeId,
-    ) -> Result<Verdict, EngineError> {
+    pub(crate) async fn judge(&self, pdu: &Pdu, cited: &[EventNum], before: NodeId) -> Result<Verdict, EngineError> {
         let rules = &self.room.rules.authorization;
         let kinds = auth::auth_types(&pdu.event_type, &pdu.sender, pdu.state_key.as_deref(), &pdu.content, rules);
         let Ok(mut kinds) = kinds else { return Ok(Verdict::Rejected) };
@@ -38,7 +33,8 @@ impl RoomWriter<'_> {
             let pdu = self.pdu(*num).await?;
             named.insert(pdu.event_id.clone(), pdu);
         }
-        let mut by_cited: Deciding = named.values().filter_map(|pdu| Some((pdu.state_slot()?, Arc::clone(pdu)))).collect();
+        let mut by_cited: Deciding =
+            named.values().filter_map(|pdu| Some((pdu.state_slot()?, Arc::clone(pdu)))).collect();
         if rules.room_create_event_id_as_room_id
             && let Some(create) = create
         {

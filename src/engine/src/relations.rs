@@ -1,6 +1,8 @@
 //! Events that relate to others, and what is bundled of them.
 //! [Forming relationships](https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events).
 
+use std::collections::HashMap;
+
 use store::Page;
 
 use crate::{
@@ -60,8 +62,7 @@ impl Engine {
         loop {
             let key = |point: HistoryPoint| (room, target.to_owned(), point.depth, point.arrival);
             let page = Page { limit: BUNDLE_SCAN, reverse };
-            let rows: Vec<Relation> =
-                self.db.scan(&RELATIONS, &key(low), &key(high), page).await?;
+            let rows: Vec<Relation> = self.db.scan(&RELATIONS, &key(low), &key(high), page).await?;
             let full = rows.len() == BUNDLE_SCAN;
             for ((_, _, depth, arrival), row) in rows {
                 let here = HistoryPoint { depth, arrival };
@@ -108,81 +109,79 @@ impl Engine {
     async fn bundle(&self, room: &Room, viewer: &Viewer<'_>, row: &EventRow) -> Result<Option<String>, EngineError> {
         let prefix = (room.num, row.event_id().to_owned());
         let rows = self.db.scan_prefix(&RELATIONS, &prefix, Page::last(BUNDLE_SCAN)).await?;
+        let rows = self.seen_relations(room, viewer, rows).await?;
         let mut parts: Vec<String> = Vec::new();
-        parts.extend(self.replacement(room, row, &rows).await?);
-        parts.extend(self.thread(room, viewer, &rows).await?);
-        parts.extend(self.references(room, &rows).await?);
+        parts.extend(self.replacement(room, row, &rows));
+        parts.extend(self.thread(room, viewer, &rows));
+        parts.extend(references(&rows));
         Ok((!parts.is_empty()).then(|| format!("{{{}}}", parts.join(","))))
     }
 
-    /// The newest valid edit.
-    async fn replacement(
+    /// The relations whose events the viewer may see, newest first: what was said after somebody left is not for them.
+    async fn seen_relations(
         &self,
         room: &Room,
-        target: &EventRow,
-        rows: &[Relation],
-    ) -> Result<Option<String>, EngineError> {
-        let mut newest: Option<EventRow> = None;
-        for (_, relation) in rows.iter().filter(|(_, relation)| relation.kind == "m.replace") {
-            let row = self.event(room.num, relation.num).await?;
+        viewer: &Viewer<'_>,
+        rows: Vec<Relation>,
+    ) -> Result<Vec<(String, EventRow)>, EngineError> {
+        let nums: Vec<EventNum> = rows.iter().map(|(_, relation)| relation.num).collect();
+        let mut kinds: HashMap<EventNum, String> =
+            rows.into_iter().map(|(_, relation)| (relation.num, relation.kind)).collect();
+        let (frontier, mut out) = (self.frontier(), Vec::with_capacity(nums.len()));
+        for (num, row) in self.events(room.num, &nums).await? {
+            let shown = !row.is_redacted() && row.pos() <= frontier && self.can_see(room.num, viewer, &row).await?;
+            if let Some(kind) = kinds.remove(&num).filter(|_| shown) {
+                out.push((kind, row));
+            }
+        }
+        Ok(out)
+    }
+
+    /// The newest valid edit.
+    fn replacement(&self, room: &Room, target: &EventRow, rows: &[(String, EventRow)]) -> Option<String> {
+        let mut newest: Option<&EventRow> = None;
+        for (_, row) in rows.iter().filter(|(kind, _)| kind == "m.replace") {
             let valid = row.verdict() == Verdict::Accepted
-                && !row.is_redacted()
                 && row.sender_num() == target.sender_num()
                 && row.type_json() == target.type_json()
                 && !row.is_state();
             let key = |row: &EventRow| (row.origin_server_ts(), row.event_id().to_owned());
-            if valid && newest.as_ref().is_none_or(|other| key(&row) > key(other)) {
+            if valid && newest.is_none_or(|other| key(row) > key(other)) {
                 newest = Some(row);
             }
         }
-        Ok(newest.map(|row| {
+        newest.map(|row| {
             let mut out = String::from("\"m.replace\":");
             let unsigned = Unsigned { now: self.now(), ..Unsigned::default() };
-            write_client_event(&mut out, &row, room.id.as_str(), Format::WithRoomId, &unsigned, None);
+            write_client_event(&mut out, row, room.id.as_str(), Format::WithRoomId, &unsigned, None);
             out
-        }))
+        })
     }
 
-    async fn thread(
-        &self,
-        room: &Room,
-        viewer: &Viewer<'_>,
-        rows: &[Relation],
-    ) -> Result<Option<String>, EngineError> {
+    fn thread(&self, room: &Room, viewer: &Viewer<'_>, rows: &[(String, EventRow)]) -> Option<String> {
         let (mut count, mut participated, mut latest) = (0u64, false, None);
-        for (_, relation) in rows.iter().filter(|(_, relation)| relation.kind == "m.thread") {
-            let row = self.event(room.num, relation.num).await?;
-            if row.is_redacted() {
-                continue;
-            }
+        for (_, row) in rows.iter().filter(|(kind, _)| kind == "m.thread") {
             count += 1;
             participated |= row.sender_num() == viewer.num;
             latest.get_or_insert(row);
         }
-        Ok(latest.map(|row| {
+        latest.map(|row| {
             let mut out = String::from("\"m.thread\":{\"latest_event\":");
             let unsigned = Unsigned { now: self.now(), ..Unsigned::default() };
-            write_client_event(&mut out, &row, room.id.as_str(), Format::WithRoomId, &unsigned, None);
+            write_client_event(&mut out, row, room.id.as_str(), Format::WithRoomId, &unsigned, None);
             out.push_str(&format!(",\"count\":{count},\"current_user_participated\":{participated}}}"));
             out
-        }))
+        })
     }
+}
 
-    async fn references(
-        &self,
-        room: &Room,
-        rows: &[Relation],
-    ) -> Result<Option<String>, EngineError> {
-        let mut ids = Vec::new();
-        for (_, relation) in rows.iter().rev().filter(|(_, relation)| relation.kind == "m.reference").take(REFERENCES) {
-            let row = self.event(room.num, relation.num).await?;
-            if !row.is_redacted() {
-                let mut id = String::from("{\"event_id\":");
-                push_json_string(&mut id, row.event_id());
-                id.push('}');
-                ids.push(id);
-            }
-        }
-        Ok((!ids.is_empty()).then(|| format!("\"m.reference\":{{\"chunk\":[{}]}}", ids.join(","))))
+fn references(rows: &[(String, EventRow)]) -> Option<String> {
+    let mut ids = Vec::new();
+    for (_, row) in rows.iter().rev().filter(|(kind, _)| kind == "m.reference").take(REFERENCES) {
+        let mut id = String::from("{\"event_id\":");
+        push_json_string(&mut id, row.event_id());
+        id.push('}');
+        ids.push(id);
     }
+    (!ids.is_empty()).then(|| format!("\"m.reference\":{{\"chunk\":[{}]}}", ids.join(",")))
 }

@@ -45,8 +45,8 @@ impl Engine {
                 0 => None,
                 num => self.event(room.num, num).await.ok(),
             };
-            let own_device =
-                row.sender_num() == viewer.num && how.device.is_some_and(|device| !device.is_empty() && device == row.device());
+            let own_device = row.sender_num() == viewer.num
+                && how.device.is_some_and(|device| !device.is_empty() && device == row.device());
             let unsigned = Unsigned {
                 now,
                 own_device,

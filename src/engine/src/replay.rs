@@ -119,10 +119,12 @@ impl<'a> Replay<'a> {
             states.push(self.after(id).await?);
         }
         let fetch = |id: &EventId| self.state_events.get(id).cloned();
-        let resolved =
-            resolve(&self.room.rules, &states, fetch, |state| auth_chain(state.values(), fetch))?;
-        let entries = resolved.into_iter().map(|((kind, key), id)| Some(((kind.to_string(), key), *self.nums.get(&id)?)));
-        entries.collect::<Option<State>>().ok_or_else(|| EngineError::Inconsistent("an event came from nowhere".to_owned()))
+        let resolved = resolve(&self.room.rules, &states, fetch, |state| auth_chain(state.values(), fetch))?;
+        let entries =
+            resolved.into_iter().map(|((kind, key), id)| Some(((kind.to_string(), key), *self.nums.get(&id)?)));
+        entries
+            .collect::<Option<State>>()
+            .ok_or_else(|| EngineError::Inconsistent("an event came from nowhere".to_owned()))
     }
 
     async fn after(&self, id: &EventId) -> Result<StateMap<OwnedEventId>, EngineError> {

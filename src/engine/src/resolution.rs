@@ -10,16 +10,14 @@ use std::{
     sync::Arc,
 };
 
+use roaring::RoaringBitmap;
 use room::{
     Pdu,
     auth::auth_types,
     pdu::SharedPdu,
     resolve::{EventIds, ResolveError, StateMap, resolve_reduced},
 };
-use ruma::{
-    EventId, OwnedEventId, events::StateEventType, room_version_rules::StateResolutionVersion,
-};
-use roaring::RoaringBitmap;
+use ruma::{EventId, OwnedEventId, events::StateEventType, room_version_rules::StateResolutionVersion};
 
 use crate::{
     auth_chain::{AuthChains, ChainError},
@@ -245,8 +243,7 @@ impl<'a> Branches<'a> {
         let pdus = events.pdus.clone();
         let large = pdus.len() > LARGE;
         let resolve = move || {
-            let unconflicted =
-                |kind: &StateEventType, key: &str| shared.get(&(kind.clone(), key.to_owned())).cloned();
+            let unconflicted = |kind: &StateEventType, key: &str| shared.get(&(kind.clone(), key.to_owned())).cloned();
             resolve_reduced(&rules, &conflicted, unconflicted, &difference, |id: &EventId| pdus.get(id).cloned())
         };
         let resolved = if large {
@@ -277,15 +274,16 @@ impl<'a> Branches<'a> {
             // What is in the overlay can still be dropped, and its number given to another event: it is not cached.
             if let Some(Some(bytes)) = self.overlay.peek(EVENTS.keyspace, &EVENTS.key(&(room, *num))) {
                 out.push((*num, Arc::new(parse(&EVENTS.decode(bytes)?, self.room)?)));
-            } else if let Some(pdu) = self.engine.pdus.get(&(room, *num)) {
+            } else if let Some(pdu) = self.engine.kept_pdu(room, *num) {
                 out.push((*num, pdu));
             } else {
                 missing.push(*num);
             }
         }
+        let seen = self.engine.rewrites();
         for (num, row) in self.engine.events(room, &missing).await? {
             let pdu = Arc::new(parse(&row, self.room)?);
-            self.engine.pdus.insert((room, num), Arc::clone(&pdu));
+            self.engine.keep_pdu(room, num, &pdu, seen);
             out.push((num, pdu));
         }
         Ok(out)

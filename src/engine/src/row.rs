@@ -141,8 +141,7 @@ impl EventRow {
     /// Puts a row together. `json` is the canonical event and `fields` its [`Fields`].
     pub fn new(meta: &EventMeta, fields: &Fields, json: &str) -> Self {
         let (rel_type, rel_id) = meta.relation.as_ref().map_or(("", ""), |(kind, id)| (kind, id));
-        let strings =
-            [meta.event_id.as_str(), &meta.device, &meta.txn_id, &meta.redacted_by, rel_type, rel_id];
+        let strings = [meta.event_id.as_str(), &meta.device, &meta.txn_id, &meta.redacted_by, rel_type, rel_id];
         let mut out = Vec::with_capacity(FIXED + strings.iter().map(|s| s.len()).sum::<usize>() + json.len());
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let flags = flag(meta.outlier, flag::OUTLIER)
@@ -156,7 +155,8 @@ impl EventRow {
         out.extend_from_slice(&meta.sender.to_be_bytes());
         out.extend_from_slice(&meta.origin_server_ts.to_be_bytes());
         out.extend_from_slice(&meta.state_before.0);
-        for range in [Some(&fields.content), Some(&fields.event_type), Some(&fields.sender), fields.state_key.as_ref()] {
+        for range in [Some(&fields.content), Some(&fields.event_type), Some(&fields.sender), fields.state_key.as_ref()]
+        {
             let (start, end) = range.map_or((NO_STATE_KEY, 0), |range| (offset(range.start), offset(range.end)));
             out.extend_from_slice(&start.to_be_bytes());
             // Only the content can be longer than 64 KiB less a byte; its end is kept relative to keep the header small.
@@ -174,7 +174,8 @@ impl EventRow {
             start..at
         });
         out.extend_from_slice(json.as_bytes());
-        let layout = Layout { fields: Fields { redacts: None, ..fields.clone() }, strings: layout_strings, json: at..out.len() };
+        let layout =
+            Layout { fields: Fields { redacts: None, ..fields.clone() }, strings: layout_strings, json: at..out.len() };
         Self { bytes: Bytes::from(out), layout }
     }
 
@@ -186,6 +187,11 @@ impl EventRow {
             place.copy_from_slice(&pos.to_be_bytes());
         }
         Self { bytes: Bytes::from(bytes), layout: self.layout }
+    }
+
+    /// Bytes of the whole row.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
     }
 
     fn byte(&self, at: usize) -> u8 {
@@ -408,7 +414,8 @@ impl Value for EventRow {
         let mut strings: [Range<usize>; 6] = [const { 0..0 }; 6];
         for (index, string) in strings.iter_mut().enumerate() {
             let place = STRINGS_AT + index * 2;
-            let raw: [u8; 2] = header.get(place..place + 2).and_then(|raw| raw.try_into().ok()).ok_or("short header")?;
+            let raw: [u8; 2] =
+                header.get(place..place + 2).and_then(|raw| raw.try_into().ok()).ok_or("short header")?;
             let end = at + usize::from(u16::from_be_bytes(raw));
             *string = at..end;
             at = end;

@@ -119,7 +119,6 @@ impl RoomWriter<'_> {
 
 /// Whether the entry is one of those that are kept parsed.
 fn decides(change: &Change) -> bool {
-    const KINDS: [&str; 4] =
-        ["m.room.create", "m.room.power_levels", "m.room.join_rules", "m.room.history_visibility"];
+    const KINDS: [&str; 4] = ["m.room.create", "m.room.power_levels", "m.room.join_rules", "m.room.history_visibility"];
     change.state_key.is_empty() && KINDS.contains(&change.event_type.as_str())
 }

@@ -11,9 +11,7 @@ use crate::{
     room::Room,
     row::{EventRow, Verdict},
     state_tree::NodeId,
-    tables::{
-        EVENT_IDS, EVENTS, EventNum, HISTORY, RELATIONS, ROOTS, STREAM, USER_ROOMS, UserNum,
-    },
+    tables::{EVENT_IDS, EVENTS, EventNum, HISTORY, RELATIONS, ROOTS, STREAM, USER_ROOMS, UserNum},
     user_rooms::{Membership, UserRoom},
 };
 
@@ -46,7 +44,8 @@ impl Staged {
             write.op(ROOTS.put(&(room.num, pos), &Root(root)));
         }
         if let Some((kind, target)) = &self.relation {
-            let value = RelationRow { num: self.num, kind: kind.clone(), event_type: self.row.event_type().into_owned() };
+            let value =
+                RelationRow { num: self.num, kind: kind.clone(), event_type: self.row.event_type().into_owned() };
             let relation = RELATIONS.put(&(room.num, target.clone(), depth, arrival), &value);
             overlay.stage(&relation);
             write.op(relation);

@@ -100,7 +100,12 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn current(&self, room: RoomNum, event_type: &str, state_key: &str) -> Result<Option<EventNum>, EngineError> {
+    pub async fn current(
+        &self,
+        room: RoomNum,
+        event_type: &str,
+        state_key: &str,
+    ) -> Result<Option<EventNum>, EngineError> {
         let key = (room, event_type.to_owned(), state_key.to_owned());
         Ok(self.db.get(&CURRENT, &key).await?.map(|row| row.num))
     }
@@ -184,7 +189,11 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn current_of_type(&self, room: RoomNum, event_type: &str) -> Result<Vec<(String, EventNum)>, EngineError> {
+    pub async fn current_of_type(
+        &self,
+        room: RoomNum,
+        event_type: &str,
+    ) -> Result<Vec<(String, EventNum)>, EngineError> {
         let rows = self.db.scan_all(&CURRENT, &(room, event_type.to_owned())).await?;
         Ok(rows.into_iter().map(|((_, _, state_key), row)| (state_key, row.num)).collect())
     }

@@ -34,7 +34,8 @@ pub const STREAM: Table<(RoomNum, Pos), EventNum> = Table::new(Keyspace::Orders,
 /// Accepted events in the order of the room's history.
 pub const HISTORY: Table<(RoomNum, Depth, Arrival), EventNum> = Table::new(Keyspace::Orders, 2, "history");
 /// Events by the event they relate to.
-pub const RELATIONS: Table<(RoomNum, String, Depth, Arrival), RelationRow> = Table::new(Keyspace::Orders, 3, "relations");
+pub const RELATIONS: Table<(RoomNum, String, Depth, Arrival), RelationRow> =
+    Table::new(Keyspace::Orders, 3, "relations");
 /// Events that something relates to.
 pub const RELATED: Table<(RoomNum, EventNum), ()> = Table::new(Keyspace::Orders, 4, "related");
 /// The state root from a position on, where it changed.
@@ -74,4 +75,5 @@ pub const RECEIPTS: Table<(RoomNum, UserNum, String, String), Json<ReceiptRow>> 
 /// The place of a thread's newest reply: (room, root).
 pub const THREAD_ENDS: Table<(RoomNum, String), HistoryPoint> = Table::new(Keyspace::Index, 20, "thread_ends");
 /// Redactions whose target is not here yet: (room, target, the redaction's number).
-pub const PARKED_REDACTIONS: Table<(RoomNum, String, EventNum), ()> = Table::new(Keyspace::Index, 16, "parked_redactions");
+pub const PARKED_REDACTIONS: Table<(RoomNum, String, EventNum), ()> =
+    Table::new(Keyspace::Index, 16, "parked_redactions");

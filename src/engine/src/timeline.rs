@@ -64,7 +64,12 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn viewer<'a>(&self, room: RoomNum, user_id: &'a UserId, num: UserNum) -> Result<Viewer<'a>, EngineError> {
+    pub async fn viewer<'a>(
+        &self,
+        room: RoomNum,
+        user_id: &'a UserId,
+        num: UserNum,
+    ) -> Result<Viewer<'a>, EngineError> {
         Ok(Viewer { user_id, num, place: self.user_rooms().get(num, room).await? })
     }
 
@@ -82,8 +87,7 @@ impl Engine {
         direction: Direction,
     ) -> Result<Vec<(Pos, EventNum)>, EngineError> {
         let page = Page { limit, reverse: direction == Direction::Backward };
-        let rows =
-            self.db.scan(&STREAM, &(room, after.saturating_add(1)), &(room, to.saturating_add(1)), page).await?;
+        let rows = self.db.scan(&STREAM, &(room, after.saturating_add(1)), &(room, to.saturating_add(1)), page).await?;
         Ok(rows.into_iter().map(|((_, pos), num)| (pos, num)).collect())
     }
 

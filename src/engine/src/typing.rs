@@ -60,6 +60,7 @@ impl Typing {
     pub fn set(&self, room: RoomNum, user: UserNum, for_ms: u64) -> bool {
         let now = self.clock.now_ms();
         let mut typing = self.rooms.entry(room).or_default();
+        typing.expire(now, &self.next);
         let changed = if for_ms == 0 {
             typing.until.remove(&user).is_some()
         } else if typing.until.len() < MAX_TYPING || typing.until.contains_key(&user) {
@@ -94,7 +95,10 @@ impl Typing {
             return None;
         }
         let now = self.clock.now_ms();
-        let first = rooms.into_iter().filter_map(|room| self.rooms.get(&room)?.until.values().min().copied()).min()?;
+        let first = rooms
+            .into_iter()
+            .filter_map(|room| self.rooms.get(&room)?.until.values().filter(|until| **until > now).min().copied())
+            .min()?;
         Some(first.saturating_sub(now).max(1))
     }
 }

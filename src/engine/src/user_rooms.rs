@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::{AtomicUsize, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -158,7 +161,7 @@ impl UserRooms {
     /// # Errors
     /// Those of the store.
     pub async fn of(&self, user: UserNum) -> Result<RoomsOfUser, StoreError> {
-        if let Some(slot) = self.slots.get(&user) {
+        if let Some(slot) = self.slot(user) {
             let slot = slot.lock();
             if slot.loaded {
                 return Ok(Arc::clone(&slot.rooms));
@@ -168,6 +171,7 @@ impl UserRooms {
         let slot = Arc::clone(&*self.slots.entry(user).or_default());
         let rows = self.db.scan_all(&USER_ROOMS, &user).await?;
         let mut slot = slot.lock();
+        let mut grown = false;
         if !slot.loaded {
             let rooms = Arc::make_mut(&mut slot.rooms);
             for ((_, room), row) in rows {
@@ -176,11 +180,14 @@ impl UserRooms {
                 }
             }
             slot.loaded = true;
-            if self.kept.fetch_add(1, Ordering::Relaxed) > USERS_KEPT {
-                self.shrink(user);
-            }
+            grown = self.kept.fetch_add(1, Ordering::Relaxed) > USERS_KEPT;
         }
-        Ok(Arc::clone(&slot.rooms))
+        let rooms = Arc::clone(&slot.rooms);
+        drop(slot);
+        if grown {
+            self.shrink(user);
+        }
+        Ok(rooms)
     }
 
     /// One room of a user.
@@ -188,7 +195,7 @@ impl UserRooms {
     /// # Errors
     /// Those of the store.
     pub async fn get(&self, user: UserNum, room: RoomNum) -> Result<Option<UserRoom>, StoreError> {
-        if let Some(slot) = self.slots.get(&user) {
+        if let Some(slot) = self.slot(user) {
             let slot = slot.lock();
             if slot.loaded {
                 return Ok(slot.rooms.get(&room).copied());
@@ -197,9 +204,14 @@ impl UserRooms {
         self.db.get(&USER_ROOMS, &(user, room)).await
     }
 
+    /// A user's slot, without the map's guard: a slot is locked only when no part of the map is.
+    fn slot(&self, user: UserNum) -> Option<Arc<Mutex<Slot>>> {
+        self.slots.get(&user).map(|slot| Arc::clone(&slot))
+    }
+
     /// A commit landed.
     pub(crate) fn update(&self, user: UserNum, room: RoomNum, row: UserRoom) {
-        let Some(slot) = self.slots.get(&user).map(|slot| Arc::clone(&slot)) else { return };
+        let Some(slot) = self.slot(user) else { return };
         let mut slot = slot.lock();
         if slot.rooms.get(&room).is_none_or(|old| old.pos <= row.pos) {
             Arc::make_mut(&mut slot.rooms).insert(room, row);

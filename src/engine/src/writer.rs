@@ -103,7 +103,10 @@ pub struct RoomWriter<'a> {
 
 impl std::fmt::Debug for RoomWriter<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RoomWriter").field("room", &self.room.num).field("staged", &self.staged.len()).finish_non_exhaustive()
+        f.debug_struct("RoomWriter")
+            .field("room", &self.room.num)
+            .field("staged", &self.staged.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -154,13 +157,16 @@ impl Engine {
         txn: Option<TxnKey<'_>>,
     ) -> Result<OwnedEventId, EngineError> {
         let mut writer = self.write(room).await?;
-        if let Some(txn) = &txn
-            && let Some(event_id) = writer.sent_before(txn).await?
+        while let Some(txn) = &txn
+            && writer.sent_before(txn).await?.is_some()
         {
             drop(writer);
-            // The first request may still wait for its sync: answer no earlier than it.
+            // The first request may still wait for its sync: answer no earlier than it, and only if it landed.
             self.db.write().commit().await?;
-            return Ok(event_id);
+            if let Some(event_id) = self.sent_with(txn).await? {
+                return Ok(event_id);
+            }
+            writer = self.write(room).await?;
         }
         let appended = writer.append(event).await?;
         if let Some(txn) = txn {
@@ -245,8 +251,8 @@ impl<'a> RoomWriter<'a> {
         let member = match self.current("m.room.member", user_id.as_str()).await? {
             Some(row) => {
                 let event_id = self.event_row(row.num).await?.event_id().to_owned();
-                let event_id = OwnedEventId::try_from(event_id)
-                    .map_err(|error| EngineError::Inconsistent(error.to_string()))?;
+                let event_id =
+                    OwnedEventId::try_from(event_id).map_err(|error| EngineError::Inconsistent(error.to_string()))?;
                 let event = StateRef { num: row.num, event_id };
                 Some(Member { event, membership: row.membership.to_state() })
             }
@@ -310,6 +316,9 @@ impl<'a> RoomWriter<'a> {
             self.may_redact(event.sender, target).await?;
         }
         let signed = self.sign(&event, &auth_events)?;
+        if let Some(target) = signed.pdu.redacts.as_deref().filter(|_| event.redacts.is_none()) {
+            self.may_redact(event.sender, target).await?;
+        }
         if event.state_key.is_some() || self.undecided(&event).await? {
             self.authorise_fully(&signed.pdu, &auth_events).await?;
         }
@@ -343,7 +352,10 @@ impl<'a> RoomWriter<'a> {
     }
 
     /// The state events that allow this one, by id and number.
-    async fn auth_events(&mut self, event: &NewEvent<'_>) -> Result<Vec<(StateEventType, String, StateRef)>, EngineError> {
+    async fn auth_events(
+        &mut self,
+        event: &NewEvent<'_>,
+    ) -> Result<Vec<(StateEventType, String, StateRef)>, EngineError> {
         let rules = &self.room.rules.authorization;
         let mut out = Vec::with_capacity(4);
         if event.state_key.is_none() {
@@ -381,8 +393,8 @@ impl<'a> RoomWriter<'a> {
         let prev_events: Vec<OwnedEventId> =
             head.row.extremities.iter().take(room::build::MAX_PREV_EVENTS).map(|end| end.event_id.clone()).collect();
         let auth_events: Vec<OwnedEventId> = auth_events.iter().map(|(_, _, found)| found.event_id.clone()).collect();
-        let nameless = rules.authorization.room_create_event_id_as_room_id
-            && event.event_type == TimelineEventType::RoomCreate;
+        let nameless =
+            rules.authorization.room_create_event_id_as_room_id && event.event_type == TimelineEventType::RoomCreate;
         let room_id: &RoomId = &self.room.id;
         let ts = event.origin_server_ts.unwrap_or_else(|| self.engine.now());
         let draft = EventDraft {
@@ -414,7 +426,8 @@ impl<'a> RoomWriter<'a> {
             let pdu = self.pdu(create.num).await?;
             state.push((StateEventType::RoomCreate, String::new(), pdu));
         }
-        let by_id = |id: &EventId| state.iter().find(|(_, _, pdu)| pdu.event_id == id).map(|(_, _, pdu)| Arc::clone(pdu));
+        let by_id =
+            |id: &EventId| state.iter().find(|(_, _, pdu)| pdu.event_id == id).map(|(_, _, pdu)| Arc::clone(pdu));
         let by_key = |kind: &StateEventType, key: &str| {
             state.iter().find(|(k, s, _)| k == kind && s == key).map(|(_, _, pdu)| Arc::clone(pdu))
         };
@@ -592,6 +605,7 @@ impl<'a> RoomWriter<'a> {
             write.wake(wake);
             let landed = Landed {
                 last: pos.saturating_sub(1),
+                queued: pos.saturating_sub(1).max(first),
                 info,
                 users,
                 events: staged.iter().map(|event| (event.num, event.row.clone())).collect(),
@@ -627,6 +641,8 @@ fn wake_keys(head: &Head, changes: &[UserChange]) -> WakeKeys {
 /// What a commit changes in memory once it is durable.
 struct Landed {
     last: u64,
+    /// Where the overlay has the commit's rows.
+    queued: u64,
     info: Option<Arc<crate::room::RoomInfo>>,
     users: Vec<(UserNum, crate::user_rooms::UserRoom)>,
     events: Vec<(EventNum, EventRow)>,
@@ -637,8 +653,18 @@ impl Landed {
     fn publish(self, view: &crate::engine::View, room: &Room, outcome: Outcome) {
         let rewrote = !self.rewritten.is_empty();
         if outcome == Outcome::Done {
-            for (num, row) in self.rewritten.into_iter().chain(self.events) {
+            for (num, row) in self.rewritten {
+                view.emptied(room.num, num);
                 view.event(room.num, num, row);
+            }
+            for (num, row) in self.events {
+                view.event(room.num, num, row);
+            }
+            // The rows are in the store: a room that nobody writes to for a while holds no copies of them.
+            if let Ok(mut writer) = room.writer.try_lock()
+                && let Some(head) = writer.as_mut()
+            {
+                head.overlay.prune(self.queued);
             }
             if let Some(info) = self.info {
                 room.publish(info);

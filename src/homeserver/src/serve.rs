@@ -20,7 +20,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Semaphore, watch},
 };
 use tower::Service as _;
 use tracing::{debug, error, info};
@@ -31,6 +31,10 @@ use crate::{config::Config, error::StartError, housekeeping, metrics, site, tls,
 const GRACE: Duration = Duration::from_secs(10);
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a silent HTTP/2 client is asked whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// Connections open at a time; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 20_000;
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -82,9 +86,8 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
     wait_for_signal(stopping).await;
     let _ = stop.send(true);
     // Long polls end at once: there is nothing more to tell.
-    let woken = Arc::clone(parts.db.notifier());
+    parts.app.close();
     let drained = async {
-        woken.wake_all();
         while listening.join_next().await.is_some() {}
     };
     let _ = tokio::time::timeout(GRACE, drained).await;
@@ -151,7 +154,12 @@ impl Server {
     async fn accept(self, listener: TcpListener, tls: Option<tokio_rustls::TlsAcceptor>) {
         let mut stopping = self.stopping.clone();
         let mut connections = tokio::task::JoinSet::new();
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
+            let place = tokio::select! {
+                place = Arc::clone(&places).acquire_owned() => place,
+                () = stopped(&mut stopping) => break,
+            };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = stopped(&mut stopping) => break,
@@ -160,7 +168,11 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
-                    connections.spawn(self.clone().connection(stream, peer, tls.clone()));
+                    let connection = self.clone().connection(stream, peer, tls.clone());
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: others will close some.
@@ -173,6 +185,10 @@ impl Server {
     }
 
     async fn connection(self, stream: TcpStream, peer: SocketAddr, tls: Option<tokio_rustls::TlsAcceptor>) {
+        // Who connects and says nothing is sent away; from the first byte on the time limits of HTTP hold.
+        if !matches!(tokio::time::timeout(HEAD_TIMEOUT, stream.readable()).await, Ok(Ok(()))) {
+            return;
+        }
         match tls {
             None => self.http(stream, peer).await,
             Some(acceptor) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
@@ -186,7 +202,12 @@ impl Server {
     async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S, peer: SocketAddr) {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(200);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(200)
+            .keep_alive_interval(Some(KEEP_ALIVE))
+            .keep_alive_timeout(HANDSHAKE_TIMEOUT);
         let (router, proxies) = (self.router, self.proxies);
         let service = service_fn(move |mut request: Request<Incoming>| {
             let ip = proxies.client_ip(peer.ip(), request.headers());

@@ -47,10 +47,7 @@ pub trait AuthParents: Send + Sync {
     ///
     /// # Errors
     /// Those of the store.
-    fn load<'a>(
-        &'a self,
-        ids: &'a [u32],
-    ) -> BoxFuture<'a, Result<Vec<Option<AuthEvent>>, StoreError>>;
+    fn load<'a>(&'a self, ids: &'a [u32]) -> BoxFuture<'a, Result<Vec<Option<AuthEvent>>, StoreError>>;
 }
 
 /// Why a walk ended without an answer.
@@ -82,9 +79,7 @@ impl ChainCache {
     #[must_use]
     pub fn new(bytes: u64) -> Self {
         // An estimate that sizes the index: small rooms have chains of some 64 bytes.
-        let estimate = usize::try_from(bytes / 256)
-            .unwrap_or(usize::MAX)
-            .min(1 << 20);
+        let estimate = usize::try_from(bytes / 256).unwrap_or(usize::MAX).min(1 << 20);
         Self(Cache::with_weighter(estimate, bytes, Bytes))
     }
 
@@ -133,12 +128,7 @@ impl<'a> AuthChains<'a> {
     /// The chains of the room that `room` tells apart in the cache.
     #[must_use]
     pub fn new(room: u64, parents: &'a dyn AuthParents, cache: &'a ChainCache) -> Self {
-        Self {
-            room,
-            parents,
-            cache,
-            max_walk: MAX_WALK,
-        }
+        Self { room, parents, cache, max_walk: MAX_WALK }
     }
 
     #[cfg(test)]
@@ -157,14 +147,7 @@ impl<'a> AuthChains<'a> {
         }
         let mut found = Found::default();
         let mut anchors = RoaringBitmap::new();
-        if !self
-            .walk(
-                ids.iter().copied().collect(),
-                &mut found,
-                Some(&mut anchors),
-            )
-            .await?
-        {
+        if !self.walk(ids.iter().copied().collect(), &mut found, Some(&mut anchors)).await? {
             return Ok(None);
         }
         // The newest first: what they build on is in their chains, mostly.
@@ -179,10 +162,7 @@ impl<'a> AuthChains<'a> {
             found.absorb(&chain);
             found.expanded.insert(newest);
         }
-        Ok(self
-            .walk(anchors, &mut found, None)
-            .await?
-            .then_some(found.chain))
+        Ok(self.walk(anchors, &mut found, None).await?.then_some(found.chain))
     }
 
     /// The auth difference of states given by their events: what is in some of their chains but not in all. `None` as
@@ -277,10 +257,6 @@ impl<'a> AuthChains<'a> {
 
     fn count(&self, visited: &mut u64, more: usize) -> Result<(), ChainError> {
         *visited = visited.saturating_add(more as u64);
-        if *visited > self.max_walk {
-            Err(ChainError::TooLong(self.max_walk))
-        } else {
-            Ok(())
-        }
+        if *visited > self.max_walk { Err(ChainError::TooLong(self.max_walk)) } else { Ok(()) }
     }
 }

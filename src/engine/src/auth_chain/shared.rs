@@ -39,11 +39,7 @@ impl AuthChains<'_> {
         // The newest first: if it is in the shared chain, so is its own chain.
         while let Some(newest) = todo.max() {
             todo.remove(newest);
-            if unreached.contains(newest)
-                || !self
-                    .is_cited(newest, shared, &mut unreached, &mut visited)
-                    .await?
-            {
+            if unreached.contains(newest) || !self.is_cited(newest, shared, &mut unreached, &mut visited).await? {
                 continue;
             }
             let Some(chain) = self.chain_of(newest).await? else {
@@ -69,12 +65,7 @@ impl AuthChains<'_> {
         let mut open = vec![id];
         while !open.is_empty() {
             let batch = open.split_off(open.len().saturating_sub(BATCH));
-            let children: RoaringBitmap = shared
-                .children(&batch)
-                .await?
-                .into_iter()
-                .flatten()
-                .collect();
+            let children: RoaringBitmap = shared.children(&batch).await?.into_iter().flatten().collect();
             let new: Vec<u32> = (children - &seen - &*unreached).into_iter().collect();
             for batch in new.chunks(BATCH) {
                 self.count(visited, batch.len())?;

@@ -11,10 +11,7 @@ impl AuthChains<'_> {
     ///
     /// # Errors
     /// [`ChainError`]
-    pub async fn conflicted_subgraph(
-        &self,
-        conflicted: &RoaringBitmap,
-    ) -> Result<Option<RoaringBitmap>, ChainError> {
+    pub async fn conflicted_subgraph(&self, conflicted: &RoaringBitmap) -> Result<Option<RoaringBitmap>, ChainError> {
         let Some(cited_by) = self.citations(conflicted).await? else {
             return Ok(None);
         };
@@ -33,19 +30,13 @@ impl AuthChains<'_> {
 
     /// Who cites whom among the conflicted events and what lies below them. It ends at events whose cached chains hold no
     /// conflicted event, as no path leads through them.
-    async fn citations(
-        &self,
-        conflicted: &RoaringBitmap,
-    ) -> Result<Option<HashMap<u32, Vec<u32>>>, ChainError> {
+    async fn citations(&self, conflicted: &RoaringBitmap) -> Result<Option<HashMap<u32, Vec<u32>>>, ChainError> {
         let mut cited_by: HashMap<u32, Vec<u32>> = HashMap::new();
         let mut seen = conflicted.clone();
         let mut frontier: Vec<u32> = conflicted.iter().collect();
         let mut visited = 0;
         while !frontier.is_empty() {
-            frontier.retain(|id| {
-                self.cached(*id)
-                    .is_none_or(|chain| !chain.is_disjoint(conflicted))
-            });
+            frontier.retain(|id| self.cached(*id).is_none_or(|chain| !chain.is_disjoint(conflicted)));
             self.count(&mut visited, frontier.len())?;
             let mut next = Vec::new();
             for batch in frontier.chunks(BATCH) {

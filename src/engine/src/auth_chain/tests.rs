@@ -19,10 +19,7 @@ struct Graph {
 }
 
 impl AuthParents for Graph {
-    fn load<'a>(
-        &'a self,
-        ids: &'a [u32],
-    ) -> BoxFuture<'a, Result<Vec<Option<AuthEvent>>, StoreError>> {
+    fn load<'a>(&'a self, ids: &'a [u32]) -> BoxFuture<'a, Result<Vec<Option<AuthEvent>>, StoreError>> {
         self.loaded.fetch_add(ids.len(), Ordering::Relaxed);
         async move { Ok(ids.iter().map(|id| self.events.get(id).cloned()).collect()) }.boxed()
     }
@@ -30,13 +27,8 @@ impl AuthParents for Graph {
 
 impl SharedState for Graph {
     fn children<'a>(&'a self, ids: &'a [u32]) -> BoxFuture<'a, Result<Vec<Vec<u32>>, StoreError>> {
-        let citing = |id: &u32| {
-            self.events
-                .iter()
-                .filter(|(_, event)| event.parents.contains(id))
-                .map(|(id, _)| *id)
-                .collect()
-        };
+        let citing =
+            |id: &u32| self.events.iter().filter(|(_, event)| event.parents.contains(id)).map(|(id, _)| *id).collect();
         async move { Ok(ids.iter().map(citing).collect()) }.boxed()
     }
 
@@ -70,17 +62,9 @@ impl Graph {
     }
 
     fn naive_difference(&self, sets: &[Vec<u32>]) -> Option<BTreeSet<u32>> {
-        let chains: Vec<BTreeSet<u32>> = sets
-            .iter()
-            .map(|set| self.naive(set))
-            .collect::<Option<_>>()?;
+        let chains: Vec<BTreeSet<u32>> = sets.iter().map(|set| self.naive(set)).collect::<Option<_>>()?;
         let union: BTreeSet<u32> = chains.iter().flatten().copied().collect();
-        Some(
-            union
-                .into_iter()
-                .filter(|id| !chains.iter().all(|chain| chain.contains(id)))
-                .collect(),
-        )
+        Some(union.into_iter().filter(|id| !chains.iter().all(|chain| chain.contains(id))).collect())
     }
 }
 
@@ -93,47 +77,30 @@ fn graphs() -> impl Strategy<Value = Graph> {
     let event = (vec(any::<Index>(), 0..4), any::<bool>());
     let damage = prop_oneof![4 => vec(any::<Index>(), 0), 1 => vec(any::<Index>(), 1..3)];
     let cycle = prop_oneof![4 => Just(None), 1 => any::<(Index, Index)>().prop_map(Some)];
-    (
-        vec(event, 1..60),
-        Just(()).prop_perturb(|(), mut rng| rng.random::<u32>() | 1),
-        damage,
-        cycle,
-    )
-        .prop_map(|(events, factor, damage, cycle)| {
+    (vec(event, 1..60), Just(()).prop_perturb(|(), mut rng| rng.random::<u32>() | 1), damage, cycle).prop_map(
+        |(events, factor, damage, cycle)| {
             let number = |n: usize| (n as u32).wrapping_mul(factor) % 100_003;
             let mut graph = Graph::default();
             for (n, (parents, is_member)) in events.iter().enumerate() {
-                let parents = if n == 0 {
-                    Vec::new()
-                } else {
-                    parents.iter().map(|p| number(p.index(n))).collect()
-                };
+                let parents = if n == 0 { Vec::new() } else { parents.iter().map(|p| number(p.index(n))).collect() };
                 graph.add(number(n), parents, *is_member);
             }
             let numbers: Vec<u32> = graph.events.keys().copied().collect();
             if let Some((from, to)) = cycle {
                 let to = *to.get(&numbers);
-                graph
-                    .events
-                    .get_mut(from.get(&numbers))
-                    .unwrap()
-                    .parents
-                    .push(to);
+                graph.events.get_mut(from.get(&numbers)).unwrap().parents.push(to);
             }
             for index in damage {
                 graph.events.remove(index.get(&numbers));
             }
             graph
-        })
+        },
+    )
 }
 
 fn pick(graph: &Graph, picks: &[Index]) -> Vec<u32> {
     let numbers: Vec<u32> = graph.events.keys().copied().collect();
-    if numbers.is_empty() {
-        Vec::new()
-    } else {
-        picks.iter().map(|pick| *pick.get(&numbers)).collect()
-    }
+    if numbers.is_empty() { Vec::new() } else { picks.iter().map(|pick| *pick.get(&numbers)).collect() }
 }
 
 proptest! {
@@ -231,9 +198,7 @@ fn deep_chains_do_not_recurse() {
     let chains = AuthChains::new(1, &graph, &cache);
     let chain = block_on(chains.chain(&[199_999])).unwrap().unwrap();
     assert_eq!(chain.len(), 199_999);
-    let chain = block_on(chains.chain(&[150_000, 120_001]))
-        .unwrap()
-        .unwrap();
+    let chain = block_on(chains.chain(&[150_000, 120_001])).unwrap().unwrap();
     assert_eq!(chain.max(), Some(149_999));
     assert_eq!(chain.len(), 150_000);
 }
@@ -244,19 +209,10 @@ fn walks_are_bounded() {
     let cache = ChainCache::new(1 << 20);
     let chains = AuthChains::new(1, &graph, &cache).with_max_walk(100);
     block_on(async {
-        assert!(matches!(
-            chains.chain(&[19_999]).await,
-            Err(ChainError::TooLong(100))
-        ));
+        assert!(matches!(chains.chain(&[19_999]).await, Err(ChainError::TooLong(100))));
         let conflicted = [19_999].into();
-        assert!(matches!(
-            chains.conflicted_subgraph(&conflicted).await,
-            Err(ChainError::TooLong(100))
-        ));
-        assert!(matches!(
-            chains.less_shared([2].into(), &graph).await,
-            Err(ChainError::TooLong(100))
-        ));
+        assert!(matches!(chains.conflicted_subgraph(&conflicted).await, Err(ChainError::TooLong(100))));
+        assert!(matches!(chains.less_shared([2].into(), &graph).await, Err(ChainError::TooLong(100))));
         assert_eq!(chains.chain(&[41]).await.unwrap().unwrap().len(), 5);
     });
 }
@@ -270,10 +226,7 @@ fn known_chains_are_not_walked_again() {
     block_on(async {
         let expected = graph.naive(&all);
         assert_eq!(set(chains.chain(&all).await.unwrap()), expected);
-        assert!(
-            graph.take_loaded() > 1_900,
-            "the first time the members and the power levels are walked"
-        );
+        assert!(graph.take_loaded() > 1_900, "the first time the members and the power levels are walked");
         assert_eq!(set(chains.chain(&all).await.unwrap()), expected);
         let again = graph.take_loaded();
         assert!(again <= 1_100, "{again} events loaded the second time");
@@ -281,13 +234,7 @@ fn known_chains_are_not_walked_again() {
         assert!(graph.take_loaded() <= 2, "a member's chain is its parents'");
         chains.chain(&[19_999]).await.unwrap();
         assert_eq!(graph.take_loaded(), 0);
-        assert!(
-            AuthChains::new(2, &graph, &cache)
-                .chain(&[19_999])
-                .await
-                .unwrap()
-                .is_some()
-        );
+        assert!(AuthChains::new(2, &graph, &cache).chain(&[19_999]).await.unwrap().is_some());
         assert!(graph.take_loaded() > 900, "rooms share nothing");
         cache.forget(1);
         chains.chain(&[19_999]).await.unwrap();
@@ -302,26 +249,11 @@ fn absent_chains_are_not_remembered() {
     let cache = ChainCache::new(1 << 20);
     block_on(async {
         for ids in [vec![19_999], vec![19_999, 19_998], vec![400]] {
-            assert_eq!(
-                AuthChains::new(1, &graph, &cache)
-                    .chain(&ids)
-                    .await
-                    .unwrap(),
-                None
-            );
+            assert_eq!(AuthChains::new(1, &graph, &cache).chain(&ids).await.unwrap(), None);
         }
-        assert!(
-            AuthChains::new(1, &graph, &cache)
-                .chain(&[399])
-                .await
-                .unwrap()
-                .is_some()
-        );
+        assert!(AuthChains::new(1, &graph, &cache).chain(&[399]).await.unwrap().is_some());
         graph.events.insert(400, missing);
-        let chain = AuthChains::new(1, &graph, &cache)
-            .chain(&[19_999])
-            .await
-            .unwrap();
+        let chain = AuthChains::new(1, &graph, &cache).chain(&[19_999]).await.unwrap();
         assert_eq!(set(chain), graph.naive(&[19_999]));
     });
 }

@@ -28,25 +28,13 @@ pub fn build(entries: impl IntoIterator<Item = (Key, u32)>) -> Result<Applied, T
     build_shaped(Shape::STANDARD, entries)
 }
 
-pub(super) fn build_shaped(
-    shape: Shape,
-    entries: impl IntoIterator<Item = (Key, u32)>,
-) -> Result<Applied, TreeError> {
+pub(super) fn build_shaped(shape: Shape, entries: impl IntoIterator<Item = (Key, u32)>) -> Result<Applied, TreeError> {
     let entries: BTreeMap<Key, u32> = entries.into_iter().collect();
     entries.keys().try_for_each(check_key)?;
-    let entries = entries
-        .into_iter()
-        .map(|(key, value)| Entry {
-            key,
-            payload: Payload::Value(value),
-        })
-        .collect();
+    let entries = entries.into_iter().map(|(key, value)| Entry { key, payload: Payload::Value(value) }).collect();
     let mut new_nodes = HashMap::new();
     let root = stack(shape, 0, entries, &mut new_nodes)?;
-    Ok(Applied {
-        root,
-        new_nodes: new_nodes.into_iter().collect(),
-    })
+    Ok(Applied { root, new_nodes: new_nodes.into_iter().collect() })
 }
 
 /// The tree that comes from `root` by setting each key to its number, or removing it where that is `None`. Of changes
@@ -56,11 +44,7 @@ pub(super) fn build_shaped(
 ///
 /// # Errors
 /// [`TreeError::KeyTooLong`], [`TreeError::Corrupt`], and what [`Nodes::load`] fails with.
-pub async fn apply(
-    nodes: &dyn Nodes,
-    root: NodeId,
-    changes: &[(Key, Option<u32>)],
-) -> Result<Applied, TreeError> {
+pub async fn apply(nodes: &dyn Nodes, root: NodeId, changes: &[(Key, Option<u32>)]) -> Result<Applied, TreeError> {
     apply_shaped(Shape::STANDARD, nodes, root, changes).await
 }
 
@@ -72,18 +56,11 @@ pub(super) async fn apply_shaped(
 ) -> Result<Applied, TreeError> {
     changes.iter().try_for_each(|(key, _)| check_key(key))?;
     if root == NodeId::EMPTY {
-        let last: BTreeMap<&Key, Option<u32>> =
-            changes.iter().map(|(key, value)| (key, *value)).collect();
-        return build_shaped(
-            shape,
-            last.into_iter()
-                .filter_map(|(key, value)| Some((key.clone(), value?))),
-        );
+        let last: BTreeMap<&Key, Option<u32>> = changes.iter().map(|(key, value)| (key, *value)).collect();
+        return build_shaped(shape, last.into_iter().filter_map(|(key, value)| Some((key.clone(), value?))));
     }
-    let edits: BTreeMap<Key, Option<Payload>> = changes
-        .iter()
-        .map(|(key, value)| (key.clone(), value.map(Payload::Value)))
-        .collect();
+    let edits: BTreeMap<Key, Option<Payload>> =
+        changes.iter().map(|(key, value)| (key.clone(), value.map(Payload::Value))).collect();
     let mut edits: Vec<Edit> = edits.into_iter().collect();
     let mut tree = OldTree::new(nodes, root);
     let mut new_nodes = HashMap::new();
@@ -94,43 +71,23 @@ pub(super) async fn apply_shaped(
         }
         let windows = windows(&mut tree, shape, level, edits).await?;
         if level == height {
-            let top = windows
-                .iter()
-                .flat_map(|window| write(shape, level, window, &mut new_nodes))
-                .collect();
+            let top = windows.iter().flat_map(|window| write(shape, level, window, &mut new_nodes)).collect();
             let root = finish(shape, nodes, level, top, &mut new_nodes).await?;
-            return Ok(Applied {
-                root,
-                new_nodes: new_nodes.into_iter().collect(),
-            });
+            return Ok(Applied { root, new_nodes: new_nodes.into_iter().collect() });
         }
-        edits = windows
-            .iter()
-            .flat_map(|window| replaced(window, write(shape, level, window, &mut new_nodes)))
-            .collect();
+        edits =
+            windows.iter().flat_map(|window| replaced(window, write(shape, level, window, &mut new_nodes))).collect();
     }
-    Ok(Applied {
-        root,
-        new_nodes: Vec::new(),
-    })
+    Ok(Applied { root, new_nodes: Vec::new() })
 }
 
 fn check_key(key: &Key) -> Result<(), TreeError> {
     let longest = key.ty.len().max(key.state_key.len());
-    if longest > MAX_KEY_PART_BYTES {
-        Err(TreeError::KeyTooLong(longest))
-    } else {
-        Ok(())
-    }
+    if longest > MAX_KEY_PART_BYTES { Err(TreeError::KeyTooLong(longest)) } else { Ok(()) }
 }
 
 /// Encodes the nodes of a window, keeps the bytes of those that are new, and returns the entries that stand for them.
-fn write(
-    shape: Shape,
-    level: u8,
-    window: &Window,
-    new_nodes: &mut HashMap<NodeId, Bytes>,
-) -> Vec<Entry> {
+fn write(shape: Shape, level: u8, window: &Window, new_nodes: &mut HashMap<NodeId, Bytes>) -> Vec<Entry> {
     let (entries, ends) = window.cut(shape, level);
     let old: HashSet<NodeId> = window.pieces.iter().map(|(_, id)| *id).collect();
     encode_pieces(level, &entries, &ends, |id, node| {
@@ -140,12 +97,7 @@ fn write(
     })
 }
 
-fn encode_pieces(
-    level: u8,
-    entries: &[Entry],
-    ends: &[bool],
-    mut keep: impl FnMut(NodeId, Bytes),
-) -> Vec<Entry> {
+fn encode_pieces(level: u8, entries: &[Entry], ends: &[bool], mut keep: impl FnMut(NodeId, Bytes)) -> Vec<Entry> {
     let mut parents = Vec::new();
     let mut rest = entries;
     let mut ends = ends;
@@ -157,25 +109,15 @@ fn encode_pieces(
         let node = encode(level, piece);
         let id = NodeId::of(&node);
         keep(id, node);
-        parents.extend(piece.last().map(|entry| Entry {
-            key: entry.key.clone(),
-            payload: Payload::Child(id),
-        }));
+        parents.extend(piece.last().map(|entry| Entry { key: entry.key.clone(), payload: Payload::Child(id) }));
     }
     parents
 }
 
 /// What changes one level up when the window's nodes are replaced by these.
 fn replaced(window: &Window, new: Vec<Entry>) -> Vec<Edit> {
-    let mut edits: BTreeMap<Key, Option<Payload>> = window
-        .pieces
-        .iter()
-        .map(|(key, _)| (key.clone(), None))
-        .collect();
-    edits.extend(
-        new.into_iter()
-            .map(|entry| (entry.key, Some(entry.payload))),
-    );
+    let mut edits: BTreeMap<Key, Option<Payload>> = window.pieces.iter().map(|(key, _)| (key.clone(), None)).collect();
+    edits.extend(new.into_iter().map(|entry| (entry.key, Some(entry.payload))));
     for (key, id) in &window.pieces {
         if edits.get(key) == Some(&Some(Payload::Child(*id))) {
             edits.remove(key);
@@ -192,13 +134,7 @@ async fn finish(
     top: Vec<Entry>,
     new_nodes: &mut HashMap<NodeId, Bytes>,
 ) -> Result<NodeId, TreeError> {
-    let [
-        Entry {
-            payload: Payload::Child(only),
-            ..
-        },
-    ] = top.as_slice()
-    else {
+    let [Entry { payload: Payload::Child(only), .. }] = top.as_slice() else {
         return stack(shape, level.saturating_add(1), top, new_nodes);
     };
     let (mut root, mut expected) = (*only, level);
@@ -210,17 +146,10 @@ async fn finish(
         };
         let node = decode(&bytes, Some(expected))?;
         match node.entries.as_slice() {
-            [
-                Entry {
-                    payload: Payload::Child(child),
-                    ..
-                },
-            ] => {
+            [Entry { payload: Payload::Child(child), .. }] => {
                 new_nodes.remove(&root);
                 root = *child;
-                expected = expected
-                    .checked_sub(1)
-                    .ok_or(TreeError::Corrupt("wrong level"))?;
+                expected = expected.checked_sub(1).ok_or(TreeError::Corrupt("wrong level"))?;
             }
             _ => return Ok(root),
         }
@@ -242,12 +171,7 @@ fn stack(
     loop {
         match entries.as_slice() {
             [] => return Ok(NodeId::EMPTY),
-            [
-                Entry {
-                    payload: Payload::Child(root),
-                    ..
-                },
-            ] => return Ok(*root),
+            [Entry { payload: Payload::Child(root), .. }] => return Ok(*root),
             _ if level > MAX_LEVEL => return Err(TreeError::Corrupt("too high")),
             _ => {}
         }

@@ -24,10 +24,7 @@ pub(super) struct Node {
 impl Node {
     /// The key of the last entry.
     pub(super) fn last_key(&self) -> Result<&Key, TreeError> {
-        self.entries
-            .last()
-            .map(|entry| &entry.key)
-            .ok_or(TreeError::Corrupt("no entries"))
+        self.entries.last().map(|entry| &entry.key).ok_or(TreeError::Corrupt("no entries"))
     }
 }
 
@@ -54,11 +51,7 @@ pub(super) fn encode(level: u8, entries: &[Entry]) -> Bytes {
 }
 
 fn put_part(out: &mut Vec<u8>, previous: &str, part: &str, offset: u32) {
-    let shared = previous
-        .bytes()
-        .zip(part.bytes())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let shared = previous.bytes().zip(part.bytes()).take_while(|(a, b)| a == b).count();
     let rest = part.as_bytes().get(shared..).unwrap_or_default();
     put_number(out, shared as u32 + offset);
     put_number(out, rest.len() as u32);
@@ -95,14 +88,7 @@ impl<'a> Reader<'a> {
         if rest.is_empty() {
             return Err(TreeError::Corrupt("no entries"));
         }
-        Ok(Self {
-            level,
-            rest,
-            ty: Vec::new(),
-            state_key: Vec::new(),
-            started: false,
-            same_type: false,
-        })
+        Ok(Self { level, rest, ty: Vec::new(), state_key: Vec::new(), started: false, same_type: false })
     }
 
     /// The next entry's payload; its key is then in `ty` and `state_key`. `None` at the end.
@@ -125,10 +111,7 @@ impl<'a> Reader<'a> {
         Ok(Some(match self.level {
             0 => Payload::Value(number(&mut self.rest)?),
             _ => {
-                let (id, rest) = self
-                    .rest
-                    .split_first_chunk()
-                    .ok_or(TreeError::Corrupt("cut off"))?;
+                let (id, rest) = self.rest.split_first_chunk().ok_or(TreeError::Corrupt("cut off"))?;
                 self.rest = rest;
                 Payload::Child(NodeId(*id))
             }
@@ -136,22 +119,15 @@ impl<'a> Reader<'a> {
     }
 
     fn compare(&self, ty: &str, state_key: &str) -> Ordering {
-        self.ty
-            .as_slice()
-            .cmp(ty.as_bytes())
-            .then_with(|| self.state_key.as_slice().cmp(state_key.as_bytes()))
+        self.ty.as_slice().cmp(ty.as_bytes()).then_with(|| self.state_key.as_slice().cmp(state_key.as_bytes()))
     }
 }
 
 /// Keeps `shared` bytes of `part`, reads the others, and tells how the old part compares with the new one.
 fn replace_tail(rest: &mut &[u8], part: &mut Vec<u8>, shared: u32) -> Result<Ordering, TreeError> {
-    let old = part
-        .get(shared as usize..)
-        .ok_or(TreeError::Corrupt("shared prefix too long"))?;
+    let old = part.get(shared as usize..).ok_or(TreeError::Corrupt("shared prefix too long"))?;
     let length = number(rest)? as usize;
-    let (new, after) = rest
-        .split_at_checked(length)
-        .ok_or(TreeError::Corrupt("cut off"))?;
+    let (new, after) = rest.split_at_checked(length).ok_or(TreeError::Corrupt("cut off"))?;
     if shared as usize + length > MAX_KEY_PART_BYTES {
         return Err(TreeError::Corrupt("key too long"));
     }
@@ -184,24 +160,13 @@ pub(super) fn decode(bytes: &[u8], expected_level: Option<u8>) -> Result<Node, T
             Some(previous) if reader.same_type => previous.key.ty.clone(),
             _ => text(&reader.ty)?,
         };
-        entries.push(Entry {
-            key: Key {
-                ty,
-                state_key: text(&reader.state_key)?,
-            },
-            payload,
-        });
+        entries.push(Entry { key: Key { ty, state_key: text(&reader.state_key)? }, payload });
     }
-    Ok(Node {
-        level: reader.level,
-        entries,
-    })
+    Ok(Node { level: reader.level, entries })
 }
 
 fn text(bytes: &[u8]) -> Result<Arc<str>, TreeError> {
-    std::str::from_utf8(bytes)
-        .map(Arc::from)
-        .map_err(|_| TreeError::Corrupt("not UTF-8"))
+    std::str::from_utf8(bytes).map(Arc::from).map_err(|_| TreeError::Corrupt("not UTF-8"))
 }
 
 /// Where a look-up goes on after a node.
@@ -214,12 +179,7 @@ pub(super) enum Step {
 }
 
 /// One step of a look-up, without decoding the whole node.
-pub(super) fn step(
-    bytes: &[u8],
-    expected_level: Option<u8>,
-    ty: &str,
-    state_key: &str,
-) -> Result<Step, TreeError> {
+pub(super) fn step(bytes: &[u8], expected_level: Option<u8>, ty: &str, state_key: &str) -> Result<Step, TreeError> {
     let mut reader = Reader::new(bytes, expected_level)?;
     while let Some(payload) = reader.next()? {
         match (reader.compare(ty, state_key), payload) {

@@ -22,12 +22,7 @@ pub struct Change {
 
 impl Change {
     fn new(key: &Key, old: Option<u32>, new: Option<u32>) -> Self {
-        Self {
-            event_type: key.ty.to_string(),
-            state_key: key.state_key.to_string(),
-            old,
-            new,
-        }
+        Self { event_type: key.ty.to_string(), state_key: key.state_key.to_string(), old, new }
     }
 }
 

@@ -98,10 +98,7 @@ pub struct Key {
 impl Key {
     /// A key of the two parts.
     pub fn new(ty: impl Into<Arc<str>>, state_key: impl Into<Arc<str>>) -> Self {
-        Self {
-            ty: ty.into(),
-            state_key: state_key.into(),
-        }
+        Self { ty: ty.into(), state_key: state_key.into() }
     }
 }
 

@@ -11,12 +11,7 @@ use super::{
 ///
 /// # Errors
 /// [`TreeError::Corrupt`], and what [`Nodes::load`] fails with.
-pub async fn get(
-    nodes: &dyn Nodes,
-    root: NodeId,
-    ty: &str,
-    state_key: &str,
-) -> Result<Option<u32>, TreeError> {
+pub async fn get(nodes: &dyn Nodes, root: NodeId, ty: &str, state_key: &str) -> Result<Option<u32>, TreeError> {
     let (mut id, mut level) = (root, None);
     if root == NodeId::EMPTY {
         return Ok(None);
@@ -33,11 +28,7 @@ pub async fn get(
 ///
 /// # Errors
 /// [`TreeError::Corrupt`], and what [`Nodes::load`] fails with.
-pub async fn get_many(
-    nodes: &dyn Nodes,
-    root: NodeId,
-    keys: &[(&str, &str)],
-) -> Result<Vec<Option<u32>>, TreeError> {
+pub async fn get_many(nodes: &dyn Nodes, root: NodeId, keys: &[(&str, &str)]) -> Result<Vec<Option<u32>>, TreeError> {
     let mut found = Vec::with_capacity(keys.len());
     let mut loaded = HashMap::new();
     for (ty, state_key) in keys {
@@ -63,11 +54,7 @@ pub async fn get_many(
 ///
 /// # Errors
 /// [`TreeError::Corrupt`], and what [`Nodes::load`] fails with.
-pub async fn range(
-    nodes: &dyn Nodes,
-    root: NodeId,
-    ty: &str,
-) -> Result<Vec<(String, u32)>, TreeError> {
+pub async fn range(nodes: &dyn Nodes, root: NodeId, ty: &str) -> Result<Vec<(String, u32)>, TreeError> {
     range_page(nodes, root, ty, None, usize::MAX).await
 }
 
@@ -85,14 +72,7 @@ pub async fn range_page(
 ) -> Result<Vec<(String, u32)>, TreeError> {
     let mut page = Vec::new();
     let start = Key::new(ty, after.unwrap_or(""));
-    let mut walk = Walk::seek(nodes, root, |key| {
-        if after.is_some() {
-            *key <= start
-        } else {
-            *key < start
-        }
-    })
-    .await?;
+    let mut walk = Walk::seek(nodes, root, |key| if after.is_some() { *key <= start } else { *key < start }).await?;
     while page.len() < limit {
         match walk.next().await? {
             Some((key, value)) if *key.ty == *ty => page.push((key.state_key.to_string(), value)),
@@ -131,11 +111,7 @@ pub async fn reachable(nodes: &dyn Nodes, root: NodeId) -> Result<HashSet<NodeId
 ///
 /// # Errors
 /// [`TreeError::Corrupt`], and what [`Nodes::load`] fails with.
-pub async fn mark(
-    nodes: &dyn Nodes,
-    root: NodeId,
-    seen: &mut HashSet<NodeId>,
-) -> Result<(), TreeError> {
+pub async fn mark(nodes: &dyn Nodes, root: NodeId, seen: &mut HashSet<NodeId>) -> Result<(), TreeError> {
     if root == NodeId::EMPTY || seen.contains(&root) {
         return Ok(());
     }
@@ -179,10 +155,7 @@ pub(super) struct Walk<'n> {
 impl<'n> Walk<'n> {
     /// A walk that stands before the root's first entry.
     pub(super) async fn open(nodes: &'n dyn Nodes, root: NodeId) -> Result<Self, TreeError> {
-        let mut walk = Self {
-            nodes,
-            open: Vec::new(),
-        };
+        let mut walk = Self { nodes, open: Vec::new() };
         if root != NodeId::EMPTY {
             walk.push(decode(&nodes.load(&root).await?, None)?, |_| false);
         }
@@ -190,15 +163,8 @@ impl<'n> Walk<'n> {
     }
 
     /// A walk that stands before the first entry whose key is not `before` the wanted ones.
-    async fn seek(
-        nodes: &'n dyn Nodes,
-        root: NodeId,
-        before: impl Fn(&Key) -> bool,
-    ) -> Result<Self, TreeError> {
-        let mut walk = Self {
-            nodes,
-            open: Vec::new(),
-        };
+    async fn seek(nodes: &'n dyn Nodes, root: NodeId, before: impl Fn(&Key) -> bool) -> Result<Self, TreeError> {
+        let mut walk = Self { nodes, open: Vec::new() };
         if root != NodeId::EMPTY {
             walk.push(decode(&nodes.load(&root).await?, None)?, &before);
         }
@@ -222,20 +188,8 @@ impl<'n> Walk<'n> {
     pub(super) fn head(&mut self) -> Head {
         while let Some((level, rest)) = self.open.last_mut() {
             match (rest.peek(), level.checked_sub(1)) {
-                (
-                    Some(Entry {
-                        payload: Payload::Child(id),
-                        ..
-                    }),
-                    Some(below),
-                ) => return Head::Node(below, *id),
-                (
-                    Some(Entry {
-                        key,
-                        payload: Payload::Value(value),
-                    }),
-                    _,
-                ) => return Head::Entry(key.clone(), *value),
+                (Some(Entry { payload: Payload::Child(id), .. }), Some(below)) => return Head::Node(below, *id),
+                (Some(Entry { key, payload: Payload::Value(value) }), _) => return Head::Entry(key.clone(), *value),
                 _ => self.open.pop(),
             };
         }

@@ -15,10 +15,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    pub(super) const STANDARD: Self = Self {
-        max_weight: MAX_WEIGHT,
-        hashed_levels: HASHED_LEVELS,
-    };
+    pub(super) const STANDARD: Self = Self { max_weight: MAX_WEIGHT, hashed_levels: HASHED_LEVELS };
 
     /// Whether ranks decide on this level.
     pub(super) fn is_hashed(self, level: u8) -> bool {
@@ -39,10 +36,7 @@ impl Shape {
         if bounds.left.is_none() && bounds.right.is_none() && !self.is_over(sum(&weights)) {
             return vec![false; entries.len()];
         }
-        let ranks: Vec<u64> = entries
-            .iter()
-            .map(|entry| rank(level, &entry.key))
-            .collect();
+        let ranks: Vec<u64> = entries.iter().map(|entry| rank(level, &entry.key)).collect();
         self.cut(&ranks, &weights, bounds)
     }
 
@@ -76,10 +70,7 @@ impl Shape {
             *total += right;
             open.push((rank, right + u64::from(weight)));
         }
-        heavy
-            .into_iter()
-            .map(|weight| self.is_over(weight))
-            .collect()
+        heavy.into_iter().map(|weight| self.is_over(weight)).collect()
     }
 
     /// Fills nodes in order: each as much as it may hold, but at least two entries.
@@ -114,10 +105,7 @@ pub(super) fn rank(level: u8, key: &Key) -> u64 {
         .chain_update(key.state_key.as_bytes())
         .finalize()
         .into();
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |rank, &byte| rank << 8 | u64::from(byte))
+    digest.iter().take(8).fold(0, |rank, &byte| rank << 8 | u64::from(byte))
 }
 
 /// An upper bound for the encoded bytes of an entry that depends on nothing beside it.

@@ -15,32 +15,20 @@ use super::{
 type Model = BTreeMap<Key, u32>;
 
 fn small(max_weight: u32, hashed_levels: u8) -> Shape {
-    Shape {
-        max_weight,
-        hashed_levels,
-    }
+    Shape { max_weight, hashed_levels }
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
     prop_oneof![
         Just(Shape::STANDARD),
-        (
-            20_u32..200,
-            prop_oneof![Just(0_u8), Just(1), Just(2), Just(HASHED_LEVELS)]
-        )
+        (20_u32..200, prop_oneof![Just(0_u8), Just(1), Just(2), Just(HASHED_LEVELS)])
             .prop_map(|(max_weight, hashed_levels)| small(max_weight, hashed_levels)),
     ]
 }
 
 /// Few enough keys that changes meet again, of very different lengths.
 fn keys() -> impl Strategy<Value = Key> + Clone {
-    let ty = prop_oneof![
-        Just("m.room.member"),
-        Just("m.room.name"),
-        Just("m"),
-        Just(""),
-        Just("é")
-    ];
+    let ty = prop_oneof![Just("m.room.member"), Just("m.room.name"), Just("m"), Just(""), Just("é")];
     let state_key = prop_oneof![
         1 => Just(String::new()),
         10 => (0..150_u32).prop_map(|n| format!("@u{n}:example.org")),
@@ -50,14 +38,8 @@ fn keys() -> impl Strategy<Value = Key> + Clone {
 }
 
 fn batches() -> impl Strategy<Value = Vec<Vec<(Key, Option<u32>)>>> {
-    let change = (
-        keys(),
-        prop_oneof![3 => (0..4_u32).prop_map(Some), 2 => Just(None)],
-    );
-    vec(
-        prop_oneof![vec(change.clone(), 0..3), vec(change, 0..150)],
-        1..8,
-    )
+    let change = (keys(), prop_oneof![3 => (0..4_u32).prop_map(Some), 2 => Just(None)]);
+    vec(prop_oneof![vec(change.clone(), 0..3), vec(change, 0..150)], 1..8)
 }
 
 fn change_model(model: &mut Model, changes: &[(Key, Option<u32>)]) {
@@ -251,81 +233,40 @@ proptest! {
 #[test]
 fn damaged_trees_are_errors() {
     let key = |name: &str| Key::new("t", name);
-    let leaf = |name: &str| {
-        encode(
-            0,
-            &[Entry {
-                key: key(name),
-                payload: Payload::Value(1),
-            }],
-        )
-    };
+    let leaf = |name: &str| encode(0, &[Entry { key: key(name), payload: Payload::Value(1) }]);
     let nodes = MemoryNodes::default();
     let store = |bytes: Bytes| {
         let id = NodeId::of(&bytes);
         nodes.insert(id, bytes);
         id
     };
-    let child = |name: &str, id: NodeId| Entry {
-        key: key(name),
-        payload: Payload::Child(id),
-    };
+    let child = |name: &str, id: NodeId| Entry { key: key(name), payload: Payload::Child(id) };
     let (a, b) = (store(leaf("a")), store(leaf("b")));
     let misnamed = store(encode(1, &[child("a", b), child("c", b)]));
     let skipping = store(encode(2, &[child("a", a)]));
     let dangling = store(encode(1, &[child("a", NodeId([7; 16])), child("b", b)]));
     let looping = NodeId([9; 16]);
-    nodes.insert(
-        looping,
-        encode(3, &[child("a", looping), child("b", looping)]),
-    );
+    nodes.insert(looping, encode(3, &[child("a", looping), child("b", looping)]));
     block_on(async {
         let change = [(key("a"), Some(5))];
         for root in [misnamed, skipping, looping] {
-            assert!(
-                matches!(
-                    apply(&nodes, root, &change).await,
-                    Err(TreeError::Corrupt(_))
-                ),
-                "{root:?}"
-            );
+            assert!(matches!(apply(&nodes, root, &change).await, Err(TreeError::Corrupt(_))), "{root:?}");
         }
         for root in [skipping, looping] {
-            assert!(matches!(
-                get(&nodes, root, "t", "a").await,
-                Err(TreeError::Corrupt(_))
-            ));
-            assert!(matches!(
-                entries(&nodes, root).await,
-                Err(TreeError::Corrupt(_))
-            ));
-            assert!(matches!(
-                diff(&nodes, root, a).await,
-                Err(TreeError::Corrupt(_))
-            ));
-            assert!(matches!(
-                range(&nodes, root, "t").await,
-                Err(TreeError::Corrupt(_))
-            ));
+            assert!(matches!(get(&nodes, root, "t", "a").await, Err(TreeError::Corrupt(_))));
+            assert!(matches!(entries(&nodes, root).await, Err(TreeError::Corrupt(_))));
+            assert!(matches!(diff(&nodes, root, a).await, Err(TreeError::Corrupt(_))));
+            assert!(matches!(range(&nodes, root, "t").await, Err(TreeError::Corrupt(_))));
         }
-        assert!(matches!(
-            get(&nodes, dangling, "t", "a").await,
-            Err(TreeError::Missing(_))
-        ));
-        assert!(matches!(
-            reachable(&nodes, looping).await,
-            Err(TreeError::Corrupt(_))
-        ));
+        assert!(matches!(get(&nodes, dangling, "t", "a").await, Err(TreeError::Missing(_))));
+        assert!(matches!(reachable(&nodes, looping).await, Err(TreeError::Corrupt(_))));
     });
 }
 
 #[test]
 fn keys_that_are_too_long_are_refused() {
     let long = Key::new("t", "x".repeat(MAX_KEY_PART_BYTES + 1));
-    assert!(matches!(
-        build([(long.clone(), 1)]),
-        Err(TreeError::KeyTooLong(1025))
-    ));
+    assert!(matches!(build([(long.clone(), 1)]), Err(TreeError::KeyTooLong(1025))));
     let nodes = MemoryNodes::default();
     let refused = block_on(apply(&nodes, NodeId::EMPTY, &[(long, Some(1))]));
     assert!(matches!(refused, Err(TreeError::KeyTooLong(1025))));
@@ -333,49 +274,25 @@ fn keys_that_are_too_long_are_refused() {
 
 #[test]
 fn the_encoding_stays_as_it_is() {
-    let applied = build([
-        (Key::new("m.room.create", ""), 1),
-        (Key::new("m.room.member", "@a:x"), 300),
-    ])
-    .unwrap();
+    let applied = build([(Key::new("m.room.create", ""), 1), (Key::new("m.room.member", "@a:x"), 300)]).unwrap();
     let bytes = b"\x00\x01\x0dm.room.create\x00\x00\x01\x08\x06member\x00\x04@a:x\xac\x02";
-    assert_eq!(
-        applied.new_nodes,
-        [(applied.root, Bytes::from_static(bytes))]
-    );
-    assert_eq!(
-        format!("{:?}", applied.root),
-        "NodeId(f94e35efab3bdba8d7c8895bae7bcf4b)"
-    );
+    assert_eq!(applied.new_nodes, [(applied.root, Bytes::from_static(bytes))]);
+    assert_eq!(format!("{:?}", applied.root), "NodeId(f94e35efab3bdba8d7c8895bae7bcf4b)");
 }
 
 fn member(n: u32) -> Key {
-    Key::new(
-        "m.room.member",
-        format!("@user{n}:server{}.example.org", n % 97),
-    )
+    Key::new("m.room.member", format!("@user{n}:server{}.example.org", n % 97))
 }
 
 /// A room of 20,000 members with the usual other entries.
 fn large_room() -> Model {
-    let singles = [
-        "create",
-        "join_rules",
-        "power_levels",
-        "name",
-        "topic",
-        "history_visibility",
-    ];
-    let singles = singles
-        .iter()
-        .map(|name| Key::new(format!("m.room.{name}"), ""));
+    let singles = ["create", "join_rules", "power_levels", "name", "topic", "history_visibility"];
+    let singles = singles.iter().map(|name| Key::new(format!("m.room.{name}"), ""));
     singles.chain((0..20_000).map(member)).zip(0..).collect()
 }
 
 async fn height(nodes: &MemoryNodes, root: NodeId) -> usize {
-    let level = decode(&nodes.load(&root).await.unwrap(), None)
-        .unwrap()
-        .level;
+    let level = decode(&nodes.load(&root).await.unwrap(), None).unwrap().level;
     usize::from(level) + 1
 }
 
@@ -387,10 +304,7 @@ fn one_change_in_a_large_room_touches_few_nodes() {
     let mut root = nodes.commit(&applied);
     let bytes: usize = applied.new_nodes.iter().map(|(_, bytes)| bytes.len()).sum();
     let average = bytes / applied.new_nodes.len();
-    assert!(
-        (700..1400).contains(&average),
-        "nodes have {average} bytes on average"
-    );
+    assert!((700..1400).contains(&average), "nodes have {average} bytes on average");
     block_on(async {
         let height = height(&nodes, root).await;
         assert!(height <= 4, "{height} levels");
@@ -401,35 +315,18 @@ fn one_change_in_a_large_room_touches_few_nodes() {
             nodes.take_reads();
             let applied = apply(&nodes, root, &[(key.clone(), value)]).await.unwrap();
             let reads = nodes.take_reads();
-            assert!(
-                applied.new_nodes.len() <= 2 * height + 2,
-                "{} nodes written",
-                applied.new_nodes.len()
-            );
+            assert!(applied.new_nodes.len() <= 2 * height + 2, "{} nodes written", applied.new_nodes.len());
             assert!(reads <= 4 * height + 2, "{reads} nodes read");
             written += applied.new_nodes.len();
             read += reads;
             root = nodes.commit(&applied);
             change_model(&mut model, &[(key, value)]);
         }
-        assert!(
-            written <= 300 * (height + 1),
-            "{written} nodes written by 300 changes"
-        );
-        assert!(
-            read <= 300 * (height + 2),
-            "{read} nodes read by 300 changes"
-        );
+        assert!(written <= 300 * (height + 1), "{written} nodes written by 300 changes");
+        assert!(read <= 300 * (height + 2), "{read} nodes read by 300 changes");
         assert_eq!(root, build(model).unwrap().root);
         nodes.take_reads();
-        get(
-            &nodes,
-            root,
-            "m.room.member",
-            "@user67:server67.example.org",
-        )
-        .await
-        .unwrap();
+        get(&nodes, root, "m.room.member", "@user67:server67.example.org").await.unwrap();
         assert_eq!(nodes.take_reads(), height);
     });
 }
@@ -443,26 +340,15 @@ fn comparing_large_rooms_reads_what_differs() {
         let height = height(&nodes, a).await;
         for round in 0..40_u32 {
             let changes: Vec<(Key, Option<u32>)> = (0..5_u32)
-                .map(|n| {
-                    (
-                        member(round * 331 + n * 4001 + n % 2 * 20_000),
-                        (n != 2).then_some(7_000_000 + n),
-                    )
-                })
+                .map(|n| (member(round * 331 + n * 4001 + n % 2 * 20_000), (n != 2).then_some(7_000_000 + n)))
                 .collect();
             let b = nodes.commit(&apply(&nodes, a, &changes).await.unwrap());
             let mut after = model.clone();
             change_model(&mut after, &changes);
             nodes.take_reads();
-            assert_eq!(
-                diff(&nodes, a, b).await.unwrap(),
-                model_diff(&model, &after)
-            );
+            assert_eq!(diff(&nodes, a, b).await.unwrap(), model_diff(&model, &after));
             let reads = nodes.take_reads();
-            assert!(
-                reads <= 5 * 2 * (height + 2),
-                "{reads} nodes read for five changes"
-            );
+            assert!(reads <= 5 * 2 * (height + 2), "{reads} nodes read for five changes");
         }
     });
 }
@@ -488,9 +374,7 @@ fn rising_keys(count: u64, stretch: u64) -> Vec<Key> {
     let slot = u64::MAX / stretch;
     let find = |n: u64| {
         let mut tries = (0..).map(|nonce: u32| Key::new("t", format!("{n:06}-{nonce}")));
-        tries
-            .find(|key| rank(0, key) / slot == n % stretch)
-            .unwrap()
+        tries.find(|key| rank(0, key) / slot == n % stretch).unwrap()
     };
     (0..count).map(find).collect()
 }
@@ -500,11 +384,7 @@ fn check_sizes(applied: &Applied, max_weight: u32) -> usize {
     for (_, bytes) in &applied.new_nodes {
         let node = decode(bytes, None).unwrap();
         let bound = 1 + max_weight + node.entries.last().map_or(0, shape::weight);
-        assert!(
-            bytes.len() <= bound as usize && bytes.len() <= MAX_NODE_BYTES,
-            "{} bytes",
-            bytes.len()
-        );
+        assert!(bytes.len() <= bound as usize && bytes.len() <= MAX_NODE_BYTES, "{} bytes", bytes.len());
         levels = levels.max(usize::from(node.level) + 1);
     }
     levels
@@ -515,11 +395,7 @@ fn chosen_keys_make_neither_large_nodes_nor_deep_trees_nor_cascades() {
     let keys = rising_keys(900, 300);
     let mut model: Model = keys.iter().cloned().zip(0..).collect();
     let applied = build(model.clone()).unwrap();
-    let leaves = applied
-        .new_nodes
-        .iter()
-        .filter(|(_, bytes)| bytes[0] == 0)
-        .count();
+    let leaves = applied.new_nodes.iter().filter(|(_, bytes)| bytes[0] == 0).count();
     assert!(leaves > 300, "the attack is one: {leaves} leaves");
     let levels = check_sizes(&applied, MAX_WEIGHT);
     assert!(levels <= 5, "{levels} levels");
@@ -529,11 +405,7 @@ fn chosen_keys_make_neither_large_nodes_nor_deep_trees_nor_cascades() {
         for key in keys.iter().step_by(37) {
             for value in [None, Some(5)] {
                 let applied = apply(&nodes, root, &[(key.clone(), value)]).await.unwrap();
-                assert!(
-                    applied.new_nodes.len() <= 3 * levels,
-                    "{} nodes written",
-                    applied.new_nodes.len()
-                );
+                assert!(applied.new_nodes.len() <= 3 * levels, "{} nodes written", applied.new_nodes.len());
                 root = nodes.commit(&applied);
                 change_model(&mut model, &[(key.clone(), value)]);
                 assert_eq!(root, build(model.clone()).unwrap().root);
@@ -548,20 +420,12 @@ fn levels_that_do_not_shrink_are_bounded() {
     let model: Model = rising_keys(300, 300).into_iter().zip(0..).collect();
     let applied = build_shaped(small(1, 1), model).unwrap();
     let levels = check_sizes(&applied, 60);
-    assert!(
-        levels <= 1 + 9 + 1,
-        "{levels} levels for 300 entries, two a node at least"
-    );
+    assert!(levels <= 1 + 9 + 1, "{levels} levels for 300 entries, two a node at least");
 }
 
 #[test]
 fn the_longest_keys_make_bounded_nodes() {
-    let long = |n: u32| {
-        Key::new(
-            "t".repeat(1020) + &format!("{:04}", n / 3),
-            "k".repeat(1020) + &format!("{n:04}"),
-        )
-    };
+    let long = |n: u32| Key::new("t".repeat(1020) + &format!("{:04}", n / 3), "k".repeat(1020) + &format!("{n:04}"));
     let applied = build((0..200).map(|n| (long(n), n))).unwrap();
     check_sizes(&applied, MAX_WEIGHT);
     let nodes = MemoryNodes::default();

@@ -35,11 +35,7 @@ pub(super) struct Piece {
 
 impl<'n> OldTree<'n> {
     pub(super) fn new(nodes: &'n dyn Nodes, root: NodeId) -> Self {
-        Self {
-            nodes,
-            root,
-            decoded: HashMap::new(),
-        }
+        Self { nodes, root, decoded: HashMap::new() }
     }
 
     /// The root's level.
@@ -66,42 +62,22 @@ impl<'n> OldTree<'n> {
         let mut node = self.load(id, None).await?;
         let (mut lower, mut is_last) = (None, true);
         while node.level > level {
-            let wanted = node.entries.partition_point(|child| {
-                if after {
-                    child.key <= *key
-                } else {
-                    child.key < *key
-                }
-            });
+            let wanted = node.entries.partition_point(|child| if after { child.key <= *key } else { child.key < *key });
             let index = wanted.min(node.entries.len().saturating_sub(1));
             is_last &= index + 1 == node.entries.len();
-            if let Some(before) = index
-                .checked_sub(1)
-                .and_then(|before| node.entries.get(before))
-            {
+            if let Some(before) = index.checked_sub(1).and_then(|before| node.entries.get(before)) {
                 lower = Some(before.key.clone());
             }
-            let Some(Entry {
-                key: last,
-                payload: Payload::Child(child),
-            }) = node.entries.get(index)
-            else {
+            let Some(Entry { key: last, payload: Payload::Child(child) }) = node.entries.get(index) else {
                 return Err(TreeError::Corrupt("no child"));
             };
             let below = self.load(*child, Some(node.level - 1)).await?;
-            if below.last_key()? != last
-                || below.entries.first().map(|entry| &entry.key) <= lower.as_ref()
-            {
+            if below.last_key()? != last || below.entries.first().map(|entry| &entry.key) <= lower.as_ref() {
                 return Err(TreeError::Corrupt("child out of place"));
             }
             (id, node) = (*child, below);
         }
-        Ok(Piece {
-            id,
-            node,
-            lower,
-            is_last,
-        })
+        Ok(Piece { id, node, lower, is_last })
     }
 }
 
@@ -154,15 +130,11 @@ impl Window {
 
     /// Whether the set of keys changes, not only what they hold.
     fn is_reshaped(&self) -> bool {
-        self.edits
-            .iter()
-            .any(|(key, payload)| self.has(key) != payload.is_some())
+        self.edits.iter().any(|(key, payload)| self.has(key) != payload.is_some())
     }
 
     fn has(&self, key: &Key) -> bool {
-        self.old
-            .binary_search_by(|entry| entry.key.cmp(key))
-            .is_ok()
+        self.old.binary_search_by(|entry| entry.key.cmp(key)).is_ok()
     }
 
     /// The entries after the edits, and for each whether it ends a node.
@@ -170,20 +142,11 @@ impl Window {
         let entries = self.edited();
         if !self.is_reshaped() {
             let mut lasts = self.pieces.iter().map(|(last, _)| last).peekable();
-            let ends = entries
-                .iter()
-                .map(|entry| lasts.next_if(|last| **last == entry.key).is_some())
-                .collect();
+            let ends = entries.iter().map(|entry| lasts.next_if(|last| **last == entry.key).is_some()).collect();
             return (entries, ends);
         }
-        let inner = entries
-            .len()
-            .saturating_sub(usize::from(self.upper.is_some()));
-        let mut ends = shape.ends(
-            level,
-            entries.get(..inner).unwrap_or_default(),
-            self.bounds(level),
-        );
+        let inner = entries.len().saturating_sub(usize::from(self.upper.is_some()));
+        let mut ends = shape.ends(level, entries.get(..inner).unwrap_or_default(), self.bounds(level));
         ends.resize(entries.len(), true);
         (entries, ends)
     }
@@ -199,10 +162,7 @@ impl Window {
         let mut entries = Vec::with_capacity(self.old.len() + self.edits.len());
         let mut edits = self.edits.iter().peekable();
         let mut put = |key: &Key, payload: Option<Payload>| {
-            entries.extend(payload.map(|payload| Entry {
-                key: key.clone(),
-                payload,
-            }));
+            entries.extend(payload.map(|payload| Entry { key: key.clone(), payload }));
         };
         for old in &self.old {
             while let Some((key, payload)) = edits.next_if(|(key, _)| *key < old.key) {
@@ -266,12 +226,7 @@ async fn settle(
     Ok(done)
 }
 
-async fn grow(
-    tree: &mut OldTree<'_>,
-    level: u8,
-    mut window: Window,
-    side: Side,
-) -> Result<Window, TreeError> {
+async fn grow(tree: &mut OldTree<'_>, level: u8, mut window: Window, side: Side) -> Result<Window, TreeError> {
     match (side, &window.lower, &window.upper) {
         (Side::Left, Some(lower), _) => {
             let mut before = Window::new(tree.piece(level, lower, false).await?)?;
@@ -297,9 +252,7 @@ async fn unsettled(
         return Ok(None);
     }
     let last_edit = window.edits.last();
-    if window.upper.is_some()
-        && last_edit.is_some_and(|(key, to)| to.is_none() && Some(key) == window.upper.as_ref())
-    {
+    if window.upper.is_some() && last_edit.is_some_and(|(key, to)| to.is_none() && Some(key) == window.upper.as_ref()) {
         return Ok(Some(Side::Right));
     }
     if !shape.is_hashed(level) {
@@ -314,10 +267,7 @@ async fn unsettled(
     if window.upper.is_some() {
         entries.pop();
     }
-    let ranked: Vec<(u64, u32)> = entries
-        .iter()
-        .map(|entry| (rank(level, &entry.key), weight(entry)))
-        .collect();
+    let ranked: Vec<(u64, u32)> = entries.iter().map(|entry| (rank(level, &entry.key), weight(entry))).collect();
     if !left_stays(tree, shape, level, window, bounds, &ranked).await? {
         return Ok(Some(Side::Left));
     }
@@ -327,21 +277,15 @@ async fn unsettled(
 /// New entries that rank higher than both edges only add to the edges' intervals.
 fn only_high_inserts(window: &Window, level: u8, bounds: Bounds) -> bool {
     let edge = bounds.left.max(bounds.right);
-    window.edits.iter().all(|(key, payload)| {
-        payload.is_some() && (window.has(key) || edge.is_none_or(|edge| rank(level, key) > edge))
-    })
+    window
+        .edits
+        .iter()
+        .all(|(key, payload)| payload.is_some() && (window.has(key) || edge.is_none_or(|edge| rank(level, key) > edge)))
 }
 
 /// The weight of the entries from one edge inwards that belong to the edge's interval, and whether that is all.
-fn run<'a>(
-    ranked: impl Iterator<Item = &'a (u64, u32)>,
-    inside: impl Fn(u64) -> bool,
-    all: usize,
-) -> (u64, bool) {
-    let weights: Vec<u32> = ranked
-        .take_while(|(rank, _)| inside(*rank))
-        .map(|(_, weight)| *weight)
-        .collect();
+fn run<'a>(ranked: impl Iterator<Item = &'a (u64, u32)>, inside: impl Fn(u64) -> bool, all: usize) -> (u64, bool) {
+    let weights: Vec<u32> = ranked.take_while(|(rank, _)| inside(*rank)).map(|(_, weight)| *weight).collect();
     (sum(&weights), weights.len() == all)
 }
 
@@ -361,19 +305,10 @@ async fn left_stays(
         return Ok(true);
     }
     let before = tree.piece(level, key, false).await?;
-    if before
-        .lower
-        .as_ref()
-        .is_some_and(|lower| rank(level, lower) > edge)
-    {
+    if before.lower.as_ref().is_some_and(|lower| rank(level, lower) > edge) {
         return Ok(true);
     }
-    total += before
-        .node
-        .entries
-        .iter()
-        .map(|entry| u64::from(weight(entry)))
-        .sum::<u64>();
+    total += before.node.entries.iter().map(|entry| u64::from(weight(entry))).sum::<u64>();
     Ok(shape.is_over(total))
 }
 
@@ -392,18 +327,12 @@ async fn right_stays(
     if whole && bounds.left.is_some_and(|left| left > edge) || shape.is_over(total) {
         return Ok(true);
     }
-    total += window
-        .old
-        .last()
-        .map_or(0, |entry| u64::from(weight(entry)));
+    total += window.old.last().map_or(0, |entry| u64::from(weight(entry)));
     let after = tree.piece(level, key, true).await?;
     let Some((last, inner)) = after.node.entries.split_last() else {
         return Ok(false);
     };
-    total += inner
-        .iter()
-        .map(|entry| u64::from(weight(entry)))
-        .sum::<u64>();
+    total += inner.iter().map(|entry| u64::from(weight(entry))).sum::<u64>();
     if rank(level, &last.key) >= edge {
         if !after.is_last {
             return Ok(true);

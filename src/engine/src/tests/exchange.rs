@@ -4,7 +4,10 @@ use ruma::{EventId, RoomVersionId};
 use serde_json::json;
 
 use super::peer::{ALICE, BOB, CAROL, Peer, State, assert_same, verdict};
-use crate::{Membership, Received, RelationFilter, Verdict, tables::{PARKED_REDACTIONS, RELATED}};
+use crate::{
+    Membership, Received, RelationFilter, Verdict,
+    tables::{PARKED_REDACTIONS, RELATED},
+};
 
 const VERSIONS: [RoomVersionId; 4] = [RoomVersionId::V6, RoomVersionId::V10, RoomVersionId::V11, RoomVersionId::V12];
 
@@ -78,7 +81,11 @@ async fn two_topics_at_once_become_one_and_the_next_event_joins_the_branches() {
 async fn who_loses_power_loses_what_was_done_with_it_at_the_same_time() {
     for version in VERSIONS {
         shared!(one, two, room, copy, version);
-        let levels = if version == RoomVersionId::V12 { json!({"users": {BOB: 0}}) } else { json!({"users": {ALICE: 100, BOB: 0}}) };
+        let levels = if version == RoomVersionId::V12 {
+            json!({"users": {BOB: 0}})
+        } else {
+            json!({"users": {ALICE: 100, BOB: 0}})
+        };
         let old = one.topic(&room, ALICE, "old").await;
         one.pass(&room, &old, (&two, &copy)).await;
         let levels = one.send(&room, ALICE, "m.room.power_levels", Some(""), levels).await.unwrap();
@@ -190,7 +197,8 @@ async fn a_rejected_event_changes_nothing_also_for_those_that_follow_it() {
         }
         assert_eq!((one.state(&room).await, one.ends(&room).await), (before.clone(), [end.clone()].into()));
         // One that cites a rejected event is rejected, one that merely follows it is not.
-        let follower = two.forge(&copy, &[&coup.pdu.event_id], (BOB, "m.room.message", None), json!({"body": "y"}), None).await;
+        let follower =
+            two.forge(&copy, &[&coup.pdu.event_id], (BOB, "m.room.message", None), json!({"body": "y"}), None).await;
         assert_eq!(verdict(&one.engine.receive(&room, follower.clone()).await.unwrap()), Verdict::Accepted);
         assert_eq!(one.state(&room).await, before);
         assert_eq!(one.ends(&room).await, [end, follower.pdu.event_id].into());

@@ -1,7 +1,12 @@
 //! ruma's state resolution fixtures, event by event through the engine. They are not part of this repository: the test finds the
 //! source of the resolved version through `cargo metadata`, and fails where it is not there.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command, sync::{Arc, LazyLock}};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::Command,
+    sync::{Arc, LazyLock},
+};
 
 use room::{Pdu, RoomVersionRules, check::ReceivedEvent, dag::topological_order};
 use ruma::{EventId, RoomVersionId};
@@ -86,7 +91,11 @@ async fn fed(peer: &Peer, files: &[&str], reverse: bool) -> Arc<Room> {
     room
 }
 
-async fn entries(engine: &Engine, room: &Room, state: Vec<(String, String, EventNum)>) -> BTreeMap<(String, String), String> {
+async fn entries(
+    engine: &Engine,
+    room: &Room,
+    state: Vec<(String, String, EventNum)>,
+) -> BTreeMap<(String, String), String> {
     let mut out = BTreeMap::new();
     for (kind, key, num) in state {
         out.insert((kind, key), engine.event(room.num, num).await.unwrap().event_id().to_owned());
@@ -110,11 +119,20 @@ async fn branches_resolve_as_in_rumas_snapshots() {
         ),
         (
             "power_levels_admin_vs_mod",
-            &["bootstrap-public-chat.json", "power-levels-admin-vs-mod-alice.json", "power-levels-admin-vs-mod-bob.json"],
+            &[
+                "bootstrap-public-chat.json",
+                "power-levels-admin-vs-mod-alice.json",
+                "power-levels-admin-vs-mod-bob.json",
+            ],
         ),
         (
             "topic_vs_ban",
-            &["bootstrap-public-chat.json", "topic-vs-ban-common.json", "topic-vs-ban-alice.json", "topic-vs-ban-bob.json"],
+            &[
+                "bootstrap-public-chat.json",
+                "topic-vs-ban-common.json",
+                "topic-vs-ban-alice.json",
+                "topic-vs-ban-bob.json",
+            ],
         ),
         (
             "join_rules_vs_join",

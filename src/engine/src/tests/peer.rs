@@ -69,8 +69,7 @@ impl Peer {
     pub(super) async fn create(&self, version: &RoomVersionId) -> Arc<Room> {
         let creator = <&UserId>::try_from(ALICE).unwrap();
         let infinite = version.rules().unwrap().authorization.explicitly_privilege_room_creators;
-        let levels =
-            if infinite { json!({"users": {BOB: 50}}) } else { json!({"users": {ALICE: 100, BOB: 50}}) };
+        let levels = if infinite { json!({"users": {BOB: 50}}) } else { json!({"users": {ALICE: 100, BOB: 50}}) };
         let mut create = json!({"room_version": version.as_str()});
         if !version.rules().unwrap().authorization.use_room_create_sender {
             create["creator"] = json!(ALICE);
@@ -236,7 +235,8 @@ impl Peer {
         let info = room.info();
         assert_eq!((info.joined, info.invited), (count(Membership::Join), count(Membership::Invite)));
         let local = members.iter().filter(|member| {
-            member.membership == Membership::Join && self.engine.is_local(<&UserId>::try_from(&*member.user_id).unwrap())
+            member.membership == Membership::Join
+                && self.engine.is_local(<&UserId>::try_from(&*member.user_id).unwrap())
         });
         assert_eq!(info.local_members.len(), local.count());
         assert_eq!(self.engine.root_at(room.num, self.engine.frontier()).await.unwrap(), info.root);

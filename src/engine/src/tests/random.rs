@@ -144,8 +144,7 @@ async fn compare_difference(peer: &Peer, room: &Arc<Room>, model: &Model) {
     }
     let found = writer.branches().unwrap().auth_difference(&roots).await.unwrap();
     let fetch = |id: &EventId| model.events.get(id).cloned();
-    let chains: Vec<_> =
-        model.ends.iter().map(|end| auth_chain(model.after[end].values(), fetch).unwrap()).collect();
+    let chains: Vec<_> = model.ends.iter().map(|end| auth_chain(model.after[end].values(), fetch).unwrap()).collect();
     let whole: BTreeSet<OwnedEventId> = auth_difference(&chains, |_| false).iter().cloned().collect();
     assert_eq!(found.iter().cloned().collect::<BTreeSet<_>>(), whole);
 }
@@ -181,11 +180,8 @@ async fn run(version: RoomVersionId, steps: Vec<Step>, order: Vec<Index>) {
         }
     }
 
-    let models = [
-        compare(&peers[0], &rooms[0]).await,
-        compare(&peers[1], &rooms[1]).await,
-        compare(&third, &copy).await,
-    ];
+    let models =
+        [compare(&peers[0], &rooms[0]).await, compare(&peers[1], &rooms[1]).await, compare(&third, &copy).await];
     for model in &models[1..] {
         // What came before an event does not depend on who asks.
         assert_eq!(model.before, models[0].before);

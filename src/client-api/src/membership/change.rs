@@ -130,7 +130,11 @@ impl App {
         if !self.engine.is_local(user_id) {
             return Err(refused("This server does not reach other servers: only its own users can be invited"));
         }
-        let user = self.engine.user_num(user_id).await?;
+        // Looked up, not given a number: names that somebody made up leave no trace.
+        let Some(account) = self.users.accounts.by_user_id(user_id).await? else {
+            return Err(MatrixError::not_found("There is no such user").into());
+        };
+        let user = account.num;
         let Some(config) = self.users.account_data.get(user, None, "m.invite_permission_config").await? else {
             return Ok(());
         };

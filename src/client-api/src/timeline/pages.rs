@@ -13,6 +13,8 @@ use crate::{
 
 /// Events of a page, at most.
 const MAX_LIMIT: usize = 1000;
+/// Bytes of a page, about; the event that exceeds them is its last.
+const MAX_BYTES: usize = 4 << 20;
 /// Events looked at to fill a page, at most.
 const LOOKED_AT: usize = 5000;
 
@@ -79,7 +81,7 @@ impl App {
             Direction::Forward => to = Some(to.map_or(reader.end(), |to| to.min(reader.end()))),
         }
         let room = reader.room.num;
-        let (mut events, mut looked) = (Vec::new(), 0);
+        let (mut events, mut looked, mut bytes) = (Vec::new(), 0, 0);
         if !filter.room(&reader.room.id) {
             return Ok(EventPage { events, next: None });
         }
@@ -96,10 +98,11 @@ impl App {
                 {
                     continue;
                 }
-                if events.len() == limit {
+                if events.len() == limit || bytes > MAX_BYTES {
                     let next = events.last().map(|(_, row)| beyond(row, direction));
                     return Ok(EventPage { events, next });
                 }
+                bytes += row.size();
                 events.push((num, row));
             }
             let Some((last, _)) = page.last().filter(|_| full) else { return Ok(EventPage { events, next: None }) };

@@ -60,18 +60,23 @@ impl Engine {
     pub async fn receive(&self, room: &Arc<Room>, event: ReceivedEvent) -> Result<Received, EngineError> {
         // Naming a new user is a commit of its own: not under the lock.
         self.user_num(&event.pdu.sender).await?;
-        let mut writer = self.write(room).await?;
-        let received = writer.receive(event).await?;
-        match received {
-            Received::Stored { .. } => writer.commit().await?,
-            Received::Missing(_) => {}
-            // It may still wait for its sync: answer no earlier than it.
-            Received::Known(_) => {
-                drop(writer);
-                self.db.write().commit().await?;
+        loop {
+            let mut writer = self.write(room).await?;
+            let received = writer.receive(event.clone()).await?;
+            match received {
+                Received::Stored { .. } => writer.commit().await?,
+                Received::Missing(_) => {}
+                Received::Known(num) => {
+                    drop(writer);
+                    // It may still wait for its sync: answer no earlier than it, and only if it landed.
+                    self.db.write().commit().await?;
+                    if self.find_event(room.num, event.pdu.event_id.as_str()).await? != Some(num) {
+                        continue;
+                    }
+                }
             }
+            return Ok(received);
         }
-        Ok(received)
     }
 
     /// A room of which the create event alone is known, as the start of its history. Gives the room where it is here already.
@@ -96,7 +101,13 @@ impl Engine {
         let room = Arc::new(Room::new(num, room_id, version, rules, head));
         let mut writer = RoomWriter::of_new_room(self, &room).await?;
         match writer.receive(event).await? {
-            Received::Stored { verdict: Verdict::Accepted, .. } => writer.commit().await?,
+            Received::Stored { verdict: Verdict::Accepted, .. } => {
+                self.announce(&room);
+                if let Err(error) = writer.commit().await {
+                    self.withdraw(&room);
+                    return Err(error);
+                }
+            }
             _ => return Err(EngineError::Forbidden("the rules refuse this create event".to_owned())),
         }
         self.register(&room);

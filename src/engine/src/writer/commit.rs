@@ -1,0 +1,135 @@
+//! The end of a writer's work: one commit, and what it changes in memory once it is durable.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use store::{Op, Outcome, Precondition, Ticket, Value, WakeKeys};
+
+use super::RoomWriter;
+use crate::{
+    error::EngineError,
+    head::Head,
+    room::Room,
+    row::EventRow,
+    staged::UserChange,
+    tables::{EventNum, HEADS, UserNum},
+};
+
+impl RoomWriter<'_> {
+    /// Queues what was staged and gives back a ticket; the lock is released.
+    ///
+    /// # Errors
+    /// Where nothing can be queued.
+    pub fn enqueue(mut self) -> Result<Ticket, EngineError> {
+        let mut head = self.head.take().ok_or(EngineError::Conflict)?;
+        let previous = head.encoded.take();
+        head.row.seq += 1;
+        let encoded = head.row.encode();
+        let heads_key = HEADS.key(&self.room.num);
+        self.preconditions.push(match previous {
+            Some(previous) => Precondition::Equals(HEADS.keyspace, heads_key.clone(), previous),
+            None => Precondition::Absent(HEADS.keyspace, heads_key.clone()),
+        });
+        self.ops.push(Op::Put(HEADS.keyspace, heads_key, encoded.clone()));
+        head.encoded = Some(encoded);
+
+        let (ops, preconditions) = (std::mem::take(&mut self.ops), std::mem::take(&mut self.preconditions));
+        let (mut staged, changes) = (std::mem::take(&mut self.staged), std::mem::take(&mut self.user_changes));
+        let rewritten = std::mem::take(&mut self.rewritten);
+        if !rewritten.is_empty() {
+            self.engine.view().rewriting();
+        }
+        let info = self.state_changed.then(|| Arc::new(head.info.clone()));
+        let wake = wake_keys(&head, &changes);
+        let room = Arc::clone(self.room);
+        let (engine, overlay) = (self.engine, &mut head.overlay);
+        let ticket = self.engine.db.enqueue_at(staged.len() as u64, |first, mut write| {
+            write.ops(ops);
+            for precondition in preconditions {
+                write.require(precondition);
+            }
+            let mut pos = first;
+            for event in &mut staged {
+                event.write(&room, pos, &mut write, overlay);
+                pos += 1;
+            }
+            let users: Vec<_> = changes.iter().map(|change| change.write(&room, first, &mut write, overlay)).collect();
+            overlay.queued(pos.saturating_sub(1).max(first));
+            write.wake(wake);
+            let landed = Landed {
+                last: pos.saturating_sub(1),
+                queued: pos.saturating_sub(1).max(first),
+                info,
+                users,
+                events: staged.iter().map(|event| (event.num, event.row.clone())).collect(),
+                rewritten,
+            };
+            let view = engine.view();
+            write.on_done(move |outcome| landed.publish(&view, &room, outcome));
+            write
+        });
+        *self.guard = Some(head);
+        Ok(ticket)
+    }
+
+    /// Queues what was staged, releases the lock, and waits until it is durable.
+    ///
+    /// # Errors
+    /// [`EngineError::Conflict`] where the commit was dropped, [`EngineError::Write`] where its outcome is unknown.
+    pub async fn commit(self) -> Result<(), EngineError> {
+        self.enqueue()?.await?;
+        Ok(())
+    }
+}
+
+/// Who waits for news of this commit: the room's local members, before and after, and those it is about.
+fn wake_keys(head: &Head, changes: &[UserChange]) -> WakeKeys {
+    let mut wake = WakeKeys::Shared(Arc::clone(&head.info.local_members));
+    for change in changes {
+        wake = wake.and(change.user);
+    }
+    wake
+}
+
+/// What a commit changes in memory once it is durable.
+struct Landed {
+    last: u64,
+    /// Where the overlay has the commit's rows.
+    queued: u64,
+    info: Option<Arc<crate::room::RoomInfo>>,
+    users: Vec<(UserNum, crate::user_rooms::UserRoom)>,
+    events: Vec<(EventNum, EventRow)>,
+    rewritten: Vec<(EventNum, EventRow)>,
+}
+
+impl Landed {
+    fn publish(self, view: &crate::engine::View, room: &Room, outcome: Outcome) {
+        let rewrote = !self.rewritten.is_empty();
+        if outcome == Outcome::Done {
+            for (num, row) in self.rewritten {
+                view.emptied(room.num, num);
+                view.event(room.num, num, row);
+            }
+            for (num, row) in self.events {
+                view.event(room.num, num, row);
+            }
+            // The rows are in the store: a room that nobody writes to for a while holds no copies of them.
+            if let Ok(mut writer) = room.writer.try_lock()
+                && let Some(head) = writer.as_mut()
+            {
+                head.overlay.prune(self.queued);
+            }
+            if let Some(info) = self.info {
+                room.publish(info);
+            }
+            for (user, row) in self.users {
+                view.user_room(user, room.num, row);
+            }
+            room.pulse.timeline_at(self.last);
+        } else {
+            room.broken.store(true, Ordering::Release);
+        }
+        if rewrote {
+            view.rewritten();
+        }
+    }
+}

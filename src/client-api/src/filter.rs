@@ -1,8 +1,13 @@
 //! Filters on stored events, by their headers and strings alone.
 //! [Filtering](https://spec.matrix.org/v1.19/client-server-api/#filtering).
 
+use std::collections::HashSet;
+
 use engine::EventRow;
-use ruma::{RoomId, api::client::filter::{RoomEventFilter, UrlFilter}};
+use ruma::{
+    OwnedUserId, RoomId,
+    api::client::filter::{RoomEventFilter, UrlFilter},
+};
 
 /// A filter made ready for many events.
 #[derive(Debug, Clone, Default)]
@@ -95,6 +100,12 @@ impl RowFilter {
                 has == wanted
             })
     }
+}
+
+/// Whether an event is not shown because of who sent it. State is shown whoever set it.
+/// [Ignoring users](https://spec.matrix.org/v1.19/client-server-api/#ignoring-users).
+pub fn is_ignored(ignored: &HashSet<OwnedUserId>, row: &EventRow) -> bool {
+    !ignored.is_empty() && !row.is_state() && ignored.iter().any(|id| id.as_str() == row.sender())
 }
 
 #[cfg(test)]

@@ -88,7 +88,8 @@ impl App {
                     push_field(&mut sections.join, room.id.as_str(), &section);
                 }
             }
-            Membership::Invite | Membership::Knock if is_new => {
+            // One that is repeated may show another state of the room.
+            Membership::Invite | Membership::Knock if place.pos > window.after() => {
                 let room_id = self.engine.room_id(num).await?;
                 if query.wants_room(&room_id) && !self.is_ignored(query.requester.user, num, place).await? {
                     let state = self.engine.invite_state(query.requester.user, num).await?;

@@ -1,13 +1,12 @@
 //! The end of a stretch of a room's events.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use engine::{Direction, EventNum, EventRow, HistoryPoint, Room, UserNum, Viewer};
-use ruma::OwnedUserId;
 use store::Pos;
 
 use super::section::RoomQuery;
-use crate::{ApiError, App};
+use crate::{ApiError, App, filter::is_ignored};
 
 /// Events looked at to fill a filtered timeline, at most.
 const LOOKED_AT: usize = 2000;
@@ -130,10 +129,4 @@ impl App {
         timeline.whole &= !timeline.limited;
         Ok(timeline)
     }
-}
-
-/// Whether an event is not shown because of who sent it. State is shown whoever set it.
-/// [Ignoring users](https://spec.matrix.org/v1.19/client-server-api/#ignoring-users).
-pub(crate) fn is_ignored(ignored: &HashSet<OwnedUserId>, row: &EventRow) -> bool {
-    !ignored.is_empty() && !row.is_state() && ignored.iter().any(|id| id.as_str() == row.sender())
 }

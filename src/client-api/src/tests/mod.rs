@@ -16,6 +16,7 @@ mod relations;
 mod rooms;
 mod smoke;
 mod state;
+mod sync;
 mod threads;
 mod upgrade;
 mod user_directory;

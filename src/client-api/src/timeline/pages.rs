@@ -7,7 +7,7 @@ use ruma::{UInt, api::client::filter::LazyLoadOptions};
 use crate::{
     ApiError, App,
     access::Reader,
-    filter::RowFilter,
+    filter::{RowFilter, is_ignored},
     page::{PageToken, decode_page},
 };
 
@@ -68,7 +68,7 @@ impl App {
         }))
     }
 
-    /// Reads a page of what the filter and the room's history visibility let through.
+    /// Reads a page of what the filter, the user's list of ignored users and the room's history visibility let through.
     pub(super) async fn event_page(
         &self,
         reader: &Reader<'_>,
@@ -85,6 +85,7 @@ impl App {
         if !filter.room(&reader.room.id) {
             return Ok(EventPage { events, next: None });
         }
+        let ignored = self.users.account_data.ignored(reader.viewer.num).await?;
         loop {
             let size = (limit - events.len() + 1).clamp(10, 500);
             let page = self.engine.history(room, from, to, size, direction).await?;
@@ -94,6 +95,7 @@ impl App {
             for (num, row) in self.engine.events(room, &nums).await? {
                 if row.pos() > self.engine.frontier()
                     || !filter.row(&row)
+                    || is_ignored(&ignored, &row)
                     || !self.engine.can_see(room, &reader.viewer, &row).await?
                 {
                     continue;

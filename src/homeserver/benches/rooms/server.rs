@@ -66,7 +66,7 @@ impl Server {
             CacheSizes::default(),
         ));
         let users = Users::new(Arc::clone(&db), ids, clock, NAME.try_into().unwrap(), 1, UsersOptions::default());
-        users.accounts.register(NewAccount::user("ann"), None).await.unwrap();
+        users.register(NewAccount::user("ann"), None).await.unwrap();
         let user: OwnedUserId = format!("@ann:{NAME}").try_into().unwrap();
         let num = engine.user_num(&user).await.unwrap();
         let authenticator = Arc::new(Anybody(user.clone(), num));

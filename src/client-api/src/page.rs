@@ -93,8 +93,7 @@ mod tests {
 
     #[test]
     fn tokens_read_back_and_strangers_are_refused() {
-        let token =
-            SyncToken { pos: 7, typing_epoch: 1, typing: 2, presence: PresencePos { epoch: 3, n: 4 } };
+        let token = SyncToken { pos: 7, typing_epoch: 1, typing: 2, presence: PresencePos { epoch: 3, n: 4 } };
         assert_eq!(SyncToken::decode(&token.encode()).unwrap(), token);
         assert_eq!(decode_page(&token.encode(), "from").unwrap(), PageToken::Stream(7));
         let point = HistoryPoint { depth: 5, arrival: -3 };

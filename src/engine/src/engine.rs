@@ -1,10 +1,8 @@
 //! The engine: rooms by id, and what they share.
 
-use std::{
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
@@ -440,8 +438,8 @@ impl Engine {
 }
 
 pub(crate) fn parse(row: &EventRow, room: &Room) -> Result<Pdu, EngineError> {
-    let event_id = ruma::OwnedEventId::try_from(row.event_id())
-        .map_err(|error| EngineError::Inconsistent(error.to_string()))?;
+    let event_id =
+        ruma::OwnedEventId::try_from(row.event_id()).map_err(|error| EngineError::Inconsistent(error.to_string()))?;
     let mut pdu = Pdu::from_json(row.json(), event_id, &room.rules)?;
     pdu.rejected = row.verdict() == crate::row::Verdict::Rejected;
     Ok(pdu)

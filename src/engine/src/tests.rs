@@ -118,8 +118,7 @@ impl World {
     async fn shown(&self, room: &Room, name: &str) -> Vec<Value> {
         let (user, num) = self.user(name).await;
         let viewer = self.engine.viewer(room.num, &user, num).await.unwrap();
-        let page =
-            self.engine.history(room.num, HistoryPoint::START, None, 1000, Direction::Forward).await.unwrap();
+        let page = self.engine.history(room.num, HistoryPoint::START, None, 1000, Direction::Forward).await.unwrap();
         let nums: Vec<_> = page.into_iter().map(|(_, num)| num).collect();
         let events = self.engine.visible_events(room, &viewer, &nums).await.unwrap();
         let mut out = String::from("[");

@@ -38,8 +38,10 @@ pub fn load_or_make(data_dir: &Path) -> Result<Ed25519KeyPair, StartError> {
 fn make(path: &PathBuf) -> Result<KeyFile, StartError> {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut rng = rand::rng();
-    let version: String =
-        (0..6).filter_map(|_| LETTERS.get(rng.random_range(0..LETTERS.len()))).map(|letter| char::from(*letter)).collect();
+    let version: String = (0..6)
+        .filter_map(|_| LETTERS.get(rng.random_range(0..LETTERS.len())))
+        .map(|letter| char::from(*letter))
+        .collect();
     let der = Ed25519KeyPair::generate();
     let pkcs8 = der.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let file = KeyFile { version, pkcs8 };

@@ -64,7 +64,8 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
     for address in &config.listen {
         let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen(*address, error))?;
         info!(%address, "listening");
-        let open = if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { *address };
+        let open =
+            if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { *address };
         eprintln!("CliquePay is running: open http://{open}/ in a browser");
         listening.spawn(server.clone().accept(listener, None));
     }
@@ -87,9 +88,7 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
     let _ = stop.send(true);
     // Long polls end at once: there is nothing more to tell.
     parts.app.close();
-    let drained = async {
-        while listening.join_next().await.is_some() {}
-    };
+    let drained = async { while listening.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(GRACE, drained).await;
     housekeeping.abort();
     if let Err(error) = parts.app.users.devices.flush().await {

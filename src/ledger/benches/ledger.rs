@@ -36,14 +36,8 @@ fn content(i: usize) -> (usize, &'static str, Value) {
             json!({ "open": "$root", "prev": [target], "target": target, "over": [target] }),
         );
     }
-    let people: Vec<String> = (0..4)
-        .map(|k| person((author + k * (1 + i % 2)) % MEMBERS))
-        .collect();
-    let prev = if i == 0 {
-        "$root".to_owned()
-    } else {
-        id(i - 1)
-    };
+    let people: Vec<String> = (0..4).map(|k| person((author + k * (1 + i % 2)) % MEMBERS)).collect();
+    let prev = if i == 0 { "$root".to_owned() } else { id(i - 1) };
     let content = json!({
         "open": "$root", "prev": [prev], "uid": format!("u{i}"), "title": "Groceries", "date": "2026-11-22",
         "currency": "EUR", "amount": "84.00", "paid": [{ "who": person(author), "amount": "84.00" }],
@@ -55,13 +49,8 @@ fn content(i: usize) -> (usize, &'static str, Value) {
 
 fn parse(i: usize, content: &(usize, &str, Value)) -> Entry {
     let (event_id, sender) = (id(i), person(content.0));
-    let source = Source {
-        event_id: &event_id,
-        sender: &sender,
-        kind: content.1,
-        origin_server_ts: i as u64,
-        redacted: false,
-    };
+    let source =
+        Source { event_id: &event_id, sender: &sender, kind: content.1, origin_server_ts: i as u64, redacted: false };
     Entry::parse(&source, &content.2)
 }
 
@@ -78,26 +67,15 @@ fn root() -> Entry {
 
 fn folds(c: &mut Criterion) {
     let contents: Vec<_> = (0..100_000).map(content).collect();
-    let entries: Vec<Entry> = std::iter::once(root())
-        .chain(contents.iter().enumerate().map(|(i, c)| parse(i, c)))
-        .collect();
+    let entries: Vec<Entry> =
+        std::iter::once(root()).chain(contents.iter().enumerate().map(|(i, c)| parse(i, c))).collect();
     let mut group = c.benchmark_group("fold");
     group.sample_size(10);
     group.bench_function("parse 100000 entries", |b| {
-        b.iter(|| {
-            contents
-                .iter()
-                .enumerate()
-                .filter(|(i, c)| parse(*i, c).body.is_ok())
-                .count()
-        });
+        b.iter(|| contents.iter().enumerate().filter(|(i, c)| parse(*i, c).body.is_ok()).count());
     });
     group.bench_function("fold 100000 entries", |b| {
-        b.iter_batched(
-            || entries.clone(),
-            |entries| Ledger::fold("$root", entries),
-            BatchSize::PerIteration,
-        );
+        b.iter_batched(|| entries.clone(), |entries| Ledger::fold("$root", entries), BatchSize::PerIteration);
     });
     let ledger = Ledger::fold("$root", entries);
     group.bench_function("insert one entry into 100000", |b| {
@@ -112,9 +90,7 @@ fn folds(c: &mut Criterion) {
             BatchSize::PerIteration,
         );
     });
-    group.bench_function("plans of 100000 entries", |b| {
-        b.iter(|| black_box(&ledger).plans())
-    });
+    group.bench_function("plans of 100000 entries", |b| b.iter(|| black_box(&ledger).plans()));
     group.bench_function("digest of 100000 entries", |b| {
         // A redaction of what is not here changes nothing but forgets the digest.
         let mut ledger = ledger.clone();
@@ -132,18 +108,13 @@ fn plans(c: &mut Criterion) {
         let mut open: Vec<(Person, Amount)> = (1..n)
             .map(|i| {
                 let size = 1000 + (i as i128 * 7919) % 4001;
-                (
-                    person(i).into(),
-                    Amount(if i % 2 == 0 { size } else { -size }),
-                )
+                (person(i).into(), Amount(if i % 2 == 0 { size } else { -size }))
             })
             .collect();
         let rest: Amount = open.iter().map(|o| o.1).sum();
         open.push((person(0).into(), -rest));
         assert!(plan::minimal(&open).1);
-        c.bench_function(&format!("minimal n = {n}"), |b| {
-            b.iter(|| plan::minimal(black_box(&open)))
-        });
+        c.bench_function(&format!("minimal n = {n}"), |b| b.iter(|| plan::minimal(black_box(&open))));
     }
 }
 

@@ -36,26 +36,19 @@ pub fn is_user_id(s: &str) -> bool {
     let Some((_, server)) = s.strip_prefix('@').and_then(|rest| rest.split_once(':')) else {
         return false;
     };
-    !server.is_empty()
-        && server
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+    !server.is_empty() && server.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
 }
 
 /// Whether `s` matches `^[a-z0-9_-]{1,32}$`.
 pub fn is_pid(s: &str) -> bool {
     !s.is_empty()
         && s.len() <= MAX_PID
-        && s.bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+        && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
 }
 
 /// Whether `s` matches `^[A-Za-z0-9_-]{1,64}$`.
 pub fn is_uid(s: &str) -> bool {
-    !s.is_empty()
-        && s.len() <= MAX_UID
-        && s.bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    !s.is_empty() && s.len() <= MAX_UID && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// Whether `s` names a possible participant: a user id, or `pid~declarer`.
@@ -63,8 +56,7 @@ pub fn is_person(s: &str) -> bool {
     if s.starts_with('@') {
         return is_user_id(s);
     }
-    s.split_once('~')
-        .is_some_and(|(pid, declarer)| is_pid(pid) && is_user_id(declarer))
+    s.split_once('~').is_some_and(|(pid, declarer)| is_pid(pid) && is_user_id(declarer))
 }
 
 /// Whether the person has a Matrix account of their own.
@@ -74,13 +66,7 @@ pub fn has_account(person: &str) -> bool {
 
 /// The user who speaks for a person: the person, or whoever declared a person without an account.
 pub fn speaker(person: &str) -> &str {
-    if has_account(person) {
-        person
-    } else {
-        person
-            .split_once('~')
-            .map_or(person, |(_, declarer)| declarer)
-    }
+    if has_account(person) { person } else { person.split_once('~').map_or(person, |(_, declarer)| declarer) }
 }
 
 #[cfg(test)]

@@ -70,17 +70,9 @@ impl Currency {
         if code.len() != 3 {
             return None;
         }
-        for (table, decimals) in [
-            (DECIMALS_2, 2),
-            (DECIMALS_0, 0),
-            (DECIMALS_3, 3),
-            (DECIMALS_4, 4),
-        ] {
+        for (table, decimals) in [(DECIMALS_2, 2), (DECIMALS_0, 0), (DECIMALS_3, 3), (DECIMALS_4, 4)] {
             if let Some(found) = table.split(' ').find(|c| *c == code) {
-                return Some(Self {
-                    code: Code::Iso(found),
-                    decimals,
-                });
+                return Some(Self { code: Code::Iso(found), decimals });
             }
         }
         None
@@ -91,10 +83,7 @@ impl Currency {
         if !is_custom_code(code) || decimals > MAX_DECIMALS {
             return None;
         }
-        Some(Self {
-            code: Code::Custom(code.into()),
-            decimals,
-        })
+        Some(Self { code: Code::Custom(code.into()), decimals })
     }
 
     /// The currency in which `amount` is written as `code`. A custom unit takes its decimals from the text; whether they
@@ -103,35 +92,20 @@ impl Currency {
         if let Some(currency) = Self::iso(code) {
             return Ok(currency);
         }
-        let decimals = amount
-            .split_once('.')
-            .map_or(0, |(_, fraction)| fraction.len());
+        let decimals = amount.split_once('.').map_or(0, |(_, fraction)| fraction.len());
         let decimals = u8::try_from(decimals).ok().filter(|d| *d <= MAX_DECIMALS);
         match decimals {
             Some(decimals) => Self::custom(code, decimals).ok_or(MoneyError::Currency),
-            None if is_custom_code(code) => Err(MoneyError::Scale {
-                code: code.to_owned(),
-                decimals: MAX_DECIMALS,
-            }),
+            None if is_custom_code(code) => Err(MoneyError::Scale { code: code.to_owned(), decimals: MAX_DECIMALS }),
             None => Err(MoneyError::Currency),
         }
     }
 
     /// Every ISO 4217 currency of the frozen table, in no particular order.
     pub fn table() -> impl Iterator<Item = Currency> {
-        [
-            (DECIMALS_0, 0),
-            (DECIMALS_2, 2),
-            (DECIMALS_3, 3),
-            (DECIMALS_4, 4),
-        ]
-        .into_iter()
-        .flat_map(|(table, decimals)| {
-            table.split(' ').map(move |code| Currency {
-                code: Code::Iso(code),
-                decimals,
-            })
-        })
+        [(DECIMALS_0, 0), (DECIMALS_2, 2), (DECIMALS_3, 3), (DECIMALS_4, 4)].into_iter().flat_map(
+            |(table, decimals)| table.split(' ').map(move |code| Currency { code: Code::Iso(code), decimals }),
+        )
     }
 
     /// The code, such as `EUR` or `x-beer`.
@@ -161,10 +135,7 @@ impl Currency {
     pub fn parse(&self, text: &str) -> Result<Amount, MoneyError> {
         let (minor, decimals) = parse_decimal(text)?;
         if decimals != usize::from(self.decimals) {
-            return Err(MoneyError::Scale {
-                code: self.code().to_owned(),
-                decimals: self.decimals,
-            });
+            return Err(MoneyError::Scale { code: self.code().to_owned(), decimals: self.decimals });
         }
         if minor.abs() > MAX_UNITS.saturating_mul(self.factor()) {
             return Err(MoneyError::TooLarge);
@@ -180,12 +151,7 @@ impl Currency {
         if self.decimals == 0 {
             return format!("{sign}{magnitude}");
         }
-        format!(
-            "{sign}{}.{:0width$}",
-            magnitude / factor,
-            magnitude % factor,
-            width = usize::from(self.decimals)
-        )
+        format!("{sign}{}.{:0width$}", magnitude / factor, magnitude % factor, width = usize::from(self.decimals))
     }
 }
 
@@ -202,9 +168,7 @@ impl PartialOrd for Currency {
 }
 impl Ord for Currency {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.code()
-            .cmp(other.code())
-            .then(self.decimals.cmp(&other.decimals))
+        self.code().cmp(other.code()).then(self.decimals.cmp(&other.decimals))
     }
 }
 impl std::hash::Hash for Currency {
@@ -232,9 +196,7 @@ impl serde::Serialize for Currency {
 fn is_custom_code(code: &str) -> bool {
     code.strip_prefix("x-").is_some_and(|rest| {
         (1..=16).contains(&rest.len())
-            && rest
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     })
 }
 
@@ -251,11 +213,7 @@ pub(crate) fn parse_decimal(text: &str) -> Result<(i128, usize), MoneyError> {
         None => (digits, ""),
     };
     let numeric = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty()
-        || !numeric(whole)
-        || !numeric(fraction)
-        || (whole.len() > 1 && whole.starts_with('0'))
-    {
+    if whole.is_empty() || !numeric(whole) || !numeric(fraction) || (whole.len() > 1 && whole.starts_with('0')) {
         return Err(MoneyError::Syntax);
     }
     if whole.len() > 13 {
@@ -345,17 +303,12 @@ mod tests {
 
     #[test]
     fn the_table_is_frozen() {
-        let mut codes: Vec<String> = Currency::table()
-            .map(|c| format!("{}{}", c.code(), c.decimals()))
-            .collect();
+        let mut codes: Vec<String> = Currency::table().map(|c| format!("{}{}", c.code(), c.decimals())).collect();
         assert_eq!(codes.len(), 17 + 139 + 7 + 2, "{codes:?}");
         codes.sort();
         codes.dedup_by_key(|c| c.get(..3).map(str::to_owned));
         assert_eq!(codes.len(), 165);
-        assert!(
-            Currency::table()
-                .all(|c| c.code().len() == 3 && c.code().bytes().all(|b| b.is_ascii_uppercase()))
-        );
+        assert!(Currency::table().all(|c| c.code().len() == 3 && c.code().bytes().all(|b| b.is_ascii_uppercase())));
         for gone in ["XXX", "XAU", "HRK", "eur", "EU", "EURO", ""] {
             assert_eq!(Currency::iso(gone), None, "{gone}");
         }
@@ -365,42 +318,23 @@ mod tests {
     fn scale_is_the_currencys_own() {
         assert_eq!(eur().parse("84.00"), Ok(Amount(8400)));
         assert_eq!(Currency::iso("JPY").unwrap().parse("900"), Ok(Amount(900)));
-        assert_eq!(
-            Currency::iso("KWD").unwrap().parse("1.250"),
-            Ok(Amount(1250))
-        );
-        assert_eq!(
-            Currency::iso("CLF").unwrap().parse("-0.0001"),
-            Ok(Amount(-1))
-        );
-        assert!(matches!(
-            eur().parse("84"),
-            Err(MoneyError::Scale { decimals: 2, .. })
-        ));
+        assert_eq!(Currency::iso("KWD").unwrap().parse("1.250"), Ok(Amount(1250)));
+        assert_eq!(Currency::iso("CLF").unwrap().parse("-0.0001"), Ok(Amount(-1)));
+        assert!(matches!(eur().parse("84"), Err(MoneyError::Scale { decimals: 2, .. })));
         assert!(matches!(eur().parse("84.0"), Err(MoneyError::Scale { .. })));
-        assert!(matches!(
-            Currency::iso("JPY").unwrap().parse("9.00"),
-            Err(MoneyError::Scale { .. })
-        ));
+        assert!(matches!(Currency::iso("JPY").unwrap().parse("9.00"), Err(MoneyError::Scale { .. })));
     }
 
     #[test]
     fn what_is_no_amount() {
-        for bad in [
-            "", "-", ".50", "1.", "01.00", "+1.00", "1,00", " 1.00", "1.00 ", "1e3", "１.00",
-            "--1.00", "1.0.0", "0x1",
-        ] {
+        for bad in
+            ["", "-", ".50", "1.", "01.00", "+1.00", "1,00", " 1.00", "1.00 ", "1e3", "１.00", "--1.00", "1.0.0", "0x1"]
+        {
             assert_eq!(eur().parse(bad), Err(MoneyError::Syntax), "{bad}");
         }
         assert_eq!(eur().parse("-0.00"), Err(MoneyError::MinusZero));
-        assert_eq!(
-            Currency::iso("JPY").unwrap().parse("-0"),
-            Err(MoneyError::MinusZero)
-        );
-        assert_eq!(
-            eur().parse("1000000000000.00"),
-            Ok(Amount(100_000_000_000_000))
-        );
+        assert_eq!(Currency::iso("JPY").unwrap().parse("-0"), Err(MoneyError::MinusZero));
+        assert_eq!(eur().parse("1000000000000.00"), Ok(Amount(100_000_000_000_000)));
         assert_eq!(eur().parse("1000000000000.01"), Err(MoneyError::TooLarge));
         assert_eq!(eur().parse(&"9".repeat(10_000)), Err(MoneyError::TooLarge));
     }
@@ -410,19 +344,10 @@ mod tests {
         let beer = Currency::of("x-beer", "3").unwrap();
         assert_eq!((beer.code(), beer.decimals()), ("x-beer", 0));
         assert_eq!(Currency::of("x-beer", "3.5").unwrap().decimals(), 1);
-        assert_eq!(
-            Currency::of("x-sat", "0.00000001")
-                .unwrap()
-                .parse("0.00000001"),
-            Ok(Amount(1))
-        );
+        assert_eq!(Currency::of("x-sat", "0.00000001").unwrap().parse("0.00000001"), Ok(Amount(1)));
         assert!(Currency::of("x-sat", "0.000000001").is_err());
         for bad in ["x-", "x-Beer", "beer", "x-äh", "x-12345678901234567"] {
-            assert_eq!(
-                Currency::of(bad, "1").err(),
-                Some(MoneyError::Currency),
-                "{bad}"
-            );
+            assert_eq!(Currency::of(bad, "1").err(), Some(MoneyError::Currency), "{bad}");
         }
     }
 

@@ -91,10 +91,7 @@ pub struct SplitError {
 }
 
 fn error(field: impl Into<String>, reason: impl Into<String>) -> SplitError {
-    SplitError {
-        field: field.into(),
-        reason: reason.into(),
-    }
+    SplitError { field: field.into(), reason: reason.into() }
 }
 
 /// Reads a `percent` or `shares` value: up to four decimals, not negative, in ten-thousandths.
@@ -102,9 +99,7 @@ pub fn parse_input(text: &str) -> Option<i128> {
     let (digits, decimals) = parse_decimal(text).ok()?;
     let missing = u32::try_from(INPUT_DECIMALS.checked_sub(decimals)?).ok()?;
     let value = digits.checked_mul(10_i128.checked_pow(missing)?)?;
-    (0..=MAX_SHARES * INPUT_SCALE)
-        .contains(&value)
-        .then_some(value)
+    (0..=MAX_SHARES * INPUT_SCALE).contains(&value).then_some(value)
 }
 
 /// The shares that `method` gives of `amount`, in the order of `inputs` (for itemised bills: of the first mention).
@@ -129,19 +124,13 @@ pub fn shares(
         Method::Exact => {
             let sum: Amount = values.iter().map(|v| Amount(*v)).sum();
             if sum != amount {
-                return Err(error(
-                    "split.inputs",
-                    "the shares do not add up to the amount",
-                ));
+                return Err(error("split.inputs", "the shares do not add up to the amount"));
             }
             values.iter().map(|v| Amount(*v)).collect()
         }
         Method::Percent => {
             if values.iter().sum::<i128>() != 100 * INPUT_SCALE {
-                return Err(error(
-                    "split.inputs",
-                    "the percentages do not add up to 100",
-                ));
+                return Err(error("split.inputs", "the percentages do not add up to 100"));
             }
             divide(amount, &people, &values, seed)?
         }
@@ -150,37 +139,21 @@ pub fn shares(
         Method::Itemised => return itemised(amount, items, seed),
     };
     if let Some(i) = owed.iter().position(|o| o.signum() * amount.signum() < 0) {
-        return Err(error(
-            format!("split.inputs[{i}].value"),
-            "the share has the other sign than the amount",
-        ));
+        return Err(error(format!("split.inputs[{i}].value"), "the share has the other sign than the amount"));
     }
     Ok(people.into_iter().zip(owed).collect())
 }
 
 /// The extras as they are, and an equal part of what is left for everyone.
-fn adjustment(
-    amount: Amount,
-    people: &[Person],
-    extras: &[i128],
-    seed: &str,
-) -> Result<Vec<Amount>, SplitError> {
+fn adjustment(amount: Amount, people: &[Person], extras: &[i128], seed: &str) -> Result<Vec<Amount>, SplitError> {
     let extra: Amount = extras.iter().map(|v| Amount(*v)).sum();
     let rest = divide(amount - extra, people, &vec![1; people.len()], seed)?;
-    Ok(rest
-        .into_iter()
-        .zip(extras)
-        .map(|(r, e)| r + Amount(*e))
-        .collect())
+    Ok(rest.into_iter().zip(extras).map(|(r, e)| r + Amount(*e)).collect())
 }
 
 /// Items in equal parts to those who had them, then what the amount has above the items (tax, tip, a discount) in
 /// proportion to each one's items. Items of the same people are added up first, so that odd cents do not pile up.
-fn itemised(
-    amount: Amount,
-    items: &[Item],
-    seed: &str,
-) -> Result<Vec<(Person, Amount)>, SplitError> {
+fn itemised(amount: Amount, items: &[Item], seed: &str) -> Result<Vec<(Person, Amount)>, SplitError> {
     if items.is_empty() {
         return Err(error("items", "an itemised split needs items"));
     }
@@ -192,10 +165,7 @@ fn itemised(
             return Err(error(format!("items[{i}].who"), "nobody had it"));
         }
         if item.amount.signum() * amount.signum() < 0 {
-            return Err(error(
-                format!("items[{i}].amount"),
-                "the item has the other sign than the amount",
-            ));
+            return Err(error(format!("items[{i}].amount"), "the item has the other sign than the amount"));
         }
         for who in &item.who {
             position.entry(who.clone()).or_insert_with(|| {
@@ -203,9 +173,7 @@ fn itemised(
                 order.len() - 1
             });
         }
-        *tables
-            .entry(item.who.iter().cloned().collect())
-            .or_default() += item.amount;
+        *tables.entry(item.who.iter().cloned().collect()).or_default() += item.amount;
     }
     let mut subtotals = vec![0_i128; order.len()];
     for (people, sum) in tables {
@@ -220,28 +188,17 @@ fn itemised(
     let rest = amount - subtotals.iter().map(|s| Amount(*s)).sum();
     let weights: Vec<i128> = subtotals.iter().map(|s| s.abs()).collect();
     if rest.is_zero() {
-        return Ok(order
-            .into_iter()
-            .zip(subtotals.into_iter().map(Amount))
-            .collect());
+        return Ok(order.into_iter().zip(subtotals.into_iter().map(Amount)).collect());
     }
     let rest = divide(rest, &order, &weights, seed)?;
-    Ok(order
-        .into_iter()
-        .zip(subtotals.into_iter().zip(rest).map(|(s, r)| Amount(s) + r))
-        .collect())
+    Ok(order.into_iter().zip(subtotals.into_iter().zip(rest).map(|(s, r)| Amount(s) + r)).collect())
 }
 
 /// The largest-remainder method on the absolute total: everyone gets the floor of their part, and the units left go to
 /// the largest remainders, ties to the smaller SHA-256(seed ‖ 0x00 ‖ person).
 ///
 /// `weights` are not negative and as many as `people`; they must not all be zero unless `total` is.
-pub fn divide(
-    total: Amount,
-    people: &[Person],
-    weights: &[i128],
-    seed: &str,
-) -> Result<Vec<Amount>, SplitError> {
+pub fn divide(total: Amount, people: &[Person], weights: &[i128], seed: &str) -> Result<Vec<Amount>, SplitError> {
     let whole: i128 = weights.iter().sum();
     if total.is_zero() {
         return Ok(vec![Amount::ZERO; people.len()]);
@@ -262,25 +219,15 @@ pub fn divide(
             remainders.push((remainder, tie(seed, who), i));
         }
     }
-    remainders.sort_by(|a, b| {
-        b.0.cmp(&a.0)
-            .then_with(|| a.1.cmp(&b.1))
-            .then_with(|| a.2.cmp(&b.2))
-    });
+    remainders.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)).then_with(|| a.2.cmp(&b.2)));
     // The remainders add up to `left` wholes, each is below one, so there are more of them than units left.
-    for (_, _, i) in remainders
-        .into_iter()
-        .take(usize::try_from(left).unwrap_or(usize::MAX))
-    {
+    for (_, _, i) in remainders.into_iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
         if let Some(part) = parts.get_mut(i) {
             *part += 1;
         }
     }
     let sign = total.signum();
-    Ok(parts
-        .into_iter()
-        .map(|p| Amount(i128::try_from(p).unwrap_or(i128::MAX) * sign))
-        .collect())
+    Ok(parts.into_iter().map(|p| Amount(i128::try_from(p).unwrap_or(i128::MAX) * sign)).collect())
 }
 
 /// SHA-256(seed ‖ 0x00 ‖ person): a lot that the author cannot choose freely and that a refund draws again.

@@ -9,9 +9,7 @@ use ledger::{Amount, Currency, Entry, Ledger, Source, plan};
 use serde_json::{Value, json};
 
 fn cases(name: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../spec/vectors")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors").join(name);
     let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let cases = file["cases"].as_array().unwrap().clone();
     assert!(!cases.is_empty());
@@ -19,18 +17,14 @@ fn cases(name: &str) -> Vec<Value> {
 }
 
 fn text(value: &Value) -> &str {
-    value
-        .as_str()
-        .unwrap_or_else(|| panic!("not a string: {value}"))
+    value.as_str().unwrap_or_else(|| panic!("not a string: {value}"))
 }
 
 #[test]
 fn money() {
     for case in cases("money.json") {
         let (code, decimal) = (text(&case["currency"]), text(&case["text"]));
-        let minor = Currency::of(code, decimal)
-            .and_then(|c| Ok((c.parse(decimal)?, c)))
-            .ok();
+        let minor = Currency::of(code, decimal).and_then(|c| Ok((c.parse(decimal)?, c))).ok();
         let expected = case["minor"].as_str().map(|m| m.parse::<i128>().unwrap());
         assert_eq!(minor.as_ref().map(|m| m.0.0), expected, "{case}");
         if let Some((amount, currency)) = minor {
@@ -53,10 +47,7 @@ fn splits() {
         let list = |v: &Value| v.as_array().cloned().unwrap_or_default();
         let inputs: Vec<Input> = list(&case["inputs"])
             .iter()
-            .map(|i| Input {
-                who: text(&i["who"]).into(),
-                value: value(&i["value"]),
-            })
+            .map(|i| Input { who: text(&i["who"]).into(), value: value(&i["value"]) })
             .collect();
         let items: Vec<Item> = list(&case["items"])
             .iter()
@@ -66,18 +57,9 @@ fn splits() {
                 who: list(&i["who"]).iter().map(|w| text(w).into()).collect(),
             })
             .collect();
-        let owed = shares(
-            method,
-            amount(&case["amount"]),
-            &inputs,
-            &items,
-            text(&case["seed"]),
-        )
-        .unwrap();
-        let owed: Vec<Value> = owed
-            .iter()
-            .map(|(who, a)| json!({ "who": &**who, "amount": currency.format(*a) }))
-            .collect();
+        let owed = shares(method, amount(&case["amount"]), &inputs, &items, text(&case["seed"])).unwrap();
+        let owed: Vec<Value> =
+            owed.iter().map(|(who, a)| json!({ "who": &**who, "amount": currency.format(*a) })).collect();
         assert_eq!(Value::from(owed), case["owed"], "{}", case["name"]);
     }
 }
@@ -107,10 +89,8 @@ fn folds() {
         for _ in 0..events.len() {
             events.rotate_left(1);
             let ledger = Ledger::fold(text(&case["open"]), events.clone());
-            let statuses: BTreeMap<String, Value> = ledger
-                .views()
-                .map(|v| (v.entry.id.to_string(), json!(v.status)))
-                .collect();
+            let statuses: BTreeMap<String, Value> =
+                ledger.views().map(|v| (v.entry.id.to_string(), json!(v.status))).collect();
             assert_eq!(json!(statuses), case["statuses"], "{name}");
             assert_eq!(json!(ledger.balances()), case["balances"], "{name}");
             assert_eq!(json!(ledger.digest()), case["digest"], "{name}");
@@ -135,12 +115,7 @@ fn plans() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|b| {
-                (
-                    text(&b["who"]).into(),
-                    Amount(text(&b["amount"]).parse().unwrap()),
-                )
-            })
+            .map(|b| (text(&b["who"]).into(), Amount(text(&b["amount"]).parse().unwrap())))
             .collect();
         let (transfers, exact) = plan::minimal(&balances);
         assert_eq!(

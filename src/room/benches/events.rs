@@ -13,8 +13,7 @@ use room::{
     fast::RoomAuthView,
 };
 use ruma::{
-    CanonicalJsonObject, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, RoomVersionId,
-    UInt, UserId,
+    CanonicalJsonObject, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, RoomVersionId, UInt, UserId,
     events::{StateEventType, TimelineEventType, room::member::MembershipState},
     server_name,
     signatures::{Ed25519KeyPair, KeyPair as _, hash_and_sign_event, reference_hash},
@@ -33,11 +32,7 @@ fn measure(what: &str, mut operation: impl FnMut()) {
         })
         .collect();
     rounds.sort_by(f64::total_cmp);
-    println!(
-        "{what:<50} {:>8.2} µs {:>8.2} µs",
-        rounds[0],
-        rounds[ROUNDS / 2]
-    );
+    println!("{what:<50} {:>8.2} µs {:>8.2} µs", rounds[0], rounds[ROUNDS / 2]);
 }
 
 struct Bench {
@@ -75,17 +70,12 @@ fn main() {
         auth: vec![id(b'b'), id(b'c'), id(b'd')],
     };
     let message = r#"{"msgtype":"m.text","body":"Dinner was 84.00, I paid","m.mentions":{}}"#;
-    let long = format!(
-        r#"{{"msgtype":"m.text","body":"{}"}}"#,
-        "word ".repeat(2_000)
-    );
+    let long = format!(r#"{{"msgtype":"m.text","body":"{}"}}"#, "word ".repeat(2_000));
 
     let signed = bench.sign("m.room.message", None, message);
     println!("a message of {} bytes as an event\n", signed.json.len());
     let public_key = bench.key.public_key();
-    measure("ed25519 signature alone", || {
-        drop(black_box(bench.key.sign(&signed.json.as_bytes()[..400])))
-    });
+    measure("ed25519 signature alone", || drop(black_box(bench.key.sign(&signed.json.as_bytes()[..400]))));
     measure("parse content, hash, sign, print: message", || {
         black_box(bench.sign("m.room.message", None, black_box(message)));
     });
@@ -94,75 +84,31 @@ fn main() {
     });
     let member = r#"{"membership":"join","displayname":"Alice"}"#;
     measure("parse content, hash, sign, print: membership", || {
-        black_box(bench.sign(
-            "m.room.member",
-            Some("@alice:example.com"),
-            black_box(member),
-        ));
+        black_box(bench.sign("m.room.member", Some("@alice:example.com"), black_box(member)));
     });
     measure("the same message through ruma", || {
-        let mut object: CanonicalJsonObject =
-            serde_json::from_str(black_box(&signed.json)).unwrap();
+        let mut object: CanonicalJsonObject = serde_json::from_str(black_box(&signed.json)).unwrap();
         object.remove("hashes");
         object.remove("signatures");
-        hash_and_sign_event(
-            "example.com",
-            &bench.key,
-            &mut object,
-            &bench.rules.redaction,
-        )
-        .unwrap();
-        black_box((
-            reference_hash(&object, &bench.rules).unwrap(),
-            serde_json::to_string(&object).unwrap(),
-        ));
+        hash_and_sign_event("example.com", &bench.key, &mut object, &bench.rules.redaction).unwrap();
+        black_box((reference_hash(&object, &bench.rules).unwrap(), serde_json::to_string(&object).unwrap()));
     });
     measure("parse a stored event", || {
-        black_box(
-            Pdu::from_json(
-                black_box(&signed.json),
-                signed.pdu.event_id.clone(),
-                &bench.rules,
-            )
-            .unwrap(),
-        );
+        black_box(Pdu::from_json(black_box(&signed.json), signed.pdu.event_id.clone(), &bench.rules).unwrap());
     });
     measure("check a received event", || {
-        black_box(
-            check_received(black_box(&signed.json), &bench.rules, |_, _, _| {
-                Some(public_key)
-            })
-            .unwrap(),
-        );
+        black_box(check_received(black_box(&signed.json), &bench.rules, |_, _, _| Some(public_key)).unwrap());
     });
 
-    let create = bench
-        .sign("m.room.create", Some(""), r#"{"room_version":"11"}"#)
-        .pdu;
-    let users: Vec<String> = (0..20)
-        .map(|n| format!("\"@user{n}:example.com\":50"))
-        .collect();
-    let levels = format!(
-        r#"{{"users":{{"@alice:example.com":100,{}}},"events":{{"m.room.name":50}}}}"#,
-        users.join(",")
-    );
+    let create = bench.sign("m.room.create", Some(""), r#"{"room_version":"11"}"#).pdu;
+    let users: Vec<String> = (0..20).map(|n| format!("\"@user{n}:example.com\":50")).collect();
+    let levels =
+        format!(r#"{{"users":{{"@alice:example.com":100,{}}},"events":{{"m.room.name":50}}}}"#, users.join(","));
     let levels = bench.sign("m.room.power_levels", Some(""), &levels).pdu;
-    let member = bench
-        .sign("m.room.member", Some("@alice:example.com"), member)
-        .pdu;
-    let view = RoomAuthView::new(
-        &bench.rules.authorization,
-        &create,
-        Some(&levels),
-        None,
-        None,
-    );
+    let member = bench.sign("m.room.member", Some("@alice:example.com"), member).pdu;
+    let view = RoomAuthView::new(&bench.rules.authorization, &create, Some(&levels), None, None);
     measure("authorise a message: parsed view", || {
-        let verdict = view.can_send_message_like(
-            &signed.pdu.sender,
-            &MembershipState::Join,
-            &signed.pdu.event_type,
-        );
+        let verdict = view.can_send_message_like(&signed.pdu.sender, &MembershipState::Join, &signed.pdu.event_type);
         black_box(verdict).unwrap();
     });
     measure("authorise a message: full check", || {
@@ -174,12 +120,6 @@ fn main() {
         check_dependent(&bench.rules.authorization, &signed.pdu, state).unwrap();
     });
     measure("parse the view", || {
-        black_box(RoomAuthView::new(
-            &bench.rules.authorization,
-            &create,
-            Some(&levels),
-            None,
-            None,
-        ));
+        black_box(RoomAuthView::new(&bench.rules.authorization, &create, Some(&levels), None, None));
     });
 }

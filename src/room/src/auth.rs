@@ -48,9 +48,7 @@ pub fn auth_types(
     content: &RawValue,
     rules: &AuthorizationRules,
 ) -> Result<Vec<(StateEventType, String)>, AuthError> {
-    Ok(state_res::auth_types_for_event(
-        event_type, sender, state_key, content, rules,
-    )?)
+    Ok(state_res::auth_types_for_event(event_type, sender, state_key, content, rules)?)
 }
 
 /// Both halves of the rules: [`check_independent`] and [`check_dependent`].
@@ -79,11 +77,7 @@ pub fn check_independent<E: Event>(
     event: &impl Event,
     fetch_event: impl Fn(&EventId) -> Option<E>,
 ) -> Result<(), AuthError> {
-    Ok(state_res::check_state_independent_auth_rules(
-        rules,
-        event,
-        fetch_event,
-    )?)
+    Ok(state_res::check_state_independent_auth_rules(rules, event, fetch_event)?)
 }
 
 /// The rules that depend on a state. For an event from elsewhere: with the state its `auth_events` make, with the state before it
@@ -96,9 +90,5 @@ pub fn check_dependent<E: Event>(
     event: &impl Event,
     fetch_state: impl Fn(&StateEventType, &str) -> Option<E>,
 ) -> Result<(), AuthError> {
-    Ok(state_res::check_state_dependent_auth_rules(
-        rules,
-        event,
-        fetch_state,
-    )?)
+    Ok(state_res::check_state_dependent_auth_rules(rules, event, fetch_state)?)
 }

@@ -11,8 +11,8 @@ use base64::{
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId,
-    RoomId, ServerName, UserId,
+    CanonicalJsonObject, CanonicalJsonValue, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, ServerName,
+    UserId,
     canonical_json::redact_content_in_place,
     events::TimelineEventType,
     room_version_rules::{EventIdFormatVersion, EventsReferenceFormatVersion, RoomVersionRules},
@@ -146,38 +146,18 @@ pub fn sign<K: KeyPair>(
 
     // What is signed and what is hashed for reference is the same text.
     buffer.clear();
-    frame.print(
-        &mut buffer,
-        &content.redacted,
-        None,
-        Some(&content_hash),
-        None,
-    );
+    frame.print(&mut buffer, &content.redacted, None, Some(&content_hash), None);
     let reference_hash = encode_reference(&Sha256::digest(&buffer), rules);
     let signature = key.sign(buffer.as_bytes());
-    let signature = Signature {
-        server,
-        key_id: signature.id(),
-        base64: signature.base64(),
-    };
+    let signature = Signature { server, key_id: signature.id(), base64: signature.base64() };
 
     buffer.clear();
-    frame.print(
-        &mut buffer,
-        content.full.get(),
-        frame.redacts,
-        Some(&content_hash),
-        Some(&signature),
-    );
+    frame.print(&mut buffer, content.full.get(), frame.redacts, Some(&content_hash), Some(&signature));
     if buffer.len() > MAX_EVENT_BYTES {
         return Err(BuildError::TooLarge(buffer.len()));
     }
     let pdu = parsed(draft, rules, content, &reference_hash)?;
-    Ok(SignedEvent {
-        json: buffer,
-        pdu,
-        reference_hash,
-    })
+    Ok(SignedEvent { json: buffer, pdu, reference_hash })
 }
 
 /// An ed25519 key pair from its 32-byte seed. `version` is the part of the key's id after `ed25519:`.
@@ -186,14 +166,8 @@ pub fn sign<K: KeyPair>(
 /// [`InvalidKey`] if `version` has characters other than ASCII letters, digits and `_`, or none.
 pub fn key_pair(seed: &[u8; 32], version: &str) -> Result<Ed25519KeyPair, InvalidKey> {
     // The fixed head of a PKCS #8 document that holds an ed25519 seed (RFC 8410, section 7).
-    const HEAD: [u8; 16] = [
-        0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
-    ];
-    if version.is_empty()
-        || !version
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    {
+    const HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    if version.is_empty() || !version.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Err(InvalidKey);
     }
     let document = [HEAD.as_slice(), seed].concat();
@@ -223,16 +197,13 @@ fn check_limits(draft: &EventDraft<'_>, rules: &RoomVersionRules) -> Result<(), 
     if draft.content.len() > 6 * MAX_EVENT_BYTES {
         return Err(BuildError::TooLarge(draft.content.len()));
     }
-    let is_v12_create = rules.authorization.room_create_event_id_as_room_id
-        && *draft.event_type == TimelineEventType::RoomCreate;
+    let is_v12_create =
+        rules.authorization.room_create_event_id_as_room_id && *draft.event_type == TimelineEventType::RoomCreate;
     if draft.room_id.is_some() == is_v12_create {
         return Err(BuildError::RoomId);
     }
     short("sender", draft.sender.as_str())?;
-    short(
-        "room_id",
-        draft.room_id.map(RoomId::as_str).unwrap_or_default(),
-    )?;
+    short("room_id", draft.room_id.map(RoomId::as_str).unwrap_or_default())?;
     short("state_key", draft.state_key.unwrap_or_default())?;
     if draft.prev_events.len() > MAX_PREV_EVENTS {
         return Err(BuildError::TooManyReferences("prev_events"));
@@ -248,11 +219,7 @@ fn check_limits(draft: &EventDraft<'_>, rules: &RoomVersionRules) -> Result<(), 
 
 fn short(field: &'static str, value: &str) -> Result<(), BuildError> {
     let bytes = value.len();
-    if bytes > MAX_FIELD_BYTES {
-        Err(BuildError::FieldTooLong { field, bytes })
-    } else {
-        Ok(())
-    }
+    if bytes > MAX_FIELD_BYTES { Err(BuildError::FieldTooLong { field, bytes }) } else { Ok(()) }
 }
 
 /// The content in both forms.
@@ -263,44 +230,20 @@ struct Content {
 }
 
 impl Content {
-    fn parse(
-        draft: &EventDraft<'_>,
-        event_type: &str,
-        rules: &RoomVersionRules,
-    ) -> Result<Self, BuildError> {
+    fn parse(draft: &EventDraft<'_>, event_type: &str, rules: &RoomVersionRules) -> Result<Self, BuildError> {
         let mut object = parse_object(draft.content, MAX_CONTENT_DEPTH)?;
         let is_redaction = *draft.event_type == TimelineEventType::RoomRedaction;
-        if let Some(target) = draft
-            .redacts
-            .filter(|_| is_redaction && rules.redaction.content_field_redacts)
-        {
-            object.insert(
-                "redacts".to_owned(),
-                CanonicalJsonValue::String(target.to_string()),
-            );
+        if let Some(target) = draft.redacts.filter(|_| is_redaction && rules.redaction.content_field_redacts) {
+            object.insert("redacts".to_owned(), CanonicalJsonValue::String(target.to_string()));
         }
-        let redacts = is_redaction
-            .then(|| Self::target(&object, draft, rules))
-            .flatten();
+        let redacts = is_redaction.then(|| Self::target(&object, draft, rules)).flatten();
         let full = to_raw_value(&object).map_err(|error| PduError::Malformed(error.to_string()))?;
         redact_content_in_place(&mut object, &rules.redaction, event_type);
-        let redacted = if object.is_empty() {
-            "{}".to_owned()
-        } else {
-            crate::canonical::print_object(&object)
-        };
-        Ok(Self {
-            full,
-            redacted,
-            redacts,
-        })
+        let redacted = if object.is_empty() { "{}".to_owned() } else { crate::canonical::print_object(&object) };
+        Ok(Self { full, redacted, redacts })
     }
 
-    fn target(
-        object: &CanonicalJsonObject,
-        draft: &EventDraft<'_>,
-        rules: &RoomVersionRules,
-    ) -> Option<OwnedEventId> {
+    fn target(object: &CanonicalJsonObject, draft: &EventDraft<'_>, rules: &RoomVersionRules) -> Option<OwnedEventId> {
         if !rules.redaction.content_field_redacts {
             return draft.redacts.map(ToOwned::to_owned);
         }
@@ -333,12 +276,8 @@ impl<'a> Frame<'a> {
             None if rules.event_format.require_event_id => return Err(BuildError::Legacy),
             _ => None,
         };
-        short(
-            "event_id",
-            event_id.map(EventId::as_str).unwrap_or_default(),
-        )?;
-        let at_top = *draft.event_type == TimelineEventType::RoomRedaction
-            && !rules.redaction.content_field_redacts;
+        short("event_id", event_id.map(EventId::as_str).unwrap_or_default())?;
+        let at_top = *draft.event_type == TimelineEventType::RoomRedaction && !rules.redaction.content_field_redacts;
         Ok(Self {
             draft,
             event_type,
@@ -370,11 +309,7 @@ impl<'a> Frame<'a> {
             out.push_str(hash);
             out.push_str("\"}");
         }
-        let _ = write!(
-            out,
-            ",\"origin_server_ts\":{}",
-            self.draft.origin_server_ts.get()
-        );
+        let _ = write!(out, ",\"origin_server_ts\":{}", self.draft.origin_server_ts.get());
         out.push_str(",\"prev_events\":");
         out.push_str(&self.prev_events);
         push_field(out, "redacts", redacts.map(EventId::as_str));
@@ -417,10 +352,7 @@ fn print_references(
             out.push(',');
         }
         if with_hashes {
-            let hash = draft
-                .legacy
-                .and_then(|legacy| legacy.hashes.get(id))
-                .ok_or(BuildError::Legacy)?;
+            let hash = draft.legacy.and_then(|legacy| legacy.hashes.get(id)).ok_or(BuildError::Legacy)?;
             out.push('[');
             push_string(&mut out, id.as_str());
             out.push_str(",{\"sha256\":");

@@ -44,14 +44,8 @@ pub enum JsonError {
 pub fn parse_object(json: &str, max_depth: usize) -> Result<CanonicalJsonObject, JsonError> {
     let refusal = Cell::new(None);
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let seed = ValueSeed {
-        left: max_depth,
-        max: max_depth,
-        refusal: &refusal,
-    };
-    let value = seed
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value));
+    let seed = ValueSeed { left: max_depth, max: max_depth, refusal: &refusal };
+    let value = seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     match (value, refusal.take()) {
         (_, Some(refusal)) => Err(refusal),
         (Ok(CanonicalJsonValue::Object(object)), None) => Ok(object),
@@ -69,10 +63,7 @@ pub fn print_object(object: &CanonicalJsonObject) -> String {
 pub fn push_string(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest
-        .bytes()
-        .position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
-    {
+    while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
         let (plain, tail) = rest.split_at(at);
         out.push_str(plain);
         let mut chars = tail.chars();
@@ -95,9 +86,7 @@ fn push_escape(out: &mut String, special: char) {
         '\u{c}' => out.push_str("\\f"),
         '\r' => out.push_str("\\r"),
         other => {
-            const DIGITS: [char; 16] = [
-                '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-            ];
+            const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
             let code = other as usize;
             out.push_str("\\u00");
             out.extend(DIGITS.get((code >> 4) & 0xf));

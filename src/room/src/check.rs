@@ -4,15 +4,12 @@
 use std::collections::BTreeMap;
 
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId,
-    OwnedServerName, ServerName, UInt,
+    CanonicalJsonObject, CanonicalJsonValue, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedServerName,
+    ServerName, UInt,
     canonical_json::redact_in_place,
     room_version_rules::RoomVersionRules,
     serde::Base64,
-    signatures::{
-        PublicKeyMap, Verified, reference_hash, required_server_signatures_to_verify_event,
-        verify_event,
-    },
+    signatures::{PublicKeyMap, Verified, reference_hash, required_server_signatures_to_verify_event, verify_event},
     state_res::check_pdu_format,
 };
 
@@ -62,14 +59,9 @@ impl From<PduError> for CheckError {
 ///
 /// # Errors
 /// [`CheckError`] if `json` is not an event.
-pub fn required_servers(
-    json: &str,
-    rules: &RoomVersionRules,
-) -> Result<Vec<OwnedServerName>, CheckError> {
+pub fn required_servers(json: &str, rules: &RoomVersionRules) -> Result<Vec<OwnedServerName>, CheckError> {
     let object = parse(json)?;
-    Ok(signers(&object, &signature_rules(&object, rules))?
-        .into_iter()
-        .collect())
+    Ok(signers(&object, &signature_rules(&object, rules))?.into_iter().collect())
 }
 
 /// Checks size, form, signatures and hash of a received event.
@@ -94,8 +86,7 @@ pub fn check_received(
 
     let rules = &signature_rules(&object, rules);
     let keys = keys_for(&object, rules, public_key)?;
-    let verified = verify_event(&keys, &object, rules)
-        .map_err(|error| CheckError::Signature(error.to_string()))?;
+    let verified = verify_event(&keys, &object, rules).map_err(|error| CheckError::Signature(error.to_string()))?;
     let redacted = matches!(verified, Verified::Signatures);
     let json = if redacted {
         redact_in_place(&mut object, &rules.redaction, None).map_err(format_error)?;
@@ -106,28 +97,17 @@ pub fn check_received(
 
     let (event_id, reference_hash) = event_id(&object, rules)?;
     let pdu = Pdu::from_object(&object, event_id, rules)?;
-    Ok(ReceivedEvent {
-        json,
-        pdu,
-        redacted,
-        reference_hash,
-    })
+    Ok(ReceivedEvent { json, pdu, redacted, reference_hash })
 }
 
 /// An event's id and its reference hash (unpadded Base64 in the alphabet of the version's event ids).
 ///
 /// # Errors
 /// [`CheckError::Format`] if it has no valid id or no type.
-pub fn event_id(
-    object: &CanonicalJsonObject,
-    rules: &RoomVersionRules,
-) -> Result<(OwnedEventId, String), CheckError> {
+pub fn event_id(object: &CanonicalJsonObject, rules: &RoomVersionRules) -> Result<(OwnedEventId, String), CheckError> {
     let hash = reference_hash(object, rules).map_err(format_error)?;
     let event_id = if rules.event_format.require_event_id {
-        let id = object
-            .get("event_id")
-            .and_then(CanonicalJsonValue::as_str)
-            .unwrap_or_default();
+        let id = object.get("event_id").and_then(CanonicalJsonValue::as_str).unwrap_or_default();
         EventId::parse(id).map_err(format_error)?
     } else {
         event_id_of_hash(&hash)?
@@ -137,15 +117,9 @@ pub fn event_id(
 
 /// Types and sizes of the fields. ruma's check also limits the whole event, to one byte less than the specification does, so the
 /// content, at which it does not look otherwise, is set aside.
-fn check_form(
-    object: &mut CanonicalJsonObject,
-    rules: &RoomVersionRules,
-) -> Result<(), CheckError> {
-    let content = object
-        .remove("content")
-        .filter(|content| content.as_object().is_some());
-    let content =
-        content.ok_or_else(|| CheckError::Format("missing or invalid `content`".to_owned()))?;
+fn check_form(object: &mut CanonicalJsonObject, rules: &RoomVersionRules) -> Result<(), CheckError> {
+    let content = object.remove("content").filter(|content| content.as_object().is_some());
+    let content = content.ok_or_else(|| CheckError::Format("missing or invalid `content`".to_owned()))?;
     let checked = check_pdu_format(object, &rules.event_format).map_err(CheckError::Format);
     object.insert("content".to_owned(), content);
     checked
@@ -163,8 +137,7 @@ fn parse(json: &str) -> Result<CanonicalJsonObject, CheckError> {
 /// then accept what we drop.
 fn signature_rules(object: &CanonicalJsonObject, rules: &RoomVersionRules) -> RoomVersionRules {
     let mut rules = rules.clone();
-    let is_member =
-        object.get("type").and_then(CanonicalJsonValue::as_str) == Some("m.room.member");
+    let is_member = object.get("type").and_then(CanonicalJsonValue::as_str) == Some("m.room.member");
     rules.signatures.check_join_authorised_via_users_server &= is_member;
     rules
 }
@@ -196,12 +169,7 @@ fn keys_for(
             .into_iter()
             .flat_map(|by_key| by_key.keys());
         let known: BTreeMap<String, Base64> = key_ids
-            .filter_map(|key_id| {
-                Some((
-                    key_id.clone(),
-                    Base64::new(public_key(&server, key_id, valid_at)?.to_vec()),
-                ))
-            })
+            .filter_map(|key_id| Some((key_id.clone(), Base64::new(public_key(&server, key_id, valid_at)?.to_vec()))))
             .collect();
         keys.insert(server.to_string(), known);
     }

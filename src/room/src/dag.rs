@@ -24,9 +24,7 @@ pub struct Order {
 pub fn topological_order<P: Borrow<Pdu>>(events: &[P]) -> Order {
     let mut positions: HashMap<&EventId, usize> = HashMap::with_capacity(events.len());
     for (position, event) in events.iter().enumerate() {
-        positions
-            .entry(&event.borrow().event_id)
-            .or_insert(position);
+        positions.entry(&event.borrow().event_id).or_insert(position);
     }
 
     let mut waiting_for: HashMap<usize, usize> = HashMap::with_capacity(positions.len());
@@ -134,12 +132,7 @@ mod tests {
             "room_id": "!r:x", "sender": "@a:x", "type": "m.x",
         });
         let rules = RoomVersionId::V10.rules().unwrap();
-        Pdu::from_json(
-            &json.to_string(),
-            EventId::parse(format!("$e{id}")).unwrap(),
-            &rules,
-        )
-        .unwrap()
+        Pdu::from_json(&json.to_string(), EventId::parse(format!("$e{id}")).unwrap(), &rules).unwrap()
     }
 
     fn id(id: usize) -> OwnedEventId {
@@ -161,13 +154,7 @@ mod tests {
     #[test]
     fn a_chain_has_one_extremity() {
         let mut now = ids(&[1]);
-        assert!(update_extremities(
-            &mut now,
-            &id(2),
-            &[id(1)],
-            Standing::Accepted,
-            false
-        ));
+        assert!(update_extremities(&mut now, &id(2), &[id(1)], Standing::Accepted, false));
         assert_eq!(now, ids(&[2]));
     }
 
@@ -175,13 +162,7 @@ mod tests {
     fn what_is_not_accepted_leaves_the_extremities_alone() {
         for standing in [Standing::SoftFailed, Standing::Rejected] {
             let mut now = ids(&[1]);
-            assert!(!update_extremities(
-                &mut now,
-                &id(2),
-                &[id(1)],
-                standing,
-                false
-            ));
+            assert!(!update_extremities(&mut now, &id(2), &[id(1)], standing, false));
             assert_eq!(now, ids(&[1]));
         }
     }
@@ -195,20 +176,8 @@ mod tests {
 
     #[test]
     fn cycles_are_reported_and_duplicates_left_out() {
-        let batch = [
-            event(1, &[], 1),
-            event(2, &[3], 2),
-            event(3, &[2], 3),
-            event(4, &[3], 4),
-            event(1, &[], 1),
-        ];
-        assert_eq!(
-            topological_order(&batch),
-            Order {
-                sorted: vec![0],
-                cyclic: vec![1, 2, 3]
-            }
-        );
+        let batch = [event(1, &[], 1), event(2, &[3], 2), event(3, &[2], 3), event(4, &[3], 4), event(1, &[], 1)];
+        assert_eq!(topological_order(&batch), Order { sorted: vec![0], cyclic: vec![1, 2, 3] });
     }
 
     proptest! {

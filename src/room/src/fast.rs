@@ -12,10 +12,7 @@ use ruma::{
     Int, OwnedUserId, UserId,
     events::{
         TimelineEventType,
-        room::{
-            history_visibility::HistoryVisibility, member::MembershipState,
-            power_levels::UserPowerLevel,
-        },
+        room::{history_visibility::HistoryVisibility, member::MembershipState, power_levels::UserPowerLevel},
     },
     room::JoinRuleKind,
     room_version_rules::AuthorizationRules,
@@ -61,9 +58,7 @@ impl RoomAuthView {
             _ => None,
         };
         let join_rule = match join_rules {
-            Some(event) => RoomJoinRulesEvent::new(event)
-                .join_rule()
-                .map_err(AuthError::from),
+            Some(event) => RoomJoinRulesEvent::new(event).join_rule().map_err(AuthError::from),
             None => Err(AuthError::denied("the room has no join rules")),
         };
         Self {
@@ -120,11 +115,7 @@ impl RoomAuthView {
         }
         let Some(levels) = &self.levels else {
             // Without power levels the creator alone has some.
-            let level = if creators.contains(user) {
-                Int::from(100)
-            } else {
-                IntField::UsersDefault.default_value()
-            };
+            let level = if creators.contains(user) { Int::from(100) } else { IntField::UsersDefault.default_value() };
             return Ok(UserPowerLevel::Int(level));
         };
         match levels.users.as_ref().map_err(Clone::clone)?.get(user) {
@@ -149,25 +140,13 @@ impl RoomAuthView {
     ///
     /// # Errors
     /// [`AuthError::Denied`] if the power levels are malformed.
-    pub fn event_power_level(
-        &self,
-        event_type: &TimelineEventType,
-        is_state: bool,
-    ) -> Result<Int, AuthError> {
+    pub fn event_power_level(&self, event_type: &TimelineEventType, is_state: bool) -> Result<Int, AuthError> {
         if let Some(levels) = &self.levels
-            && let Some(level) = levels
-                .events
-                .as_ref()
-                .map_err(Clone::clone)?
-                .get(event_type)
+            && let Some(level) = levels.events.as_ref().map_err(Clone::clone)?.get(event_type)
         {
             return Ok(*level);
         }
-        self.level(if is_state {
-            IntField::StateDefault
-        } else {
-            IntField::EventsDefault
-        })
+        self.level(if is_state { IntField::StateDefault } else { IntField::EventsDefault })
     }
 
     /// May `sender`, whose membership is given, send an event without a state key?
@@ -214,9 +193,7 @@ impl RoomAuthView {
             return if state_key == Some(sender.server_name().as_str()) {
                 Ok(())
             } else {
-                Err(AuthError::denied(
-                    "aliases must be under the sender's own server",
-                ))
+                Err(AuthError::denied("aliases must be under the sender's own server"))
             };
         }
         if *event_type == TimelineEventType::RoomMember {
@@ -230,10 +207,7 @@ impl RoomAuthView {
         if *event_type == TimelineEventType::RoomThirdPartyInvite {
             return at_least(power, self.level(IntField::Invite)?);
         }
-        at_least(
-            power,
-            self.event_power_level(event_type, state_key.is_some())?,
-        )?;
+        at_least(power, self.event_power_level(event_type, state_key.is_some())?)?;
         if state_key.is_some_and(|key| key.starts_with('@') && key != sender.as_str()) {
             return Err(AuthError::denied("the state key is another user's id"));
         }
@@ -256,10 +230,7 @@ impl RoomAuthView {
         if sender.server_name() == target_sender.server_name() {
             return Ok(());
         }
-        at_least(
-            self.user_power_level(sender)?,
-            self.level(IntField::Redact)?,
-        )
+        at_least(self.user_power_level(sender)?, self.level(IntField::Redact)?)
     }
 
     /// May `sender` invite someone whose membership is `target` (without a third-party invite)?
@@ -275,14 +246,9 @@ impl RoomAuthView {
         self.may_federate(sender)?;
         must_be_joined(membership)?;
         if matches!(target, MembershipState::Join | MembershipState::Ban) {
-            return Err(AuthError::denied(
-                "who is joined or banned cannot be invited",
-            ));
+            return Err(AuthError::denied("who is joined or banned cannot be invited"));
         }
-        at_least(
-            self.user_power_level(sender)?,
-            self.level(IntField::Invite)?,
-        )
+        at_least(self.user_power_level(sender)?, self.level(IntField::Invite)?)
     }
 
     /// May `sender` make `target`, another user, leave: kick, withdraw an invite, refuse a knock, or lift a ban?
@@ -311,12 +277,7 @@ impl RoomAuthView {
     ///
     /// # Errors
     /// [`AuthError::Denied`] if not.
-    pub fn can_ban(
-        &self,
-        sender: &UserId,
-        membership: &MembershipState,
-        target: &UserId,
-    ) -> Result<(), AuthError> {
+    pub fn can_ban(&self, sender: &UserId, membership: &MembershipState, target: &UserId) -> Result<(), AuthError> {
         self.may_federate(sender)?;
         must_be_joined(membership)?;
         let power = self.user_power_level(sender)?;
@@ -354,13 +315,8 @@ impl RoomAuthView {
         if !open {
             return Err(AuthError::denied("the join rule does not allow knocking"));
         }
-        if matches!(
-            membership,
-            MembershipState::Ban | MembershipState::Invite | MembershipState::Join
-        ) {
-            return Err(AuthError::denied(
-                "who is banned, invited or joined cannot knock",
-            ));
+        if matches!(membership, MembershipState::Ban | MembershipState::Invite | MembershipState::Join) {
+            return Err(AuthError::denied("who is banned, invited or joined cannot knock"));
         }
         Ok(())
     }
@@ -416,14 +372,9 @@ impl RoomAuthView {
         }
     }
 
-    fn vouched_for(
-        &self,
-        authorised_by: Option<(&UserId, &MembershipState)>,
-    ) -> Result<(), AuthError> {
+    fn vouched_for(&self, authorised_by: Option<(&UserId, &MembershipState)>) -> Result<(), AuthError> {
         let Some((by, membership)) = authorised_by else {
-            return Err(AuthError::denied(
-                "neither invited nor vouched for by a member",
-            ));
+            return Err(AuthError::denied("neither invited nor vouched for by a member"));
         };
         if *membership != MembershipState::Join {
             return Err(AuthError::denied("who vouches is not joined"));
@@ -440,26 +391,14 @@ impl RoomAuthView {
     }
 
     fn outranks(&self, power: UserPowerLevel, target: &UserId) -> Result<(), AuthError> {
-        if self.user_power_level(target)? < power {
-            Ok(())
-        } else {
-            Err(TOO_WEAK)
-        }
+        if self.user_power_level(target)? < power { Ok(()) } else { Err(TOO_WEAK) }
     }
 }
 
 fn must_be_joined(membership: &MembershipState) -> Result<(), AuthError> {
-    if *membership == MembershipState::Join {
-        Ok(())
-    } else {
-        Err(NOT_JOINED)
-    }
+    if *membership == MembershipState::Join { Ok(()) } else { Err(NOT_JOINED) }
 }
 
 fn at_least(power: UserPowerLevel, needed: Int) -> Result<(), AuthError> {
-    if power >= needed {
-        Ok(())
-    } else {
-        Err(TOO_WEAK)
-    }
+    if power >= needed { Ok(()) } else { Err(TOO_WEAK) }
 }

@@ -3,8 +3,8 @@
 use std::{borrow::Cow, sync::Arc};
 
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId,
-    OwnedRoomId, OwnedUserId, RoomId, UInt, UserId,
+    CanonicalJsonObject, CanonicalJsonValue, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId,
+    OwnedUserId, RoomId, UInt, UserId,
     events::{StateEventType, TimelineEventType},
     room_version_rules::{EventsReferenceFormatVersion, RoomVersionRules},
     state_res::Event,
@@ -89,11 +89,7 @@ impl Pdu {
     ///
     /// # Errors
     /// [`PduError`] if a field that the rules read is missing or malformed.
-    pub fn from_json(
-        json: &str,
-        event_id: OwnedEventId,
-        rules: &RoomVersionRules,
-    ) -> Result<Self, PduError> {
+    pub fn from_json(json: &str, event_id: OwnedEventId, rules: &RoomVersionRules) -> Result<Self, PduError> {
         let wire: Wire<'_> = serde_json::from_str(json).map_err(malformed)?;
         check_event_id(wire.event_id.as_deref(), &event_id, rules)?;
         let event_type = TimelineEventType::from(&*wire.event_type);
@@ -102,8 +98,7 @@ impl Pdu {
         } else if rules.redaction.content_field_redacts {
             redacts_in_content(&wire.content)
         } else {
-            wire.redacts
-                .and_then(|raw| serde_json::from_str(raw.get()).ok())
+            wire.redacts.and_then(|raw| serde_json::from_str(raw.get()).ok())
         };
         Ok(Self {
             room_id: effective_room_id(wire.room_id.as_deref(), &event_type, &event_id, rules)?,
@@ -126,13 +121,8 @@ impl Pdu {
     ///
     /// # Errors
     /// As [`Pdu::from_json`].
-    pub fn from_slice(
-        json: &[u8],
-        event_id: OwnedEventId,
-        rules: &RoomVersionRules,
-    ) -> Result<Self, PduError> {
-        let json =
-            std::str::from_utf8(json).map_err(|error| PduError::Malformed(error.to_string()))?;
+    pub fn from_slice(json: &[u8], event_id: OwnedEventId, rules: &RoomVersionRules) -> Result<Self, PduError> {
+        let json = std::str::from_utf8(json).map_err(|error| PduError::Malformed(error.to_string()))?;
         Self::from_json(json, event_id, rules)
     }
 
@@ -145,11 +135,7 @@ impl Pdu {
         event_id: OwnedEventId,
         rules: &RoomVersionRules,
     ) -> Result<Self, PduError> {
-        check_event_id(
-            object.get("event_id").and_then(CanonicalJsonValue::as_str),
-            &event_id,
-            rules,
-        )?;
+        check_event_id(object.get("event_id").and_then(CanonicalJsonValue::as_str), &event_id, rules)?;
         let wire_room_id = match object.get("room_id") {
             None | Some(CanonicalJsonValue::Null) => None,
             Some(_) => Some(RoomId::parse(text(object, "room_id")?).map_err(malformed)?),
@@ -157,13 +143,7 @@ impl Pdu {
         let event_type = TimelineEventType::from(text(object, "type")?);
         let content = object.get("content").ok_or_else(|| missing("content"))?;
         let redacts = (event_type == TimelineEventType::RoomRedaction)
-            .then(|| {
-                if rules.redaction.content_field_redacts {
-                    content.as_object()
-                } else {
-                    Some(object)
-                }
-            })
+            .then(|| if rules.redaction.content_field_redacts { content.as_object() } else { Some(object) })
             .flatten()
             .and_then(|holder| holder.get("redacts"))
             .and_then(CanonicalJsonValue::as_str)
@@ -191,10 +171,7 @@ impl Pdu {
 
     /// Its place in the room's state: type and state key; `None` for a message-like event.
     pub fn state_slot(&self) -> Option<(StateEventType, String)> {
-        Some((
-            StateEventType::from(self.event_type.to_string()),
-            self.state_key.clone()?,
-        ))
+        Some((StateEventType::from(self.event_type.to_string()), self.state_key.clone()?))
     }
 
     /// Whether it is the state event of this type with this state key.
@@ -207,9 +184,7 @@ impl Pdu {
         if self.event_type != TimelineEventType::RoomMember {
             return None;
         }
-        ruma::state_res::events::RoomMemberEvent::new(self)
-            .membership()
-            .ok()
+        ruma::state_res::events::RoomMemberEvent::new(self).membership().ok()
     }
 }
 
@@ -276,27 +251,18 @@ fn effective_room_id(
 ) -> Result<OwnedRoomId, PduError> {
     match wire {
         Some(room_id) => Ok(room_id.to_owned()),
-        None if rules.authorization.room_create_event_id_as_room_id
-            && *event_type == TimelineEventType::RoomCreate =>
-        {
+        None if rules.authorization.room_create_event_id_as_room_id && *event_type == TimelineEventType::RoomCreate => {
             room_id_of_create(event_id)
         }
         None => Err(missing("room_id")),
     }
 }
 
-fn check_event_id(
-    found: Option<&str>,
-    expected: &EventId,
-    rules: &RoomVersionRules,
-) -> Result<(), PduError> {
+fn check_event_id(found: Option<&str>, expected: &EventId, rules: &RoomVersionRules) -> Result<(), PduError> {
     if !rules.event_format.require_event_id || found == Some(expected.as_str()) {
         return Ok(());
     }
-    Err(PduError::WrongEventId {
-        expected: expected.to_owned(),
-        found: found.unwrap_or_default().to_owned(),
-    })
+    Err(PduError::WrongEventId { expected: expected.to_owned(), found: found.unwrap_or_default().to_owned() })
 }
 
 fn redacts_in_content(content: &RawValue) -> Option<OwnedEventId> {
@@ -304,17 +270,14 @@ fn redacts_in_content(content: &RawValue) -> Option<OwnedEventId> {
     struct Redaction {
         redacts: OwnedEventId,
     }
-    serde_json::from_str::<Redaction>(content.get())
-        .ok()
-        .map(|content| content.redacts)
+    serde_json::from_str::<Redaction>(content.get()).ok().map(|content| content.redacts)
 }
 
 fn references(raw: &RawValue, rules: &RoomVersionRules) -> Result<Vec<OwnedEventId>, PduError> {
     if rules.events_reference_format != EventsReferenceFormatVersion::V1 {
         return serde_json::from_str(raw.get()).map_err(malformed);
     }
-    let pairs: Vec<(OwnedEventId, serde::de::IgnoredAny)> =
-        serde_json::from_str(raw.get()).map_err(malformed)?;
+    let pairs: Vec<(OwnedEventId, serde::de::IgnoredAny)> = serde_json::from_str(raw.get()).map_err(malformed)?;
     Ok(pairs.into_iter().map(|(id, _hashes)| id).collect())
 }
 
@@ -323,10 +286,7 @@ fn references_of_object(
     field: &'static str,
     rules: &RoomVersionRules,
 ) -> Result<Vec<OwnedEventId>, PduError> {
-    let items = object
-        .get(field)
-        .and_then(CanonicalJsonValue::as_array)
-        .ok_or_else(|| missing(field))?;
+    let items = object.get(field).and_then(CanonicalJsonValue::as_array).ok_or_else(|| missing(field))?;
     let with_hashes = rules.events_reference_format == EventsReferenceFormatVersion::V1;
     items
         .iter()
@@ -335,27 +295,18 @@ fn references_of_object(
             other => Some(other).filter(|_| !with_hashes),
         })
         .map(|id| {
-            let id = id
-                .and_then(CanonicalJsonValue::as_str)
-                .ok_or_else(|| missing(field))?;
+            let id = id.and_then(CanonicalJsonValue::as_str).ok_or_else(|| missing(field))?;
             EventId::parse(id).map_err(malformed)
         })
         .collect()
 }
 
 fn text<'a>(object: &'a CanonicalJsonObject, field: &'static str) -> Result<&'a str, PduError> {
-    object
-        .get(field)
-        .and_then(CanonicalJsonValue::as_str)
-        .ok_or_else(|| missing(field))
+    object.get(field).and_then(CanonicalJsonValue::as_str).ok_or_else(|| missing(field))
 }
 
 fn integer(object: &CanonicalJsonObject, field: &'static str) -> Result<i64, PduError> {
-    object
-        .get(field)
-        .and_then(CanonicalJsonValue::as_integer)
-        .map(i64::from)
-        .ok_or_else(|| missing(field))
+    object.get(field).and_then(CanonicalJsonValue::as_integer).map(i64::from).ok_or_else(|| missing(field))
 }
 
 fn missing(field: &'static str) -> PduError {

@@ -24,7 +24,6 @@ pub enum RedactError {
 /// [`RedactError`] if `json` is not an event.
 pub fn redact(json: &str, rules: &RoomVersionRules) -> Result<String, RedactError> {
     let mut object = parse_object(json, MAX_EVENT_DEPTH)?;
-    redact_in_place(&mut object, &rules.redaction, None)
-        .map_err(|error| RedactError::Malformed(error.to_string()))?;
+    redact_in_place(&mut object, &rules.redaction, None).map_err(|error| RedactError::Malformed(error.to_string()))?;
     Ok(print_object(&object))
 }

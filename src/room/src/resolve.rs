@@ -67,21 +67,15 @@ pub fn resolve(
     match &rules.state_res {
         StateResolutionVersion::V1 => {
             let lookup = |event_type: &StateEventType, state_key: &str| {
-                unconflicted
-                    .get(&(event_type.clone(), state_key.to_owned()))
-                    .cloned()
+                unconflicted.get(&(event_type.clone(), state_key.to_owned())).cloned()
             };
-            let mut resolved =
-                v1::resolve(&rules.authorization, &conflicted, lookup, &fetch_event)?;
+            let mut resolved = v1::resolve(&rules.authorization, &conflicted, lookup, &fetch_event)?;
             resolved.extend(unconflicted);
             Ok(resolved)
         }
         StateResolutionVersion::V2(v2) => {
             all_present(conflicted.iter().flat_map(StateMap::values), &fetch_event)?;
-            let chains = states
-                .iter()
-                .map(auth_chain_of)
-                .collect::<Result<Vec<_>, _>>()?;
+            let chains = states.iter().map(auth_chain_of).collect::<Result<Vec<_>, _>>()?;
             resolve_v2(rules, v2, states, chains, &conflicted, &fetch_event)
         }
         _ => Err(ResolveError::UnknownVersion),
@@ -116,28 +110,12 @@ pub fn resolve_reduced(
         StateResolutionVersion::V2(v2) => v2,
         _ => return Err(ResolveError::UnknownVersion),
     };
-    let used = conflicted
-        .iter()
-        .flat_map(StateMap::values)
-        .chain(difference.iter());
+    let used = conflicted.iter().flat_map(StateMap::values).chain(difference.iter());
     all_present(used, &fetch_event)?;
-    let shared = needed(
-        rules,
-        v2,
-        conflicted,
-        &unconflicted,
-        difference,
-        &fetch_event,
-    );
+    let shared = needed(rules, v2, conflicted, &unconflicted, difference, &fetch_event);
     let states: Vec<StateMap<OwnedEventId>> = conflicted
         .iter()
-        .map(|entries| {
-            entries
-                .iter()
-                .chain(&shared)
-                .map(|(key, id)| (key.clone(), id.clone()))
-                .collect()
-        })
+        .map(|entries| entries.iter().chain(&shared).map(|(key, id)| (key.clone(), id.clone())).collect())
         .collect();
     // Two chains of which one is empty: their difference is the other one.
     let chains = vec![difference.clone(), EventIds::new()];
@@ -167,12 +145,8 @@ fn needed(
             shared.insert((event_type, state_key), id);
         }
     };
-    let candidates: HashSet<&EventId> = conflicted
-        .iter()
-        .flat_map(StateMap::values)
-        .map(|id| &**id)
-        .chain(difference.iter().map(|id| &**id))
-        .collect();
+    let candidates: HashSet<&EventId> =
+        conflicted.iter().flat_map(StateMap::values).map(|id| &**id).chain(difference.iter().map(|id| &**id)).collect();
     for event in candidates.into_iter().filter_map(fetch_event) {
         // Malformed events have no auth types; the algorithm skips them as well.
         let types = auth_types(
@@ -202,14 +176,7 @@ fn resolve_v2(
     } else {
         None
     };
-    Ok(state_res::resolve(
-        &rules.authorization,
-        v2,
-        states,
-        chains,
-        fetch_event,
-        |_| subgraph.clone(),
-    )?)
+    Ok(state_res::resolve(&rules.authorization, v2, states, chains, fetch_event, |_| subgraph.clone())?)
 }
 
 /// ruma passes over events it cannot fetch; a state resolved without them would be a guess.
@@ -222,9 +189,7 @@ fn all_present<'a>(
 }
 
 /// Splits states into the entries that all share and, for each state, the others.
-fn split(
-    states: &[StateMap<OwnedEventId>],
-) -> (StateMap<OwnedEventId>, Vec<StateMap<OwnedEventId>>) {
+fn split(states: &[StateMap<OwnedEventId>]) -> (StateMap<OwnedEventId>, Vec<StateMap<OwnedEventId>>) {
     let Some((first, others)) = states.split_first() else {
         return (StateMap::new(), Vec::new());
     };
@@ -236,9 +201,7 @@ fn split(
     let conflicted = states
         .iter()
         .map(|state| {
-            let own = state
-                .iter()
-                .filter(|(key, _)| !unconflicted.contains_key(*key));
+            let own = state.iter().filter(|(key, _)| !unconflicted.contains_key(*key));
             own.map(|(key, id)| (key.clone(), id.clone())).collect()
         })
         .collect();

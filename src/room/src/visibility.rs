@@ -14,9 +14,7 @@ pub fn of_event(event: Option<&Pdu>) -> HistoryVisibility {
     }
     event
         .and_then(|event| serde_json::from_str::<Content>(event.content.get()).ok())
-        .map_or(HistoryVisibility::Shared, |content| {
-            understood(content.history_visibility)
-        })
+        .map_or(HistoryVisibility::Shared, |content| understood(content.history_visibility))
 }
 
 fn understood(visibility: HistoryVisibility) -> HistoryVisibility {
@@ -33,11 +31,7 @@ fn understood(visibility: HistoryVisibility) -> HistoryVisibility {
 ///
 /// `visibility` and `membership` are those *at the event*: the room's setting and the user's membership in the state before it.
 /// `joined_since` says whether the user was joined at any time after the event, even if not any more.
-pub fn visible(
-    visibility: &HistoryVisibility,
-    membership: &MembershipState,
-    joined_since: bool,
-) -> bool {
+pub fn visible(visibility: &HistoryVisibility, membership: &MembershipState, joined_since: bool) -> bool {
     if *membership == MembershipState::Join {
         return true;
     }
@@ -58,8 +52,7 @@ pub fn visible_across(
     membership: (&MembershipState, &MembershipState),
     joined_since: bool,
 ) -> bool {
-    visible(visibility.0, membership.0, joined_since)
-        || visible(visibility.1, membership.1, joined_since)
+    visible(visibility.0, membership.0, joined_since) || visible(visibility.1, membership.1, joined_since)
 }
 
 #[cfg(test)]
@@ -82,11 +75,7 @@ mod tests {
 
     #[test]
     fn strangers_see_only_what_the_world_may_read() {
-        for membership in [
-            MembershipState::Leave,
-            MembershipState::Ban,
-            MembershipState::Knock,
-        ] {
+        for membership in [MembershipState::Leave, MembershipState::Ban, MembershipState::Knock] {
             let seen = VISIBILITIES.map(|visibility| visible(&visibility, &membership, false));
             assert_eq!(seen, [true, false, false, false]);
         }
@@ -94,18 +83,15 @@ mod tests {
 
     #[test]
     fn later_members_see_shared_history() {
-        let seen =
-            VISIBILITIES.map(|visibility| visible(&visibility, &MembershipState::Leave, true));
+        let seen = VISIBILITIES.map(|visibility| visible(&visibility, &MembershipState::Leave, true));
         assert_eq!(seen, [true, true, false, false]);
     }
 
     #[test]
     fn the_invited_see_from_their_invite_on_where_allowed() {
-        let before_joining =
-            VISIBILITIES.map(|visibility| visible(&visibility, &MembershipState::Invite, false));
+        let before_joining = VISIBILITIES.map(|visibility| visible(&visibility, &MembershipState::Invite, false));
         assert_eq!(before_joining, [true, false, true, false]);
-        let having_joined =
-            VISIBILITIES.map(|visibility| visible(&visibility, &MembershipState::Invite, true));
+        let having_joined = VISIBILITIES.map(|visibility| visible(&visibility, &MembershipState::Invite, true));
         assert_eq!(having_joined, [true, true, true, false]);
     }
 
@@ -120,26 +106,9 @@ mod tests {
     fn changes_are_visible_from_either_side() {
         let joined = &HistoryVisibility::Joined;
         let (leave, join) = (&MembershipState::Leave, &MembershipState::Join);
-        assert!(
-            visible_across((joined, joined), (leave, join), false),
-            "own join"
-        );
-        assert!(
-            visible_across((joined, joined), (join, leave), false),
-            "own leave"
-        );
-        assert!(
-            visible_across(
-                (joined, &HistoryVisibility::WorldReadable),
-                (leave, leave),
-                false
-            ),
-            "opening"
-        );
-        assert!(!visible_across(
-            (joined, joined),
-            (leave, &MembershipState::Ban),
-            false
-        ));
+        assert!(visible_across((joined, joined), (leave, join), false), "own join");
+        assert!(visible_across((joined, joined), (join, leave), false), "own leave");
+        assert!(visible_across((joined, &HistoryVisibility::WorldReadable), (leave, leave), false), "opening");
+        assert!(!visible_across((joined, joined), (leave, &MembershipState::Ban), false));
     }
 }

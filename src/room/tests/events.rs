@@ -113,18 +113,9 @@ fn what_is_not_canonical_is_named() {
     assert_eq!(error(r#"{"a":1.5}"#), JsonError::Float);
     assert_eq!(error(r#"{"a":1e3}"#), JsonError::Float);
     assert_eq!(error(r#"{"a":-0}"#), JsonError::Float);
-    assert_eq!(
-        error(r#"{"a":[9007199254740992]}"#),
-        JsonError::IntegerOutOfRange
-    );
-    assert_eq!(
-        error(r#"{"a":-9007199254740992}"#),
-        JsonError::IntegerOutOfRange
-    );
-    assert_eq!(
-        error(r#"{"a":18446744073709551615}"#),
-        JsonError::IntegerOutOfRange
-    );
+    assert_eq!(error(r#"{"a":[9007199254740992]}"#), JsonError::IntegerOutOfRange);
+    assert_eq!(error(r#"{"a":-9007199254740992}"#), JsonError::IntegerOutOfRange);
+    assert_eq!(error(r#"{"a":18446744073709551615}"#), JsonError::IntegerOutOfRange);
     assert_eq!(error("[]"), JsonError::NotAnObject);
     assert_eq!(error("3"), JsonError::NotAnObject);
     for broken in ["", "{", "{} {}", r#"{"a":}"#, r#"{"a":"\ud800"}"#] {
@@ -135,19 +126,10 @@ fn what_is_not_canonical_is_named() {
 
 #[test]
 fn nesting_is_bounded_exactly() {
-    let nested = |levels: usize| {
-        format!(
-            "{{\"a\":{}{}}}",
-            "[".repeat(levels - 1),
-            "]".repeat(levels - 1)
-        )
-    };
+    let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
     assert!(message(&nested(MAX_CONTENT_DEPTH)).is_ok());
     let too_deep = BuildError::Content(JsonError::TooDeep(MAX_CONTENT_DEPTH));
-    assert_eq!(
-        message(&nested(MAX_CONTENT_DEPTH + 1)).unwrap_err(),
-        too_deep
-    );
+    assert_eq!(message(&nested(MAX_CONTENT_DEPTH + 1)).unwrap_err(), too_deep);
     assert_eq!(message(&nested(60_000)).unwrap_err(), too_deep);
     // What we accept for building we accept from others.
     let signed = message(&nested(MAX_CONTENT_DEPTH)).unwrap();
@@ -158,20 +140,13 @@ fn nesting_is_bounded_exactly() {
 fn size_is_bounded_exactly() {
     let base = message(r#"{"body":""}"#).unwrap().json.len();
     let body = |bytes: usize| format!(r#"{{"body":"{}"}}"#, "a".repeat(bytes));
-    assert_eq!(
-        message(&body(MAX_EVENT_BYTES - base)).unwrap().json.len(),
-        MAX_EVENT_BYTES
-    );
+    assert_eq!(message(&body(MAX_EVENT_BYTES - base)).unwrap().json.len(), MAX_EVENT_BYTES);
     let error = message(&body(MAX_EVENT_BYTES - base + 1)).unwrap_err();
     assert!(error.is_too_large() && error == BuildError::TooLarge(MAX_EVENT_BYTES + 1));
     // White space and escapes do not count: the canonical form does.
     let spaced = format!("{{{}\"body\":\"\\u0061\"}}", " ".repeat(MAX_EVENT_BYTES));
     assert_eq!(message(&spaced).unwrap().json.len(), base + 1);
-    assert!(
-        message(&body(10 * MAX_EVENT_BYTES))
-            .unwrap_err()
-            .is_too_large()
-    );
+    assert!(message(&body(10 * MAX_EVENT_BYTES)).unwrap_err().is_too_large());
 }
 
 #[test]
@@ -180,33 +155,15 @@ fn fields_are_bounded_exactly() {
     event.state_key = Some("k".repeat(255));
     assert!(event.sign().is_ok());
     event.state_key = Some("k".repeat(256));
-    assert_eq!(
-        event.sign().unwrap_err(),
-        BuildError::FieldTooLong {
-            field: "state_key",
-            bytes: 256
-        }
-    );
+    assert_eq!(event.sign().unwrap_err(), BuildError::FieldTooLong { field: "state_key", bytes: 256 });
     let error = made("10", &"t".repeat(256), "{}").sign().unwrap_err();
-    assert!(
-        error.is_too_large()
-            && error
-                == BuildError::FieldTooLong {
-                    field: "type",
-                    bytes: 256
-                }
-    );
+    assert!(error.is_too_large() && error == BuildError::FieldTooLong { field: "type", bytes: 256 });
     let mut event = made("10", "m.x", "{}");
     event.depth = MAX_DEPTH + 1;
     assert_eq!(event.sign().unwrap_err(), BuildError::Depth);
     event.depth = 1;
-    event.references = (0..11)
-        .map(|n| EventId::parse(format!("$r{n}")).unwrap())
-        .collect();
-    assert_eq!(
-        event.sign().unwrap_err(),
-        BuildError::TooManyReferences("auth_events")
-    );
+    event.references = (0..11).map(|n| EventId::parse(format!("$r{n}")).unwrap()).collect();
+    assert_eq!(event.sign().unwrap_err(), BuildError::TooManyReferences("auth_events"));
 }
 
 #[test]
@@ -215,16 +172,11 @@ fn the_first_versions_need_ids_and_hashes() {
         let mut event = made(version, "m.x", "{}");
         event.references = vec![EventId::parse("$before:one.example").unwrap()];
         assert_eq!(event.sign().unwrap_err(), BuildError::Legacy);
-        event
-            .hashes
-            .insert(event.references[0].clone(), "aGFzaA".to_owned());
+        event.hashes.insert(event.references[0].clone(), "aGFzaA".to_owned());
         let signed = event.sign().unwrap();
         let json: Value = serde_json::from_str(&signed.json).unwrap();
         assert_eq!(json["event_id"], "$own:one.example");
-        assert_eq!(
-            json["prev_events"],
-            json!([["$before:one.example", {"sha256": "aGFzaA"}]])
-        );
+        assert_eq!(json["prev_events"], json!([["$before:one.example", {"sha256": "aGFzaA"}]]));
         assert_eq!(signed.pdu.prev_events, event.references);
         let elsewhere = EventId::parse("$other:one.example").unwrap();
         assert!(Pdu::from_json(&signed.json, elsewhere, &event.rules).is_err());
@@ -257,31 +209,18 @@ fn redactions_name_their_target_where_the_version_wants_it() {
         let modern = version.parse::<u8>().unwrap() >= 11;
         assert_eq!(json.get("redacts").is_some(), !modern);
         assert_eq!(json["content"].get("redacts").is_some(), modern);
-        let redacted: Value =
-            serde_json::from_str(&redact(&signed.json, &event.rules).unwrap()).unwrap();
-        assert_eq!(
-            redacted["content"].get("redacts").is_some(),
-            modern,
-            "kept in the content only"
-        );
+        let redacted: Value = serde_json::from_str(&redact(&signed.json, &event.rules).unwrap()).unwrap();
+        assert_eq!(redacted["content"].get("redacts").is_some(), modern, "kept in the content only");
     }
     // Not a redaction: nothing is redacted, whatever the content says.
-    assert_eq!(
-        message(r#"{"redacts":"$target"}"#).unwrap().pdu.redacts,
-        None
-    );
+    assert_eq!(message(r#"{"redacts":"$target"}"#).unwrap().pdu.redacts, None);
 }
 
 #[test]
 fn version_12_names_the_room_after_its_create_event() {
-    let signed = made("12", "m.room.create", r#"{"room_version":"12"}"#)
-        .sign()
-        .unwrap();
+    let signed = made("12", "m.room.create", r#"{"room_version":"12"}"#).sign().unwrap();
     assert_eq!(signed.pdu.wire_room_id, None);
-    assert_eq!(
-        signed.pdu.room_id.as_str()[1..],
-        signed.pdu.event_id.as_str()[1..]
-    );
+    assert_eq!(signed.pdu.room_id.as_str()[1..], signed.pdu.event_id.as_str()[1..]);
     let parsed = Pdu::from_json(&signed.json, signed.pdu.event_id.clone(), &rules("12")).unwrap();
     assert_eq!(parsed.room_id, signed.pdu.room_id);
     let without_room = signed.json.replace("m.room.create", "m.room.message");
@@ -292,63 +231,26 @@ fn version_12_names_the_room_after_its_create_event() {
 fn reception_refuses_what_is_not_genuine() {
     let (mut room, tip) = Room::new("12", json!({"join_rule": "public"}));
     let signed = room
-        .draft(
-            std::slice::from_ref(&tip.event),
-            &tip.state,
-            ALICE,
-            "m.x",
-            None,
-            &json!({"body": "hi"}),
-            None,
-        )
+        .draft(std::slice::from_ref(&tip.event), &tip.state, ALICE, "m.x", None, &json!({"body": "hi"}), None)
         .unwrap();
     let keys = |_: &_, _: &str, _| Some(public(&key()));
-    let check =
-        |json: &str| check_received(json, &rules("12"), keys).map(|received| received.redacted);
+    let check = |json: &str| check_received(json, &rules("12"), keys).map(|received| received.redacted);
     assert_eq!(check(&signed.json), Ok(false));
-    assert_eq!(
-        required_servers(&signed.json, &rules("12")).unwrap(),
-        ["one.example"]
-    );
+    assert_eq!(required_servers(&signed.json, &rules("12")).unwrap(), ["one.example"]);
 
     let unsigned = signed.json.replacen('{', r#"{"unsigned":{"age":3},"#, 1);
-    assert_eq!(
-        check_received(&unsigned, &rules("12"), keys).unwrap().json,
-        signed.json,
-        "unsigned is dropped"
-    );
+    assert_eq!(check_received(&unsigned, &rules("12"), keys).unwrap().json, signed.json, "unsigned is dropped");
     let moved = signed.json.replace(r#""depth":5"#, r#""depth":6"#);
     assert_ne!(moved, signed.json);
     assert!(matches!(check(&moved), Err(CheckError::Signature(_))));
     let other_key = |_: &_, _: &str, _| Some(public(&build::key_pair(&[8; 32], "test").unwrap()));
-    assert!(matches!(
-        check_received(&signed.json, &rules("12"), other_key),
-        Err(CheckError::Signature(_))
-    ));
-    assert!(matches!(
-        check_received(&signed.json, &rules("12"), |_, _, _| None),
-        Err(CheckError::Signature(_))
-    ));
+    assert!(matches!(check_received(&signed.json, &rules("12"), other_key), Err(CheckError::Signature(_))));
+    assert!(matches!(check_received(&signed.json, &rules("12"), |_, _, _| None), Err(CheckError::Signature(_))));
     let padded = signed.json.replace("hi", &"x".repeat(MAX_EVENT_BYTES));
     assert!(check(&padded).is_err());
-    assert!(matches!(
-        check(&" ".repeat(3 * MAX_EVENT_BYTES)),
-        Err(CheckError::TooLarge(_))
-    ));
-    assert!(matches!(
-        check(r#"{"a":1.5}"#),
-        Err(CheckError::Json(JsonError::Float))
-    ));
-    for field in [
-        "sender",
-        "room_id",
-        "type",
-        "depth",
-        "prev_events",
-        "auth_events",
-        "origin_server_ts",
-        "content",
-    ] {
+    assert!(matches!(check(&" ".repeat(3 * MAX_EVENT_BYTES)), Err(CheckError::TooLarge(_))));
+    assert!(matches!(check(r#"{"a":1.5}"#), Err(CheckError::Json(JsonError::Float))));
+    for field in ["sender", "room_id", "type", "depth", "prev_events", "auth_events", "origin_server_ts", "content"] {
         let mut lacking: Value = serde_json::from_str(&signed.json).unwrap();
         lacking.as_object_mut().unwrap().remove(field);
         assert!(check(&lacking.to_string()).is_err(), "{field}");
@@ -365,8 +267,7 @@ fn keys_are_asked_for_the_time_where_the_version_says_so() {
             Some(public(&key()))
         };
         check_received(&signed.json, &rules(version), lookup).unwrap();
-        let expected = (version.parse::<u8>().unwrap() >= 5)
-            .then(|| MilliSecondsSinceUnixEpoch(UInt::new(1).unwrap()));
+        let expected = (version.parse::<u8>().unwrap() >= 5).then(|| MilliSecondsSinceUnixEpoch(UInt::new(1).unwrap()));
         assert_eq!(asked.get(), Some(expected), "version {version}");
     }
 }
@@ -379,12 +280,8 @@ fn signing_keys() {
     }
     // RFC 8032, section 7.1, test 1.
     let seed = [
-        0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c,
-        0xc4, 0x44, 0x49, 0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae,
-        0x7f, 0x60,
+        0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44, 0x49,
+        0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60,
     ];
-    assert_eq!(
-        build::key_pair(&seed, "x").unwrap().public_key()[..4],
-        [0xd7, 0x5a, 0x98, 0x01]
-    );
+    assert_eq!(build::key_pair(&seed, "x").unwrap().public_key()[..4], [0xd7, 0x5a, 0x98, 0x01]);
 }

@@ -36,14 +36,7 @@ const TYPES: [&str; 10] = [
     "m.room.encrypted",
 ];
 const MEMBERSHIPS: [&str; 6] = ["join", "invite", "leave", "ban", "knock", "odd"];
-const JOIN_RULES: [&str; 6] = [
-    "public",
-    "invite",
-    "knock",
-    "restricted",
-    "knock_restricted",
-    "private",
-];
+const JOIN_RULES: [&str; 6] = ["public", "invite", "knock", "restricted", "knock_restricted", "private"];
 
 /// A level as rooms have them, or as they should not.
 fn level() -> impl Strategy<Value = Value> {
@@ -63,24 +56,10 @@ fn level_map(keys: &'static [&'static str]) -> impl Strategy<Value = Value> {
 }
 
 fn levels() -> impl Strategy<Value = Option<Value>> {
-    const FIELDS: [&str; 7] = [
-        "users_default",
-        "events_default",
-        "state_default",
-        "ban",
-        "redact",
-        "kick",
-        "invite",
-    ];
-    let ints = proptest::collection::hash_map(
-        proptest::sample::select(&FIELDS[..]).prop_map(str::to_owned),
-        level(),
-        0..7,
-    );
-    let users = proptest::option::weighted(
-        0.8,
-        prop_oneof![6 => level_map(&USERS), 1 => level_map(&["nobody", BOB])],
-    );
+    const FIELDS: [&str; 7] = ["users_default", "events_default", "state_default", "ban", "redact", "kick", "invite"];
+    let ints =
+        proptest::collection::hash_map(proptest::sample::select(&FIELDS[..]).prop_map(str::to_owned), level(), 0..7);
+    let users = proptest::option::weighted(0.8, prop_oneof![6 => level_map(&USERS), 1 => level_map(&["nobody", BOB])]);
     let events = proptest::option::weighted(0.8, level_map(&TYPES));
     let object = (ints, users, events).prop_map(|(ints, users, events)| {
         let mut content: serde_json::Map<String, Value> = ints.into_iter().collect();
@@ -96,7 +75,8 @@ fn create_content() -> impl Strategy<Value = Value> {
         4 => Just(json!({})), 1 => Just(json!({"m.federate": false})), 1 => Just(json!({"m.federate": true})),
         1 => Just(json!({"m.federate": "no"})),
     ];
-    let creator = prop_oneof![4 => Just(json!(ALICE)), 1 => Just(json!(BOB)), 1 => Just(json!("nobody")), 1 => Just(Value::Null)];
+    let creator =
+        prop_oneof![4 => Just(json!(ALICE)), 1 => Just(json!(BOB)), 1 => Just(json!("nobody")), 1 => Just(Value::Null)];
     let more = prop_oneof![
         3 => Just(Value::Null), 2 => Just(json!([CAROL])), 1 => Just(json!([])), 1 => Just(json!(["nobody"])), 1 => Just(json!(3)),
     ];
@@ -158,105 +138,44 @@ fn world() -> impl Strategy<Value = World> {
         4 => Just(Some("join")), 4 => proptest::sample::select(&MEMBERSHIPS[..]).prop_map(Some), 1 => Just(None),
     ];
     let members = proptest::collection::vec(member, USERS.len());
-    (
-        proptest::sample::select(&VERSIONS[..]),
-        create_content(),
-        levels(),
-        rule,
-        members,
-    )
-        .prop_map(|(version, create, levels, rule, members)| World {
+    (proptest::sample::select(&VERSIONS[..]), create_content(), levels(), rule, members).prop_map(
+        |(version, create, levels, rule, members)| World {
             version,
-            create: event(
-                version,
-                "$create:one.example",
-                "m.room.create",
-                ALICE,
-                Some(""),
-                &create,
-            ),
-            levels: levels.map(|it| {
-                event(
-                    version,
-                    "$pl:one.example",
-                    "m.room.power_levels",
-                    ALICE,
-                    Some(""),
-                    &it,
-                )
-            }),
-            join_rules: rule.map(|it| {
-                event(
-                    version,
-                    "$jr:one.example",
-                    "m.room.join_rules",
-                    ALICE,
-                    Some(""),
-                    &it,
-                )
-            }),
+            create: event(version, "$create:one.example", "m.room.create", ALICE, Some(""), &create),
+            levels: levels.map(|it| event(version, "$pl:one.example", "m.room.power_levels", ALICE, Some(""), &it)),
+            join_rules: rule.map(|it| event(version, "$jr:one.example", "m.room.join_rules", ALICE, Some(""), &it)),
             members: members
                 .into_iter()
                 .zip(USERS)
                 .map(|(membership, user)| {
                     let content = json!({"membership": membership?});
-                    Some(event(
-                        version,
-                        "$m:one.example",
-                        "m.room.member",
-                        user,
-                        Some(user),
-                        &content,
-                    ))
+                    Some(event(version, "$m:one.example", "m.room.member", user, Some(user), &content))
                 })
                 .collect(),
-        })
+        },
+    )
 }
 
 impl World {
     fn view(&self) -> RoomAuthView {
         let rules = rules(self.version).authorization;
-        RoomAuthView::new(
-            &rules,
-            &self.create,
-            self.levels.as_deref(),
-            self.join_rules.as_deref(),
-            None,
-        )
+        RoomAuthView::new(&rules, &self.create, self.levels.as_deref(), self.join_rules.as_deref(), None)
     }
 
     fn membership(&self, who: &str) -> MembershipState {
-        let event = USERS
-            .iter()
-            .position(|user| *user == who)
-            .and_then(|position| self.members[position].clone());
+        let event = USERS.iter().position(|user| *user == who).and_then(|position| self.members[position].clone());
         event.map_or(MembershipState::Leave, |event| event.membership().unwrap())
     }
 
     /// The full check.
-    fn full(
-        &self,
-        sender: &str,
-        event_type: &str,
-        state_key: Option<&str>,
-        content: &Value,
-    ) -> bool {
-        let event = event(
-            self.version,
-            "$new:one.example",
-            event_type,
-            sender,
-            state_key,
-            content,
-        );
+    fn full(&self, sender: &str, event_type: &str, state_key: Option<&str>, content: &Value) -> bool {
+        let event = event(self.version, "$new:one.example", event_type, sender, state_key, content);
         let state = |kind: &StateEventType, key: &str| -> Option<SharedPdu> {
             match (kind, key) {
                 (StateEventType::RoomCreate, "") => Some(Arc::clone(&self.create)),
                 (StateEventType::RoomPowerLevels, "") => self.levels.clone(),
                 (StateEventType::RoomJoinRules, "") => self.join_rules.clone(),
-                (StateEventType::RoomMember, who) => {
-                    self.members[USERS.iter().position(|user| *user == who)?].clone()
-                }
+                (StateEventType::RoomMember, who) => self.members[USERS.iter().position(|user| *user == who)?].clone(),
                 _ => None,
             }
         };
@@ -266,12 +185,7 @@ impl World {
     }
 
     fn full_member(&self, sender: &str, target: &str, membership: &str) -> bool {
-        self.full(
-            sender,
-            "m.room.member",
-            Some(target),
-            &json!({"membership": membership}),
-        )
+        self.full(sender, "m.room.member", Some(target), &json!({"membership": membership}))
     }
 }
 
@@ -338,24 +252,8 @@ proptest! {
 fn plain(version: &'static str, levels: Option<Value>) -> World {
     World {
         version,
-        create: event(
-            version,
-            "$create:one.example",
-            "m.room.create",
-            ALICE,
-            Some(""),
-            &json!({"creator": ALICE}),
-        ),
-        levels: levels.map(|it| {
-            event(
-                version,
-                "$pl:one.example",
-                "m.room.power_levels",
-                ALICE,
-                Some(""),
-                &it,
-            )
-        }),
+        create: event(version, "$create:one.example", "m.room.create", ALICE, Some(""), &json!({"creator": ALICE})),
+        levels: levels.map(|it| event(version, "$pl:one.example", "m.room.power_levels", ALICE, Some(""), &it)),
         join_rules: None,
         members: vec![None; 4],
     }
@@ -363,33 +261,15 @@ fn plain(version: &'static str, levels: Option<Value>) -> World {
 
 #[test]
 fn levels_are_told() {
-    let view = plain(
-        "10",
-        Some(json!({"users": {BOB: 60}, "users_default": 5, "events": {"m.x": 7}, "ban": 61})),
-    )
-    .view();
-    assert_eq!(
-        view.user_power_level(user(BOB)).unwrap(),
-        ruma::Int::from(60)
-    );
-    assert_eq!(
-        view.user_power_level(user(CAROL)).unwrap(),
-        ruma::Int::from(5)
-    );
+    let view =
+        plain("10", Some(json!({"users": {BOB: 60}, "users_default": 5, "events": {"m.x": 7}, "ban": 61}))).view();
+    assert_eq!(view.user_power_level(user(BOB)).unwrap(), ruma::Int::from(60));
+    assert_eq!(view.user_power_level(user(CAROL)).unwrap(), ruma::Int::from(5));
     assert_eq!(view.level(IntField::Ban).unwrap(), ruma::Int::from(61));
     assert_eq!(view.level(IntField::Kick).unwrap(), ruma::Int::from(50));
-    assert_eq!(
-        view.event_power_level(&"m.x".into(), false).unwrap(),
-        ruma::Int::from(7)
-    );
-    assert_eq!(
-        view.event_power_level(&"m.y".into(), true).unwrap(),
-        ruma::Int::from(50)
-    );
-    assert!(
-        view.can_redact(user(CAROL), user(DAVE)).is_ok(),
-        "same server"
-    );
+    assert_eq!(view.event_power_level(&"m.x".into(), false).unwrap(), ruma::Int::from(7));
+    assert_eq!(view.event_power_level(&"m.y".into(), true).unwrap(), ruma::Int::from(50));
+    assert!(view.can_redact(user(CAROL), user(DAVE)).is_ok(), "same server");
     assert!(view.can_redact(user(CAROL), user(ALICE)).is_err());
     assert!(view.can_redact(user(BOB), user(CAROL)).is_ok(), "60 of 50");
     assert_eq!(view.creator(), ALICE);
@@ -398,12 +278,6 @@ fn levels_are_told() {
     assert!(view.join_rule().is_err());
 
     let without = plain("10", None).view();
-    assert_eq!(
-        without.user_power_level(user(ALICE)).unwrap(),
-        ruma::Int::from(100)
-    );
-    assert_eq!(
-        without.user_power_level(user(BOB)).unwrap(),
-        ruma::Int::from(0)
-    );
+    assert_eq!(without.user_power_level(user(ALICE)).unwrap(), ruma::Int::from(100));
+    assert_eq!(without.user_power_level(user(BOB)).unwrap(), ruma::Int::from(0));
 }

@@ -32,14 +32,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     // Alice, who can do everything, acts more often than the others.
     let who = prop_oneof![Just(0_usize), 0..4_usize];
     let step = (0..3_usize, who, 0..4_usize, 0..=MERGE + 2, level, 0..40_u64);
-    let step = step.prop_map(|(branch, who, whom, deed, level, skew)| Step {
-        branch,
-        who,
-        whom,
-        deed,
-        level,
-        skew,
-    });
+    let step = step.prop_map(|(branch, who, whom, deed, level, skew)| Step { branch, who, whom, deed, level, skew });
     proptest::collection::vec(step, 10..70)
 }
 
@@ -52,27 +45,14 @@ fn act(room: &mut Room, tip: &Tip, step: &Step) -> Option<Tip> {
         4 => room.member(tip, who, whom, "ban"),
         5 => room.member(tip, who, whom, "leave"),
         6 => room.member(tip, who, whom, "invite"),
-        7 => room.send(
-            tip,
-            who,
-            "m.room.topic",
-            Some(""),
-            json!({"topic": step.level}),
-        ),
-        8 => room.send(
-            tip,
-            who,
-            "m.room.name",
-            Some(""),
-            json!({"name": step.level}),
-        ),
+        7 => room.send(tip, who, "m.room.topic", Some(""), json!({"topic": step.level})),
+        8 => room.send(tip, who, "m.room.name", Some(""), json!({"name": step.level})),
         9 => room.send(tip, who, "org.example.key", Some(who), json!({})),
         10 | 11 => {
             // From what holds on this branch, somebody's level changes.
             let levels = room.in_state(&tip.state, &StateEventType::RoomPowerLevels, "");
-            let mut levels: serde_json::Value = levels.map_or(json!({}), |it| {
-                serde_json::from_str(it.content.get()).unwrap()
-            });
+            let mut levels: serde_json::Value =
+                levels.map_or(json!({}), |it| serde_json::from_str(it.content.get()).unwrap());
             levels["users"][whom] = json!(step.level);
             room.send(tip, who, "m.room.power_levels", Some(""), levels)
         }
@@ -151,27 +131,15 @@ fn a_missing_event_is_an_error_and_never_a_guess() {
 
         let without = |id: &EventId| known(id).filter(|_| *id != other.event);
         let missing = Err(ResolveError::Missing(other.event.clone()));
-        assert_eq!(
-            resolve(&room.rules, &states, without, chain),
-            missing,
-            "{version}"
-        );
+        assert_eq!(resolve(&room.rules, &states, without, chain), missing, "{version}");
 
         let levels = &fork.state[&(StateEventType::RoomPowerLevels, String::new())];
         let without = |id: &EventId| known(id).filter(|_| *id != **levels);
         let missing = ResolveError::Missing(levels.clone());
-        assert_eq!(
-            auth_chain(other.state.values(), without).unwrap_err(),
-            missing,
-            "{version}"
-        );
+        assert_eq!(auth_chain(other.state.values(), without).unwrap_err(), missing, "{version}");
         let chain = |state: &State| auth_chain(state.values(), without);
         if version != "1" {
-            assert_eq!(
-                resolve(&room.rules, &states, known, chain),
-                Err(missing),
-                "{version}"
-            );
+            assert_eq!(resolve(&room.rules, &states, known, chain), Err(missing), "{version}");
         }
     }
 }
@@ -185,15 +153,12 @@ mod version_1 {
         let (mut room, tip) = Room::new("1", json!({"join_rule": "public"}));
         let tip = room.member(&tip, BOB, BOB, "join").unwrap();
         let levels = json!({"users": {ALICE: 100, BOB: 50}});
-        let tip = room
-            .send(&tip, ALICE, "m.room.power_levels", Some(""), levels)
-            .unwrap();
+        let tip = room.send(&tip, ALICE, "m.room.power_levels", Some(""), levels).unwrap();
         (room, tip)
     }
 
     fn topic(room: &mut Room, tip: &Tip, who: &str, topic: &str) -> Tip {
-        room.send(tip, who, "m.room.topic", Some(""), json!({"topic": topic}))
-            .unwrap()
+        room.send(tip, who, "m.room.topic", Some(""), json!({"topic": topic})).unwrap()
     }
 
     fn slot() -> (StateEventType, String) {
@@ -208,17 +173,13 @@ mod version_1 {
     fn the_deepest_wins_then_the_smallest_hash() {
         let (mut room, fork) = room();
         let shallow = topic(&mut room, &fork, ALICE, "shallow");
-        let talk = room
-            .send(&fork, BOB, "m.room.message", None, json!({}))
-            .unwrap();
+        let talk = room.send(&fork, BOB, "m.room.message", None, json!({})).unwrap();
         let deep = topic(&mut room, &talk, BOB, "deep");
         for states in [[&shallow, &deep], [&deep, &shallow]] {
             let resolved = room.resolve(&states.map(|tip| tip.state.clone())).unwrap();
             assert_eq!(resolved[&slot()], deep.event);
         }
-        let mut equals: Vec<Tip> = (0..6)
-            .map(|n| topic(&mut room, &fork, ALICE, &n.to_string()))
-            .collect();
+        let mut equals: Vec<Tip> = (0..6).map(|n| topic(&mut room, &fork, ALICE, &n.to_string())).collect();
         let states: Vec<State> = equals.iter().map(|tip| tip.state.clone()).collect();
         equals.sort_by_key(sha1);
         assert_eq!(room.resolve(&states).unwrap()[&slot()], equals[0].event);
@@ -236,40 +197,16 @@ mod version_1 {
     fn power_levels_are_settled_before_what_depends_on_them() {
         let (mut room, fork) = room();
         // Bob is demoted on one branch, twice over, and sets a deeper topic on the other.
-        let demoted = room
-            .send(
-                &fork,
-                ALICE,
-                "m.room.power_levels",
-                Some(""),
-                json!({"users": {ALICE: 100}}),
-            )
-            .unwrap();
+        let demoted = room.send(&fork, ALICE, "m.room.power_levels", Some(""), json!({"users": {ALICE: 100}})).unwrap();
         let alices = topic(&mut room, &demoted, ALICE, "hers");
         let named = room
-            .send(
-                &fork,
-                ALICE,
-                "m.room.power_levels",
-                Some(""),
-                json!({"users": {ALICE: 100}, "kick": 1}),
-            )
+            .send(&fork, ALICE, "m.room.power_levels", Some(""), json!({"users": {ALICE: 100}, "kick": 1}))
             .unwrap();
-        let talk = room
-            .send(&fork, BOB, "m.room.message", None, json!({}))
-            .unwrap();
-        let talk = room
-            .send(&talk, BOB, "m.room.message", None, json!({}))
-            .unwrap();
+        let talk = room.send(&fork, BOB, "m.room.message", None, json!({})).unwrap();
+        let talk = room.send(&talk, BOB, "m.room.message", None, json!({})).unwrap();
         let bobs = topic(&mut room, &talk, BOB, "his");
-        let resolved = room
-            .resolve(&[alices.state.clone(), named.state, bobs.state])
-            .unwrap();
-        assert_eq!(
-            resolved[&slot()],
-            alices.event,
-            "Bob's is deeper, but not allowed any more"
-        );
+        let resolved = room.resolve(&[alices.state.clone(), named.state, bobs.state]).unwrap();
+        assert_eq!(resolved[&slot()], alices.event, "Bob's is deeper, but not allowed any more");
     }
 
     #[test]
@@ -278,36 +215,12 @@ mod version_1 {
         let levels = |room: &mut Room, tip: &Tip, who: &str, content| {
             room.send(tip, who, "m.room.power_levels", Some(""), content)
         };
-        let first = levels(
-            &mut room,
-            &fork,
-            ALICE,
-            json!({"users": {ALICE: 100}, "events": {}}),
-        )
-        .unwrap();
-        let talk = room
-            .send(&fork, BOB, "m.room.message", None, json!({}))
-            .unwrap();
-        let bobs = levels(
-            &mut room,
-            &talk,
-            BOB,
-            json!({"users": {ALICE: 100, BOB: 50, CAROL: 50}}),
-        )
-        .unwrap();
-        let talk = room
-            .send(&talk, BOB, "m.room.message", None, json!({}))
-            .unwrap();
-        let last = levels(
-            &mut room,
-            &talk,
-            ALICE,
-            json!({"users": {ALICE: 100, BOB: 50, DAVE: 1}}),
-        )
-        .unwrap();
-        let resolved = room
-            .resolve(&[first.state.clone(), bobs.state, last.state])
-            .unwrap();
+        let first = levels(&mut room, &fork, ALICE, json!({"users": {ALICE: 100}, "events": {}})).unwrap();
+        let talk = room.send(&fork, BOB, "m.room.message", None, json!({})).unwrap();
+        let bobs = levels(&mut room, &talk, BOB, json!({"users": {ALICE: 100, BOB: 50, CAROL: 50}})).unwrap();
+        let talk = room.send(&talk, BOB, "m.room.message", None, json!({})).unwrap();
+        let last = levels(&mut room, &talk, ALICE, json!({"users": {ALICE: 100, BOB: 50, DAVE: 1}})).unwrap();
+        let resolved = room.resolve(&[first.state.clone(), bobs.state, last.state]).unwrap();
         let kept = &resolved[&(StateEventType::RoomPowerLevels, String::new())];
         // After the first, Bob has no power to set the second; so the third, which Alice could set, is not reached.
         assert_eq!(*kept, first.event);
@@ -317,14 +230,8 @@ mod version_1 {
     fn a_deeper_ban_holds_and_a_deeper_join_does_not_lift_it() {
         for ban_is_deeper in [true, false] {
             let (mut room, fork) = room();
-            let talk = room
-                .send(&fork, ALICE, "m.room.message", None, json!({}))
-                .unwrap();
-            let (ban_at, join_at) = if ban_is_deeper {
-                (&talk, &fork)
-            } else {
-                (&fork, &talk)
-            };
+            let talk = room.send(&fork, ALICE, "m.room.message", None, json!({})).unwrap();
+            let (ban_at, join_at) = if ban_is_deeper { (&talk, &fork) } else { (&fork, &talk) };
             let ban = room.member(ban_at, ALICE, DAVE, "ban").unwrap();
             let join = room.member(join_at, DAVE, DAVE, "join").unwrap();
             let resolved = room.resolve(&[ban.state, join.state]).unwrap();
@@ -341,9 +248,7 @@ mod version_1 {
         let mut two_gone = two.clone();
         // The same ban in both states: unconflicted.
         let slot_of_bob = (StateEventType::RoomMember, BOB.to_owned());
-        two_gone
-            .state
-            .insert(slot_of_bob.clone(), one_gone.state[&slot_of_bob].clone());
+        two_gone.state.insert(slot_of_bob.clone(), one_gone.state[&slot_of_bob].clone());
         let resolved = room.resolve(&[two_gone.state, one_gone.state]).unwrap();
         assert_eq!(resolved[&slot()], one.event);
     }

@@ -72,7 +72,9 @@ pub struct Ticket {
 impl Future for Ticket {
     type Output = Result<Committed, CommitError>;
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.answer).poll(cx).map(|answer| answer.unwrap_or_else(|_| Err(CommitError::Unknown("the committer is gone".to_owned()))))
+        Pin::new(&mut self.answer)
+            .poll(cx)
+            .map(|answer| answer.unwrap_or_else(|_| Err(CommitError::Unknown("the committer is gone".to_owned()))))
     }
 }
 
@@ -197,8 +199,7 @@ impl Worker {
         let mut bytes = 0;
         while let Some(pending) = queue.pending.front() {
             let size: usize = pending.write.commit.ops.iter().map(Op::size).sum();
-            if group.len() >= self.options.max_commits || (!group.is_empty() && bytes + size > self.options.max_bytes)
-            {
+            if group.len() >= self.options.max_commits || (!group.is_empty() && bytes + size > self.options.max_bytes) {
                 break;
             }
             bytes += size;
@@ -242,7 +243,9 @@ impl Worker {
                     add(&self.stats.commits, 1);
                     match &wake {
                         // A busy room's list comes once a group, however many of its events are in it.
-                        WakeKeys::Shared(keys) | WakeKeys::Both(_, keys) if !shared.insert(Arc::as_ptr(keys).cast::<u64>().addr()) => {
+                        WakeKeys::Shared(keys) | WakeKeys::Both(_, keys)
+                            if !shared.insert(Arc::as_ptr(keys).cast::<u64>().addr()) =>
+                        {
                             wake.for_each_own(|key| woken.push(key));
                         }
                         _ => wake.for_each(|key| woken.push(key)),

@@ -116,8 +116,13 @@ async fn later_commits_see_earlier_ones(store: &dyn Store) {
         }],
         ops: vec![put(Keyspace::State, "head", to), put(Keyspace::Orders, to, "")],
     };
-    let group =
-        [step(None, "1"), step(Some("1"), "2"), step(Some("1"), "lost"), step(Some("lost"), "too"), step(Some("2"), "3")];
+    let group = [
+        step(None, "1"),
+        step(Some("1"), "2"),
+        step(Some("1"), "lost"),
+        step(Some("lost"), "too"),
+        step(Some("2"), "3"),
+    ];
     let outcomes = store.commit_group(&group).unwrap();
     let (done, conflict) = (Outcome::Done, Outcome::Conflict);
     assert_eq!(outcomes, [done, done, conflict, conflict, done]);

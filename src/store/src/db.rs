@@ -137,7 +137,13 @@ impl Db {
     ///
     /// # Errors
     /// Those of the backend.
-    pub async fn scan_raw(&self, keyspace: Keyspace, from: Bytes, to: Bytes, page: Page) -> Result<Vec<Row>, StoreError> {
+    pub async fn scan_raw(
+        &self,
+        keyspace: Keyspace,
+        from: Bytes,
+        to: Bytes,
+        page: Page,
+    ) -> Result<Vec<Row>, StoreError> {
         add(&self.stats.scans, 1);
         let scan = Scan { keyspace, from, to, limit: page.limit, reverse: page.reverse };
         let rows = self.store.scan(&scan).await?;

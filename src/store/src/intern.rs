@@ -98,7 +98,9 @@ impl Ids {
         }
         let number = match known {
             Some(number) => number,
-            None => self.db.scan_prefix(&BACKWARD, &(kind as u8), Page::last(1)).await?.first().map_or(1, |row| row.0.1 + 1),
+            None => {
+                self.db.scan_prefix(&BACKWARD, &(kind as u8), Page::last(1)).await?.first().map_or(1, |row| row.0.1 + 1)
+            }
         };
         let mut write = self.db.write();
         write.require(BACKWARD.absent(&(kind as u8, number)));

@@ -64,10 +64,7 @@ impl Store for MemoryStore {
         std::future::ready(Ok(self.read(keyspace, key))).boxed()
     }
 
-    fn multi_get<'a>(
-        &'a self,
-        keys: &'a [(Keyspace, Bytes)],
-    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
+    fn multi_get<'a>(&'a self, keys: &'a [(Keyspace, Bytes)]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
         std::future::ready(Ok(keys.iter().map(|(keyspace, key)| self.read(*keyspace, key)).collect())).boxed()
     }
 

@@ -76,7 +76,6 @@ pub(crate) fn record_position(pos: Pos) -> Commit {
     Commit { ops: vec![META.put(&position_key(), &pos)], ..Commit::default() }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -125,10 +125,7 @@ pub trait Store: Send + Sync + 'static {
     fn get<'a>(&'a self, keyspace: Keyspace, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
 
     /// The values of several keys, in the order asked for.
-    fn multi_get<'a>(
-        &'a self,
-        keys: &'a [(Keyspace, Bytes)],
-    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>>;
+    fn multi_get<'a>(&'a self, keys: &'a [(Keyspace, Bytes)]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>>;
 
     /// Rows of a range in key order, at most `limit` of them.
     fn scan<'a>(&'a self, scan: &'a Scan) -> BoxFuture<'a, Result<Vec<Row>, StoreError>>;

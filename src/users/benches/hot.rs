@@ -24,37 +24,16 @@ fn users() -> Arc<Users> {
     open_schema(&*store, 1, &[]).expect("schema");
     let db = Db::open(store, CommitterOptions::default(), |_| {}).expect("database");
     let ids = Arc::new(Ids::new(Arc::clone(&db), 1000));
-    Users::new(
-        db,
-        ids,
-        Arc::new(SystemClock),
-        owned_server_name!("example.org"),
-        1,
-        UsersOptions::default(),
-    )
+    Users::new(db, ids, Arc::new(SystemClock), owned_server_name!("example.org"), 1, UsersOptions::default())
 }
 
 fn sessions(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
     let users = users();
-    let tokens = NewTokens {
-        access: TOKEN,
-        expires_ts: None,
-        refresh: None,
-    };
-    let device = NewDevice {
-        device_id: owned_device_id!("D"),
-        display_name: None,
-        tokens,
-    };
-    runtime
-        .block_on(users.register(NewAccount::user("ann"), Some(&device)))
-        .expect("account");
-    runtime
-        .block_on(users.tokens.session(TOKEN))
-        .expect("session");
+    let tokens = NewTokens { access: TOKEN, expires_ts: None, refresh: None };
+    let device = NewDevice { device_id: owned_device_id!("D"), display_name: None, tokens };
+    runtime.block_on(users.register(NewAccount::user("ann"), Some(&device))).expect("account");
+    runtime.block_on(users.tokens.session(TOKEN)).expect("session");
     c.bench_function("session, warm", |b| {
         b.iter(|| users.tokens.session(black_box(TOKEN)).now_or_never());
     });
@@ -71,9 +50,7 @@ fn push_rules(c: &mut Criterion) {
         power_levels: None,
     };
     let parsed = PushEvent::parse(MESSAGE).expect("event");
-    c.bench_function("push rules, taking an event apart", |b| {
-        b.iter(|| PushEvent::parse(black_box(MESSAGE)).is_ok())
-    });
+    c.bench_function("push rules, taking an event apart", |b| b.iter(|| PushEvent::parse(black_box(MESSAGE)).is_ok()));
     c.bench_function("push rules, default rules on a message", |b| {
         b.iter(|| black_box(default.evaluate(black_box(&parsed), &context)).notify);
     });

@@ -15,9 +15,7 @@ use store::{Page, Pos, WakeKeys};
 use crate::{
     core::{Core, missing, release},
     error::{Result, UsersError},
-    tables::{
-        ACCOUNT_DATA, ACCOUNT_DATA_STREAM, AccountDataKey, AccountDataRow, GLOBAL, RoomNum, UserNum,
-    },
+    tables::{ACCOUNT_DATA, ACCOUNT_DATA_STREAM, AccountDataKey, AccountDataRow, GLOBAL, RoomNum, UserNum},
 };
 
 /// An item's content, in bytes, at most.
@@ -35,11 +33,7 @@ const TAG: &str = "m.tag";
 
 /// Whether clients may not set a type themselves (`M_BAD_JSON`, 405): it is set through other endpoints.
 pub fn is_server_managed(in_room: bool, event_type: &str) -> bool {
-    if in_room {
-        event_type == "m.fully_read"
-    } else {
-        event_type == PUSH_RULES
-    }
+    if in_room { event_type == "m.fully_read" } else { event_type == PUSH_RULES }
 }
 
 /// One item of account data.
@@ -103,11 +97,7 @@ impl std::fmt::Debug for AccountData {
 
 impl AccountData {
     pub(crate) fn new(core: Arc<Core>, cached_users: usize, push_rules_changed: Watcher) -> Self {
-        Self {
-            core,
-            ignored: Arc::new(Cache::new(cached_users)),
-            push_rules_changed,
-        }
+        Self { core, ignored: Arc::new(Cache::new(cached_users)), push_rules_changed }
     }
 
     /// Sets an item and returns the position it got. Content is a JSON object of at most [`MAX_CONTENT`] bytes.
@@ -123,28 +113,15 @@ impl AccountData {
     ) -> Result<Option<Pos>> {
         check_content(content.get())?;
         let content = Bytes::copy_from_slice(content.get().as_bytes());
-        self.modify(user, room, event_type, |_| Ok(Change::Put(content)))
-            .await
+        self.modify(user, room, event_type, |_| Ok(Change::Put(content))).await
     }
 
     /// Removes an item: it is no longer found, and the next sync shows it as `{}`.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn delete(
-        &self,
-        user: UserNum,
-        room: Option<&RoomId>,
-        event_type: &str,
-    ) -> Result<Option<Pos>> {
-        self.modify(user, room, event_type, |old| {
-            Ok(if old.is_some() {
-                Change::Delete
-            } else {
-                Change::Keep
-            })
-        })
-        .await
+    pub async fn delete(&self, user: UserNum, room: Option<&RoomId>, event_type: &str) -> Result<Option<Pos>> {
+        self.modify(user, room, event_type, |old| Ok(if old.is_some() { Change::Delete } else { Change::Keep })).await
     }
 
     /// Changes an item under the user's lock. Returns its new position, if it changed.
@@ -162,39 +139,22 @@ impl AccountData {
         let lock = self.core.lock(user).await;
         let key = (user, room, event_type.to_owned());
         let old = self.core.db.get(&ACCOUNT_DATA, &key).await?;
-        let live = old
-            .as_ref()
-            .filter(|row| !row.deleted)
-            .map(|row| &row.content[..]);
+        let live = old.as_ref().filter(|row| !row.deleted).map(|row| &row.content[..]);
         let (deleted, content) = match change(live)? {
             Change::Keep => return Ok(None),
             Change::Put(content) if content.len() > MAX_CONTENT => {
-                return Err(UsersError::TooLarge {
-                    what: "the account data",
-                    limit: MAX_CONTENT,
-                });
+                return Err(UsersError::TooLarge { what: "the account data", limit: MAX_CONTENT });
             }
             Change::Put(content) => (false, content),
             Change::Delete => (true, Bytes::from_static(b"{}")),
         };
         let on_done = release(lock, self.on_done(user, room, event_type));
-        let stream_key = AccountDataKey {
-            room,
-            event_type: event_type.to_owned(),
-        };
+        let stream_key = AccountDataKey { room, event_type: event_type.to_owned() };
         let ticket = self.core.db.enqueue_at(1, move |pos, mut write| {
             if let Some(old) = old {
                 write.delete(&ACCOUNT_DATA_STREAM, &(user, old.pos));
             }
-            write.put(
-                &ACCOUNT_DATA,
-                &key,
-                &AccountDataRow {
-                    pos,
-                    deleted,
-                    content,
-                },
-            );
+            write.put(&ACCOUNT_DATA, &key, &AccountDataRow { pos, deleted, content });
             write.put(&ACCOUNT_DATA_STREAM, &(user, pos), &stream_key);
             write.wake(WakeKeys::one(user)).on_done(on_done);
             write
@@ -203,16 +163,9 @@ impl AccountData {
     }
 
     /// Drops what was derived from an item, before readers may see its new content.
-    fn on_done(
-        &self,
-        user: UserNum,
-        room: RoomNum,
-        event_type: &str,
-    ) -> impl FnOnce() + Send + 'static {
-        let ignored =
-            (room == GLOBAL && event_type == IGNORED_USER_LIST).then(|| Arc::clone(&self.ignored));
-        let rules = (room == GLOBAL && event_type == PUSH_RULES)
-            .then(|| Arc::clone(&self.push_rules_changed));
+    fn on_done(&self, user: UserNum, room: RoomNum, event_type: &str) -> impl FnOnce() + Send + 'static {
+        let ignored = (room == GLOBAL && event_type == IGNORED_USER_LIST).then(|| Arc::clone(&self.ignored));
+        let rules = (room == GLOBAL && event_type == PUSH_RULES).then(|| Arc::clone(&self.push_rules_changed));
         move || {
             if let Some(ignored) = ignored {
                 ignored.remove(&user);
@@ -234,32 +187,16 @@ impl AccountData {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn get(
-        &self,
-        user: UserNum,
-        room: Option<&RoomId>,
-        event_type: &str,
-    ) -> Result<Option<Box<RawValue>>> {
+    pub async fn get(&self, user: UserNum, room: Option<&RoomId>, event_type: &str) -> Result<Option<Box<RawValue>>> {
         let room = match room {
             None => GLOBAL,
-            Some(room) => match self
-                .core
-                .ids
-                .find(store::IdKind::Room, room.as_str())
-                .await?
-            {
+            Some(room) => match self.core.ids.find(store::IdKind::Room, room.as_str()).await? {
                 Some(room) => room,
                 None => return Ok(None),
             },
         };
-        let row = self
-            .core
-            .db
-            .get(&ACCOUNT_DATA, &(user, room, event_type.to_owned()))
-            .await?;
-        row.filter(|row| !row.deleted)
-            .map(|row| raw(&row.content))
-            .transpose()
+        let row = self.core.db.get(&ACCOUNT_DATA, &(user, room, event_type.to_owned())).await?;
+        row.filter(|row| !row.deleted).map(|row| raw(&row.content)).transpose()
     }
 
     /// All items of a user, global ones first; for initial syncs. Removed ones are left out.
@@ -311,21 +248,12 @@ impl AccountData {
         Ok(items)
     }
 
-    async fn changed_keys(
-        &self,
-        user: UserNum,
-        mut from: Pos,
-        to: Pos,
-    ) -> Result<Vec<(UserNum, RoomNum, String)>> {
+    async fn changed_keys(&self, user: UserNum, mut from: Pos, to: Pos) -> Result<Vec<(UserNum, RoomNum, String)>> {
         let end = (user, to.saturating_add(1));
         let mut keys = Vec::new();
         loop {
             let start = (user, from.saturating_add(1));
-            let rows = self
-                .core
-                .db
-                .scan(&ACCOUNT_DATA_STREAM, &start, &end, Page::first(SCAN_PAGE))
-                .await?;
+            let rows = self.core.db.scan(&ACCOUNT_DATA_STREAM, &start, &end, Page::first(SCAN_PAGE)).await?;
             let full = rows.len() == SCAN_PAGE;
             for ((_, pos), AccountDataKey { room, event_type }) in rows {
                 keys.push((user, room, event_type));
@@ -338,17 +266,8 @@ impl AccountData {
     }
 
     async fn item(&self, room: RoomNum, event_type: String, row: &AccountDataRow) -> Result<Item> {
-        let room_id = if room == GLOBAL {
-            None
-        } else {
-            Some(self.core.room_id(room).await?)
-        };
-        Ok(Item {
-            room_id,
-            event_type,
-            content: raw(&row.content)?,
-            pos: row.pos,
-        })
+        let room_id = if room == GLOBAL { None } else { Some(self.core.room_id(room).await?) };
+        Ok(Item { room_id, event_type, content: raw(&row.content)?, pos: row.pos })
     }
 
     /// The tags of a room.
@@ -357,23 +276,14 @@ impl AccountData {
     /// Those of the store.
     pub async fn tags(&self, user: UserNum, room: &RoomId) -> Result<BTreeMap<String, Tag>> {
         let content = self.get(user, Some(room), TAG).await?;
-        Ok(content
-            .map(|content| parse_tags(content.get().as_bytes()))
-            .unwrap_or_default()
-            .tags)
+        Ok(content.map(|content| parse_tags(content.get().as_bytes())).unwrap_or_default().tags)
     }
 
     /// Adds a tag to a room, or changes it.
     ///
     /// # Errors
     /// [`UsersError::InvalidId`], [`UsersError::TooLarge`] and those of the store.
-    pub async fn set_tag(
-        &self,
-        user: UserNum,
-        room: &RoomId,
-        name: &str,
-        tag: Tag,
-    ) -> Result<Option<Pos>> {
+    pub async fn set_tag(&self, user: UserNum, room: &RoomId, name: &str, tag: Tag) -> Result<Option<Pos>> {
         if name.is_empty() || name.len() > MAX_NAME {
             return Err(UsersError::InvalidId("the tag"));
         }
@@ -389,19 +299,10 @@ impl AccountData {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn delete_tag(
-        &self,
-        user: UserNum,
-        room: &RoomId,
-        name: &str,
-    ) -> Result<Option<Pos>> {
+    pub async fn delete_tag(&self, user: UserNum, room: &RoomId, name: &str) -> Result<Option<Pos>> {
         self.modify(user, Some(room), TAG, |old| {
             let mut content = old.map(parse_tags).unwrap_or_default();
-            if content.tags.remove(name).is_some() {
-                encode(&content)
-            } else {
-                Ok(Change::Keep)
-            }
+            if content.tags.remove(name).is_some() { encode(&content) } else { Ok(Change::Keep) }
         })
         .await
     }
@@ -417,9 +318,8 @@ impl AccountData {
         self.ignored
             .get_or_insert_async(&user, async {
                 let content = self.get(user, None, IGNORED_USER_LIST).await?;
-                let parsed: IgnoredContent = content
-                    .and_then(|content| serde_json::from_str(content.get()).ok())
-                    .unwrap_or_default();
+                let parsed: IgnoredContent =
+                    content.and_then(|content| serde_json::from_str(content.get()).ok()).unwrap_or_default();
                 Ok(Arc::new(parsed.ignored_users.into_keys().collect()))
             })
             .await
@@ -442,10 +342,7 @@ fn encode(content: &TagContent) -> Result<Change> {
 
 fn check_content(content: &str) -> Result<()> {
     if content.len() > MAX_CONTENT {
-        return Err(UsersError::TooLarge {
-            what: "the account data",
-            limit: MAX_CONTENT,
-        });
+        return Err(UsersError::TooLarge { what: "the account data", limit: MAX_CONTENT });
     }
     // The whole tree is walked, so that no later reader meets a depth or a number it cannot take.
     match serde_json::from_str::<serde_json::Value>(content) {

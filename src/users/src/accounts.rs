@@ -96,23 +96,8 @@ pub(crate) struct AccountRow {
 
 impl AccountRow {
     fn into_account(self, num: UserNum) -> Account {
-        let Self {
-            user_id,
-            kind,
-            admin,
-            deactivated,
-            password_hash,
-            created_ts,
-        } = self;
-        Account {
-            num,
-            user_id,
-            kind,
-            admin,
-            deactivated,
-            password_hash,
-            created_ts,
-        }
+        let Self { user_id, kind, admin, deactivated, password_hash, created_ts } = self;
+        Account { num, user_id, kind, admin, deactivated, password_hash, created_ts }
     }
 }
 
@@ -154,18 +139,13 @@ impl Accounts {
             return Err(UsersError::InvalidLocalpart("it is empty"));
         }
         if !localpart.bytes().all(allowed) {
-            return Err(UsersError::InvalidLocalpart(
-                "it has characters other than a-z, 0-9 and ._=/+-",
-            ));
+            return Err(UsersError::InvalidLocalpart("it has characters other than a-z, 0-9 and ._=/+-"));
         }
         let user_id = format!("@{localpart}:{}", self.core.server_name);
         if user_id.len() > MAX_USER_ID {
-            return Err(UsersError::InvalidLocalpart(
-                "the user id would be longer than 255 bytes",
-            ));
+            return Err(UsersError::InvalidLocalpart("the user id would be longer than 255 bytes"));
         }
-        UserId::parse(user_id)
-            .map_err(|_| UsersError::InvalidLocalpart("it makes no valid user id"))
+        UserId::parse(user_id).map_err(|_| UsersError::InvalidLocalpart("it makes no valid user id"))
     }
 
     /// Whether a localpart could be registered now.
@@ -204,23 +184,12 @@ impl Accounts {
             password_hash: new.password_hash,
             created_ts: self.core.clock.now_ms(),
         };
-        let ops = vec![
-            LOCALPARTS.put(&name, &num),
-            ACCOUNTS.put(&num, &Json(row.clone())),
-        ];
-        Ok(Creation {
-            account: row.into_account(num),
-            taken: LOCALPARTS.absent(&name),
-            ops,
-        })
+        let ops = vec![LOCALPARTS.put(&name, &num), ACCOUNTS.put(&num, &Json(row.clone()))];
+        Ok(Creation { account: row.into_account(num), taken: LOCALPARTS.absent(&name), ops })
     }
 
     async fn find_num(&self, localpart: &str) -> Result<Option<UserNum>> {
-        Ok(self
-            .core
-            .db
-            .get(&LOCALPARTS, &localpart.to_lowercase())
-            .await?)
+        Ok(self.core.db.get(&LOCALPARTS, &localpart.to_lowercase()).await?)
     }
 
     /// The account with a localpart, whatever its case.
@@ -242,10 +211,7 @@ impl Accounts {
         if !self.is_local(user) {
             return Ok(None);
         }
-        Ok(self
-            .find(user.localpart())
-            .await?
-            .filter(|account| account.user_id == user))
+        Ok(self.find(user.localpart()).await?.filter(|account| account.user_id == user))
     }
 
     /// The account of a user number.
@@ -253,12 +219,7 @@ impl Accounts {
     /// # Errors
     /// Those of the store.
     pub async fn get(&self, num: UserNum) -> Result<Option<Account>> {
-        Ok(self
-            .core
-            .db
-            .get(&ACCOUNTS, &num)
-            .await?
-            .map(|Json(row)| row.into_account(num)))
+        Ok(self.core.db.get(&ACCOUNTS, &num).await?.map(|Json(row)| row.into_account(num)))
     }
 
     /// Up to `limit` accounts in the order of their lower-case localparts, behind `after`.
@@ -266,29 +227,13 @@ impl Accounts {
     /// # Errors
     /// Those of the store.
     pub async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<Account>> {
-        let from = after.map_or_else(
-            || LOCALPARTS.prefix(&()),
-            |after| LOCALPARTS.prefix_end(&after.to_lowercase()),
-        );
-        let rows = self
-            .core
-            .db
-            .scan_raw(
-                LOCALPARTS.keyspace,
-                from,
-                LOCALPARTS.prefix_end(&()),
-                Page::first(limit),
-            )
-            .await?;
-        let nums = rows
-            .into_iter()
-            .map(|(_, num)| LOCALPARTS.decode(num))
-            .collect::<Result<Vec<_>, _>>()?;
+        let from = after.map_or_else(|| LOCALPARTS.prefix(&()), |after| LOCALPARTS.prefix_end(&after.to_lowercase()));
+        let rows =
+            self.core.db.scan_raw(LOCALPARTS.keyspace, from, LOCALPARTS.prefix_end(&()), Page::first(limit)).await?;
+        let nums = rows.into_iter().map(|(_, num)| LOCALPARTS.decode(num)).collect::<Result<Vec<_>, _>>()?;
         let accounts = self.core.db.multi_get(&ACCOUNTS, &nums).await?;
         let found = nums.into_iter().zip(accounts);
-        Ok(found
-            .filter_map(|(num, row)| row.map(|Json(row)| row.into_account(num)))
-            .collect())
+        Ok(found.filter_map(|(num, row)| row.map(|Json(row)| row.into_account(num))).collect())
     }
 
     /// Sets or removes the password.
@@ -316,17 +261,8 @@ impl Accounts {
     }
 
     /// The operation that changes an account's row; for use under the user's lock.
-    pub(crate) async fn changed(
-        &self,
-        num: UserNum,
-        change: impl FnOnce(&mut AccountRow),
-    ) -> Result<Op> {
-        let Json(mut row) = self
-            .core
-            .db
-            .get(&ACCOUNTS, &num)
-            .await?
-            .ok_or(UsersError::UserNotFound)?;
+    pub(crate) async fn changed(&self, num: UserNum, change: impl FnOnce(&mut AccountRow)) -> Result<Op> {
+        let Json(mut row) = self.core.db.get(&ACCOUNTS, &num).await?.ok_or(UsersError::UserNotFound)?;
         change(&mut row);
         Ok(ACCOUNTS.put(&num, &Json(row)))
     }
@@ -358,65 +294,32 @@ mod tests {
         assert!(accounts.user_id("Ann!", Grammar::Historical).is_ok());
         assert!(accounts.user_id("a:b", Grammar::Historical).is_err());
         let longest = MAX_USER_ID - "@:example.org".len();
-        assert!(
-            accounts
-                .user_id(&"a".repeat(longest), Grammar::Strict)
-                .is_ok()
-        );
-        assert!(
-            accounts
-                .user_id(&"a".repeat(longest + 1), Grammar::Strict)
-                .is_err()
-        );
+        assert!(accounts.user_id(&"a".repeat(longest), Grammar::Strict).is_ok());
+        assert!(accounts.user_id(&"a".repeat(longest + 1), Grammar::Strict).is_err());
     }
 
     #[tokio::test]
     async fn of_accounts_that_race_for_a_name_one_is_created_and_it_survives_a_restart() {
         let bench = Bench::new();
         let users = bench.users();
-        let new = |localpart: &str| NewAccount {
-            grammar: Grammar::Historical,
-            ..NewAccount::user(localpart)
-        };
-        let (first, second) = futures::join!(
-            users.accounts.create(new("ann")),
-            users.accounts.create(new("ANN"))
-        );
+        let new = |localpart: &str| NewAccount { grammar: Grammar::Historical, ..NewAccount::user(localpart) };
+        let (first, second) = futures::join!(users.accounts.create(new("ann")), users.accounts.create(new("ANN")));
         assert_eq!(usize::from(first.is_ok()) + usize::from(second.is_ok()), 1);
         assert!(matches!(first.and(second), Err(UsersError::UserInUse)));
         drop(users);
         let users = bench.users();
-        assert!(matches!(
-            users.accounts.create(new("Ann")).await,
-            Err(UsersError::UserInUse)
-        ));
-        assert!(
-            !users
-                .accounts
-                .is_available("ann", Grammar::Strict)
-                .await
-                .unwrap()
-        );
+        assert!(matches!(users.accounts.create(new("Ann")).await, Err(UsersError::UserInUse)));
+        assert!(!users.accounts.is_available("ann", Grammar::Strict).await.unwrap());
         let account = users.accounts.find("aNN").await.unwrap().unwrap();
         assert_eq!(account.created_ts, bench.clock.now_ms());
-        assert_eq!(
-            users.accounts.get(account.num).await.unwrap(),
-            Some(account)
-        );
+        assert_eq!(users.accounts.get(account.num).await.unwrap(), Some(account));
     }
 
     #[tokio::test]
     async fn a_user_id_in_another_case_is_another_user() {
         let users = Bench::new().users();
-        let account = users
-            .accounts
-            .create(NewAccount::user("ann"))
-            .await
-            .unwrap();
-        assert_eq!(
-            users.accounts.by_user_id(&account.user_id).await.unwrap(),
-            Some(account)
-        );
+        let account = users.accounts.create(NewAccount::user("ann")).await.unwrap();
+        assert_eq!(users.accounts.by_user_id(&account.user_id).await.unwrap(), Some(account));
         let shouted = UserId::parse("@ANN:example.org").unwrap();
         assert_eq!(users.accounts.by_user_id(&shouted).await.unwrap(), None);
         let elsewhere = UserId::parse("@ann:elsewhere.org").unwrap();
@@ -430,35 +333,16 @@ mod tests {
             users.accounts.create(NewAccount::user(name)).await.unwrap();
         }
         let names = |accounts: Vec<Account>| -> Vec<String> {
-            accounts
-                .iter()
-                .map(|account| account.user_id.localpart().to_owned())
-                .collect()
+            accounts.iter().map(|account| account.user_id.localpart().to_owned()).collect()
         };
-        assert_eq!(
-            names(users.accounts.list(None, 3).await.unwrap()),
-            ["a", "ab", "b"]
-        );
-        assert_eq!(
-            names(users.accounts.list(Some("a"), 2).await.unwrap()),
-            ["ab", "b"]
-        );
-        assert_eq!(
-            names(users.accounts.list(Some("b"), 3).await.unwrap()),
-            ["c", "d"]
-        );
+        assert_eq!(names(users.accounts.list(None, 3).await.unwrap()), ["a", "ab", "b"]);
+        assert_eq!(names(users.accounts.list(Some("a"), 2).await.unwrap()), ["ab", "b"]);
+        assert_eq!(names(users.accounts.list(Some("b"), 3).await.unwrap()), ["c", "d"]);
         let num = users.accounts.find("c").await.unwrap().unwrap().num;
         users.accounts.set_admin(num, true).await.unwrap();
-        users
-            .accounts
-            .set_password_hash(num, Some("hash".to_owned()))
-            .await
-            .unwrap();
+        users.accounts.set_password_hash(num, Some("hash".to_owned())).await.unwrap();
         let account = users.accounts.get(num).await.unwrap().unwrap();
         assert!(account.admin && account.password_hash.as_deref() == Some("hash"));
-        assert!(matches!(
-            users.accounts.set_admin(999, true).await,
-            Err(UsersError::UserNotFound)
-        ));
+        assert!(matches!(users.accounts.set_admin(999, true).await, Err(UsersError::UserNotFound)));
     }
 }

@@ -26,27 +26,14 @@ pub(crate) struct Core {
 
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Core")
-            .field("server_name", &self.server_name)
-            .finish_non_exhaustive()
+        f.debug_struct("Core").field("server_name", &self.server_name).finish_non_exhaustive()
     }
 }
 
 impl Core {
-    pub(crate) fn new(
-        db: Arc<Db>,
-        ids: Arc<Ids>,
-        clock: Arc<dyn Clock>,
-        server_name: OwnedServerName,
-    ) -> Arc<Self> {
+    pub(crate) fn new(db: Arc<Db>, ids: Arc<Ids>, clock: Arc<dyn Clock>, server_name: OwnedServerName) -> Arc<Self> {
         let locks = Box::new(std::array::from_fn(|_| Arc::default()));
-        Arc::new(Self {
-            db,
-            ids,
-            clock,
-            server_name,
-            locks,
-        })
+        Arc::new(Self { db, ids, clock, server_name, locks })
     }
 
     /// Held from reading what a user has to the commit of what becomes of it: a user has one owning node, so no two
@@ -78,20 +65,14 @@ impl Core {
     }
 
     pub(crate) async fn user_id(&self, user: UserNum) -> Result<OwnedUserId> {
-        let name = self
-            .ids
-            .name(IdKind::User, user)
-            .await?
-            .ok_or_else(|| missing("number_ids", "no such user number"))?;
+        let name =
+            self.ids.name(IdKind::User, user).await?.ok_or_else(|| missing("number_ids", "no such user number"))?;
         UserId::parse(&*name).map_err(|error| missing("number_ids", error).into())
     }
 
     pub(crate) async fn room_id(&self, room: RoomNum) -> Result<OwnedRoomId> {
-        let name = self
-            .ids
-            .name(IdKind::Room, room)
-            .await?
-            .ok_or_else(|| missing("number_ids", "no such room number"))?;
+        let name =
+            self.ids.name(IdKind::Room, room).await?.ok_or_else(|| missing("number_ids", "no such room number"))?;
         RoomId::parse(&*name).map_err(|error| missing("number_ids", error).into())
     }
 }
@@ -107,8 +88,5 @@ pub(crate) fn release(lock: UserLock, done: impl FnOnce() + Send) -> impl FnOnce
 }
 
 pub(crate) fn missing(table: &'static str, reason: impl std::fmt::Display) -> StoreError {
-    StoreError::Corrupt {
-        table,
-        reason: reason.to_string(),
-    }
+    StoreError::Corrupt { table, reason: reason.to_string() }
 }

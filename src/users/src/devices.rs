@@ -86,12 +86,7 @@ impl std::fmt::Debug for Devices {
 
 impl Devices {
     pub(crate) fn new(core: Arc<Core>, tokens: Arc<Tokens>) -> Self {
-        Self {
-            core,
-            tokens,
-            hooks: RwLock::default(),
-            seen: Mutex::default(),
-        }
+        Self { core, tokens, hooks: RwLock::default(), seen: Mutex::default() }
     }
 
     /// Adds operations to the commits that delete devices.
@@ -121,40 +116,22 @@ impl Devices {
         let mut out = DeviceOps::default();
         let row = match old {
             Some(Json(old)) => {
-                self.tokens
-                    .delete_of_device(user, &new.device_id, &mut out)
-                    .await?;
-                DeviceRow {
-                    display_name: new.display_name.clone().or(old.display_name),
-                    ..old
-                }
+                self.tokens.delete_of_device(user, &new.device_id, &mut out).await?;
+                DeviceRow { display_name: new.display_name.clone().or(old.display_name), ..old }
             }
-            None => DeviceRow {
-                display_name: new.display_name.clone(),
-                created_ts: self.core.clock.now_ms(),
-            },
+            None => DeviceRow { display_name: new.display_name.clone(), created_ts: self.core.clock.now_ms() },
         };
         out.ops.push(DEVICES.put(&key, &Json(row)));
-        self.tokens
-            .issue(user, &new.device_id, &new.tokens, None, &mut out.ops);
+        self.tokens.issue(user, &new.device_id, &new.tokens, None, &mut out.ops);
         Ok(out)
     }
 
-    pub(crate) async fn commit(
-        &self,
-        lock: UserLock,
-        user: UserNum,
-        ops: Vec<Op>,
-        ended: Vec<Hash>,
-    ) -> Result<()> {
+    pub(crate) async fn commit(&self, lock: UserLock, user: UserNum, ops: Vec<Op>, ended: Vec<Hash>) -> Result<()> {
         let mut write = self.core.db.write();
         write.ops(ops).wake(WakeKeys::one(user));
         self.add_seen(user, &mut write).await?;
         let tokens = Arc::clone(&self.tokens);
-        Ok(self
-            .core
-            .commit(lock, write, move || tokens.forget(&ended))
-            .await?)
+        Ok(self.core.commit(lock, write, move || tokens.forget(&ended)).await?)
     }
 
     /// One device.
@@ -163,18 +140,8 @@ impl Devices {
     /// [`UsersError::DeviceNotFound`] and those of the store.
     pub async fn get(&self, user: UserNum, device: &DeviceId) -> Result<Device> {
         let key = (user, device.as_str().to_owned());
-        let Json(row) = self
-            .core
-            .db
-            .get(&DEVICES, &key)
-            .await?
-            .ok_or(UsersError::DeviceNotFound)?;
-        let stored = self
-            .core
-            .db
-            .get(&DEVICE_SEEN, &key)
-            .await?
-            .map(|Json(seen)| seen);
+        let Json(row) = self.core.db.get(&DEVICES, &key).await?.ok_or(UsersError::DeviceNotFound)?;
+        let stored = self.core.db.get(&DEVICE_SEEN, &key).await?.map(|Json(seen)| seen);
         Ok(self.device(user, device.to_owned(), row, stored))
     }
 
@@ -183,14 +150,9 @@ impl Devices {
     /// # Errors
     /// Those of the store.
     pub async fn list(&self, user: UserNum) -> Result<Vec<Device>> {
-        let (rows, seen) = futures::try_join!(
-            self.core.db.scan_all(&DEVICES, &user),
-            self.core.db.scan_all(&DEVICE_SEEN, &user)
-        )?;
-        let mut seen: HashMap<String, Seen> = seen
-            .into_iter()
-            .map(|((_, id), Json(seen))| (id, seen))
-            .collect();
+        let (rows, seen) =
+            futures::try_join!(self.core.db.scan_all(&DEVICES, &user), self.core.db.scan_all(&DEVICE_SEEN, &user))?;
+        let mut seen: HashMap<String, Seen> = seen.into_iter().map(|((_, id), Json(seen))| (id, seen)).collect();
         let devices = rows.into_iter().map(|((_, id), Json(row))| {
             let stored = seen.remove(&id);
             self.device(user, id.into(), row, stored)
@@ -198,19 +160,8 @@ impl Devices {
         Ok(devices.collect())
     }
 
-    fn device(
-        &self,
-        user: UserNum,
-        device_id: OwnedDeviceId,
-        row: DeviceRow,
-        stored: Option<Seen>,
-    ) -> Device {
-        let fresh = self
-            .seen
-            .lock()
-            .get(&user)
-            .and_then(|devices| devices.get(&device_id))
-            .copied();
+    fn device(&self, user: UserNum, device_id: OwnedDeviceId, row: DeviceRow, stored: Option<Seen>) -> Device {
+        let fresh = self.seen.lock().get(&user).and_then(|devices| devices.get(&device_id)).copied();
         let seen = fresh.or(stored);
         Device {
             device_id,
@@ -225,28 +176,12 @@ impl Devices {
     ///
     /// # Errors
     /// [`UsersError::DeviceNotFound`], [`UsersError::TooLarge`] and those of the store.
-    pub async fn rename(
-        &self,
-        user: UserNum,
-        device: &DeviceId,
-        display_name: Option<String>,
-    ) -> Result<()> {
+    pub async fn rename(&self, user: UserNum, device: &DeviceId, display_name: Option<String>) -> Result<()> {
         check_display_name(display_name.as_deref())?;
         let lock = self.core.lock(user).await;
         let key = (user, device.as_str().to_owned());
-        let Json(row) = self
-            .core
-            .db
-            .get(&DEVICES, &key)
-            .await?
-            .ok_or(UsersError::DeviceNotFound)?;
-        let op = DEVICES.put(
-            &key,
-            &Json(DeviceRow {
-                display_name,
-                ..row
-            }),
-        );
+        let Json(row) = self.core.db.get(&DEVICES, &key).await?.ok_or(UsersError::DeviceNotFound)?;
+        let op = DEVICES.put(&key, &Json(DeviceRow { display_name, ..row }));
         self.commit(lock, user, vec![op], Vec::new()).await
     }
 
@@ -270,11 +205,7 @@ impl Devices {
         self.commit(lock, user, ops, ended).await
     }
 
-    pub(crate) async fn deletion_of_all(
-        &self,
-        user: UserNum,
-        except: Option<&DeviceId>,
-    ) -> Result<DeviceOps> {
+    pub(crate) async fn deletion_of_all(&self, user: UserNum, except: Option<&DeviceId>) -> Result<DeviceOps> {
         let rows = self.core.db.scan_all(&DEVICES, &user).await?;
         let ids = rows.into_iter().map(|((_, id), _)| OwnedDeviceId::from(id));
         let devices: Vec<_> = ids.filter(|id| Some(&**id) != except).collect();
@@ -289,11 +220,9 @@ impl Devices {
             if self.core.db.get(&DEVICES, &key).await?.is_none() {
                 continue;
             }
-            out.ops
-                .extend([DEVICES.delete(&key), DEVICE_SEEN.delete(&key)]);
+            out.ops.extend([DEVICES.delete(&key), DEVICE_SEEN.delete(&key)]);
             self.tokens.delete_of_device(user, device, &mut out).await?;
-            out.ops
-                .extend(hooks.iter().flat_map(|hook| hook(user, device)));
+            out.ops.extend(hooks.iter().flat_map(|hook| hook(user, device)));
             if let Some(seen) = self.seen.lock().get_mut(&user) {
                 seen.remove(device);
             }
@@ -304,10 +233,7 @@ impl Devices {
     /// Notes that a device was heard of now. In memory only: it reaches the disk with the next write about the user's
     /// devices, or with [`Devices::flush`].
     pub fn seen(&self, user: UserNum, device: &DeviceId, ip: IpAddr) {
-        let seen = Seen {
-            ts: self.core.clock.now_ms(),
-            ip,
-        };
+        let seen = Seen { ts: self.core.clock.now_ms(), ip };
         let mut all = self.seen.lock();
         let devices = all.entry(user).or_default();
         match devices.get_mut(device) {
@@ -353,10 +279,9 @@ impl Devices {
 
 fn check_display_name(name: Option<&str>) -> Result<()> {
     match name {
-        Some(name) if name.len() > MAX_DISPLAY_NAME => Err(UsersError::TooLarge {
-            what: "the device's display name",
-            limit: MAX_DISPLAY_NAME,
-        }),
+        Some(name) if name.len() > MAX_DISPLAY_NAME => {
+            Err(UsersError::TooLarge { what: "the device's display name", limit: MAX_DISPLAY_NAME })
+        }
         _ => Ok(()),
     }
 }

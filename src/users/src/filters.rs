@@ -35,10 +35,7 @@ impl Filters {
     pub async fn upload(&self, user: UserNum, filter: &RawValue) -> Result<String> {
         let text = filter.get();
         if text.len() > MAX_FILTER {
-            return Err(UsersError::TooLarge {
-                what: "the filter",
-                limit: MAX_FILTER,
-            });
+            return Err(UsersError::TooLarge { what: "the filter", limit: MAX_FILTER });
         }
         if !text.starts_with('{') {
             return Err(UsersError::NotAnObject("a filter"));
@@ -48,22 +45,13 @@ impl Filters {
         if let Some(id) = self.core.db.get(&FILTER_HASHES, &hash_key).await? {
             return Ok(id.to_string());
         }
-        let last = self
-            .core
-            .db
-            .scan_prefix(&FILTERS, &user, Page::last(1))
-            .await?;
+        let last = self.core.db.scan_prefix(&FILTERS, &user, Page::last(1)).await?;
         let id = last.first().map_or(1, |((_, last), _)| last + 1);
         if id > MAX_FILTERS {
-            return Err(UsersError::TooLarge {
-                what: "the number of filters",
-                limit: MAX_FILTERS as usize,
-            });
+            return Err(UsersError::TooLarge { what: "the number of filters", limit: MAX_FILTERS as usize });
         }
         let mut write = self.core.db.write();
-        write
-            .put(&FILTERS, &(user, id), &text.to_owned())
-            .put(&FILTER_HASHES, &hash_key, &id);
+        write.put(&FILTERS, &(user, id), &text.to_owned()).put(&FILTER_HASHES, &hash_key, &id);
         self.core.commit(lock, write, || ()).await?;
         Ok(id.to_string())
     }
@@ -74,11 +62,7 @@ impl Filters {
     /// [`UsersError::FilterNotFound`] and those of the store.
     pub async fn get(&self, user: UserNum, id: &str) -> Result<String> {
         let number: u64 = id.parse().map_err(|_| UsersError::FilterNotFound)?;
-        self.core
-            .db
-            .get(&FILTERS, &(user, number))
-            .await?
-            .ok_or(UsersError::FilterNotFound)
+        self.core.db.get(&FILTERS, &(user, number)).await?.ok_or(UsersError::FilterNotFound)
     }
 }
 

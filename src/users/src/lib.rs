@@ -57,11 +57,7 @@ pub struct UsersOptions {
 
 impl Default for UsersOptions {
     fn default() -> Self {
-        Self {
-            cached_sessions: 50_000,
-            cached_users: 10_000,
-            presence: PresenceOptions::default(),
-        }
+        Self { cached_sessions: 50_000, cached_users: 10_000, presence: PresenceOptions::default() }
     }
 }
 
@@ -104,11 +100,7 @@ impl Users {
         let tokens = Arc::new(Tokens::new(Arc::clone(&core), options.cached_sessions));
         let rules = push::cache(options.cached_users);
         let watcher = push::invalidator(&rules);
-        let account_data = Arc::new(AccountData::new(
-            Arc::clone(&core),
-            options.cached_users,
-            watcher,
-        ));
+        let account_data = Arc::new(AccountData::new(Arc::clone(&core), options.cached_users, watcher));
         Arc::new(Self {
             accounts: Accounts::new(Arc::clone(&core)),
             devices: Devices::new(Arc::clone(&core), Arc::clone(&tokens)),
@@ -135,11 +127,7 @@ impl Users {
     ///
     /// # Errors
     /// As [`Accounts::create`] and [`Devices::create`].
-    pub async fn register(
-        &self,
-        account: NewAccount,
-        device: Option<&NewDevice<'_>>,
-    ) -> Result<Account> {
+    pub async fn register(&self, account: NewAccount, device: Option<&NewDevice<'_>>) -> Result<Account> {
         let creation = self.accounts.prepare(account).await?;
         let num = creation.account.num;
         let lock = self.core.lock(num).await;

@@ -32,12 +32,7 @@ pub struct PresenceOptions {
 
 impl Default for PresenceOptions {
     fn default() -> Self {
-        Self {
-            active_ms: 60_000,
-            idle_ms: 300_000,
-            offline_ms: 60_000,
-            max_users: 100_000,
-        }
+        Self { active_ms: 60_000, idle_ms: 300_000, offline_ms: 60_000, max_users: 100_000 }
     }
 }
 
@@ -95,37 +90,21 @@ pub struct Presence {
 
 impl Presence {
     pub(crate) fn new(clock: Arc<dyn Clock>, epoch: u64, options: PresenceOptions) -> Self {
-        Self {
-            clock,
-            epoch,
-            options,
-            stream: Mutex::default(),
-        }
+        Self { clock, epoch, options, stream: Mutex::default() }
     }
 
     /// Where the stream is now.
     pub fn pos(&self) -> PresencePos {
-        PresencePos {
-            epoch: self.epoch,
-            n: self.stream.lock().n,
-        }
+        PresencePos { epoch: self.epoch, n: self.stream.lock().n }
     }
 
     /// What a user or a client says outright. Returns whether others have something new to see.
     ///
     /// # Errors
     /// [`UsersError::TooLarge`].
-    pub fn set(
-        &self,
-        user: UserNum,
-        state: PresenceState,
-        status_msg: Option<&str>,
-    ) -> Result<bool> {
+    pub fn set(&self, user: UserNum, state: PresenceState, status_msg: Option<&str>) -> Result<bool> {
         if status_msg.is_some_and(|status| status.len() > MAX_STATUS) {
-            return Err(UsersError::TooLarge {
-                what: "the status message",
-                limit: MAX_STATUS,
-            });
+            return Err(UsersError::TooLarge { what: "the status message", limit: MAX_STATUS });
         }
         let status_msg = status_msg.filter(|status| !status.is_empty());
         let online = state == PresenceState::Online;
@@ -181,18 +160,9 @@ impl Presence {
         let now = self.clock.now_ms();
         let mut stream = self.stream.lock();
         let due = |entry: &Entry| self.decayed(entry, now).is_some();
-        let users: Vec<_> = stream
-            .users
-            .iter()
-            .filter(|(_, entry)| due(entry))
-            .map(|(user, _)| *user)
-            .collect();
+        let users: Vec<_> = stream.users.iter().filter(|(_, entry)| due(entry)).map(|(user, _)| *user).collect();
         for user in &users {
-            let Some(decayed) = stream
-                .users
-                .get(user)
-                .and_then(|entry| self.decayed(entry, now))
-            else {
+            let Some(decayed) = stream.users.get(user).and_then(|entry| self.decayed(entry, now)) else {
                 continue;
             };
             self.place(&mut stream, *user, decayed);
@@ -232,13 +202,7 @@ impl Presence {
             shown_active: false,
         });
         change(&mut entry, now);
-        let seen = |entry: &Entry| {
-            (
-                entry.state.clone(),
-                entry.status_msg.clone(),
-                entry.shown_active,
-            )
-        };
+        let seen = |entry: &Entry| (entry.state.clone(), entry.status_msg.clone(), entry.shown_active);
         let changed = old.map(seen) != Some(seen(&entry));
         if changed {
             self.place(&mut stream, user, entry);
@@ -268,11 +232,7 @@ impl Presence {
     /// A user's presence, if anything is known of it.
     pub fn get(&self, user: UserNum) -> Option<UserPresence> {
         let now = self.clock.now_ms();
-        self.stream
-            .lock()
-            .users
-            .get(&user)
-            .map(|entry| self.view(entry, now))
+        self.stream.lock().users.get(&user).map(|entry| self.view(entry, now))
     }
 
     fn view(&self, entry: &Entry, now: u64) -> UserPresence {
@@ -294,27 +254,15 @@ impl Presence {
         mut wanted: impl FnMut(UserNum) -> bool,
     ) -> (Vec<(UserNum, UserPresence)>, PresencePos) {
         let now = self.clock.now_ms();
-        let from = from
-            .filter(|from| from.epoch == self.epoch)
-            .map_or(0, |from| from.n);
+        let from = from.filter(|from| from.epoch == self.epoch).map_or(0, |from| from.n);
         let stream = self.stream.lock();
         let mut out = Vec::new();
-        for user in stream
-            .order
-            .range(from.saturating_add(1)..)
-            .map(|(_, user)| *user)
-        {
+        for user in stream.order.range(from.saturating_add(1)..).map(|(_, user)| *user) {
             if let Some(entry) = stream.users.get(&user).filter(|_| wanted(user)) {
                 out.push((user, self.view(entry, now)));
             }
         }
-        (
-            out,
-            PresencePos {
-                epoch: self.epoch,
-                n: stream.n,
-            },
-        )
+        (out, PresencePos { epoch: self.epoch, n: stream.n })
     }
 }
 

@@ -46,14 +46,7 @@ impl Profiles {
     /// Those of the store.
     pub async fn all(&self, user: UserNum) -> Result<Vec<Field>> {
         let rows = self.core.db.scan_all(&PROFILES, &user).await?;
-        rows.into_iter()
-            .map(|((_, key), value)| {
-                Ok(Field {
-                    key,
-                    value: raw(value)?,
-                })
-            })
-            .collect()
+        rows.into_iter().map(|((_, key), value)| Ok(Field { key, value: raw(value)? })).collect()
     }
 
     /// One field.
@@ -64,12 +57,7 @@ impl Profiles {
         if key.len() > MAX_KEY {
             return Ok(None);
         }
-        self.core
-            .db
-            .get(&PROFILES, &(user, key.to_owned()))
-            .await?
-            .map(raw)
-            .transpose()
+        self.core.db.get(&PROFILES, &(user, key.to_owned())).await?.map(raw).transpose()
     }
 
     /// The display name and the avatar's URL, as they go into membership events.
@@ -77,14 +65,9 @@ impl Profiles {
     /// # Errors
     /// Those of the store.
     pub async fn names(&self, user: UserNum) -> Result<(Option<String>, Option<String>)> {
-        let keys = [
-            (user, "displayname".to_owned()),
-            (user, "avatar_url".to_owned()),
-        ];
+        let keys = [(user, "displayname".to_owned()), (user, "avatar_url".to_owned())];
         let values = self.core.db.multi_get(&PROFILES, &keys).await?;
-        let mut texts = values
-            .into_iter()
-            .map(|value| value.and_then(|value| serde_json::from_slice(&value).ok()));
+        let mut texts = values.into_iter().map(|value| value.and_then(|value| serde_json::from_slice(&value).ok()));
         Ok((texts.next().flatten(), texts.next().flatten()))
     }
 
@@ -141,32 +124,25 @@ fn checked(key: &str, value: &RawValue) -> Result<Option<Bytes>> {
         return Err(UsersError::ProfileTooLarge);
     }
     // Through a tree: bounds the depth, and leaves no spaces for clients to be billed for.
-    let parsed: Value = serde_json::from_str(value.get())
-        .map_err(|_| UsersError::InvalidProfileValue("not valid JSON"))?;
+    let parsed: Value =
+        serde_json::from_str(value.get()).map_err(|_| UsersError::InvalidProfileValue("not valid JSON"))?;
     if parsed.is_null() {
         return Ok(None);
     }
     match (key, parsed.as_str()) {
         ("displayname" | "avatar_url", Some("")) => return Ok(None),
         ("displayname", Some(name)) if name.len() > MAX_DISPLAY_NAME => {
-            return Err(UsersError::InvalidProfileValue(
-                "the display name is longer than 1024 bytes",
-            ));
+            return Err(UsersError::InvalidProfileValue("the display name is longer than 1024 bytes"));
         }
-        ("avatar_url", Some(url))
-            if url.len() > MAX_AVATAR_URL || !<&MxcUri>::from(url).is_valid() =>
-        {
-            return Err(UsersError::InvalidProfileValue(
-                "the avatar is no mxc:// URI",
-            ));
+        ("avatar_url", Some(url)) if url.len() > MAX_AVATAR_URL || !<&MxcUri>::from(url).is_valid() => {
+            return Err(UsersError::InvalidProfileValue("the avatar is no mxc:// URI"));
         }
         ("displayname" | "avatar_url" | "m.tz", None) => {
             return Err(UsersError::InvalidProfileValue("this field takes a text"));
         }
         _ => {}
     }
-    let text = serde_json::to_vec(&parsed)
-        .map_err(|_| UsersError::InvalidProfileValue("not valid JSON"))?;
+    let text = serde_json::to_vec(&parsed).map_err(|_| UsersError::InvalidProfileValue("not valid JSON"))?;
     Ok(Some(Bytes::from(text)))
 }
 
@@ -179,16 +155,9 @@ fn check_key(key: &str) -> Result<()> {
     if matches!(key, "displayname" | "avatar_url") {
         return Ok(());
     }
-    let letter_first = key
-        .bytes()
-        .next()
-        .is_some_and(|first| first.is_ascii_lowercase());
+    let letter_first = key.bytes().next().is_some_and(|first| first.is_ascii_lowercase());
     let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
-    if letter_first && key.bytes().all(allowed) {
-        Ok(())
-    } else {
-        Err(UsersError::InvalidProfileKey)
-    }
+    if letter_first && key.bytes().all(allowed) { Ok(()) } else { Err(UsersError::InvalidProfileKey) }
 }
 
 #[cfg(test)]

@@ -22,35 +22,25 @@ pub type RoomNum = u64;
 /// Stands for "no room" where account data is keyed by room.
 pub(crate) const GLOBAL: RoomNum = 0;
 
-pub(crate) const ACCOUNTS: Table<UserNum, Json<AccountRow>> =
-    Table::new(Keyspace::Index, 32, "accounts");
+pub(crate) const ACCOUNTS: Table<UserNum, Json<AccountRow>> = Table::new(Keyspace::Index, 32, "accounts");
 /// Lower-case localpart → user.
 pub(crate) const LOCALPARTS: Table<String, UserNum> = Table::new(Keyspace::Index, 33, "localparts");
-pub(crate) const DEVICES: Table<(UserNum, String), Json<DeviceRow>> =
-    Table::new(Keyspace::Index, 34, "devices");
-pub(crate) const DEVICE_SEEN: Table<(UserNum, String), Json<Seen>> =
-    Table::new(Keyspace::Index, 35, "device_seen");
+pub(crate) const DEVICES: Table<(UserNum, String), Json<DeviceRow>> = Table::new(Keyspace::Index, 34, "devices");
+pub(crate) const DEVICE_SEEN: Table<(UserNum, String), Json<Seen>> = Table::new(Keyspace::Index, 35, "device_seen");
 /// SHA-256 of a token → what it opens.
 pub(crate) const TOKENS: Table<Hash, Json<TokenRow>> = Table::new(Keyspace::Index, 36, "tokens");
-pub(crate) const DEVICE_TOKENS: Table<(UserNum, String, Hash), ()> =
-    Table::new(Keyspace::Index, 37, "device_tokens");
-pub(crate) const LOGIN_TOKENS: Table<Hash, Json<LoginTokenRow>> =
-    Table::new(Keyspace::Index, 38, "login_tokens");
+pub(crate) const DEVICE_TOKENS: Table<(UserNum, String, Hash), ()> = Table::new(Keyspace::Index, 37, "device_tokens");
+pub(crate) const LOGIN_TOKENS: Table<Hash, Json<LoginTokenRow>> = Table::new(Keyspace::Index, 38, "login_tokens");
 /// Login tokens by their end (Unix ms), so that expired ones can be swept.
-pub(crate) const LOGIN_TOKEN_ENDS: Table<(u64, Hash), ()> =
-    Table::new(Keyspace::Index, 39, "login_token_ends");
-pub(crate) const PROFILES: Table<(UserNum, String), Bytes> =
-    Table::new(Keyspace::Index, 40, "profiles");
+pub(crate) const LOGIN_TOKEN_ENDS: Table<(u64, Hash), ()> = Table::new(Keyspace::Index, 39, "login_token_ends");
+pub(crate) const PROFILES: Table<(UserNum, String), Bytes> = Table::new(Keyspace::Index, 40, "profiles");
 /// (user, room or [`GLOBAL`], type) → content and the position it was set at.
 pub(crate) const ACCOUNT_DATA: Table<(UserNum, RoomNum, String), AccountDataRow> =
     Table::new(Keyspace::Index, 41, "account_data");
-pub(crate) const FILTERS: Table<(UserNum, u64), String> =
-    Table::new(Keyspace::Index, 42, "filters");
+pub(crate) const FILTERS: Table<(UserNum, u64), String> = Table::new(Keyspace::Index, 42, "filters");
 /// SHA-256 of a filter's text → its number.
-pub(crate) const FILTER_HASHES: Table<(UserNum, Hash), u64> =
-    Table::new(Keyspace::Index, 43, "filter_hashes");
-pub(crate) const UNREAD: Table<(UserNum, RoomNum), Json<Counts>> =
-    Table::new(Keyspace::Index, 44, "unread");
+pub(crate) const FILTER_HASHES: Table<(UserNum, Hash), u64> = Table::new(Keyspace::Index, 43, "filter_hashes");
+pub(crate) const UNREAD: Table<(UserNum, RoomNum), Json<Counts>> = Table::new(Keyspace::Index, 44, "unread");
 
 /// (user, position) → the item that was set there last.
 pub(crate) const ACCOUNT_DATA_STREAM: Table<(UserNum, Pos), AccountDataKey> =
@@ -73,10 +63,7 @@ impl Value for AccountDataKey {
     fn decode(bytes: Bytes) -> Result<Self, String> {
         let (room, event_type) = bytes.split_first_chunk::<8>().ok_or("too short")?;
         let event_type = std::str::from_utf8(event_type).map_err(|error| error.to_string())?;
-        Ok(Self {
-            room: u64::from_be_bytes(*room),
-            event_type: event_type.to_owned(),
-        })
+        Ok(Self { room: u64::from_be_bytes(*room), event_type: event_type.to_owned() })
     }
 }
 
@@ -102,10 +89,6 @@ impl Value for AccountDataRow {
     fn decode(bytes: Bytes) -> Result<Self, String> {
         let (head, _) = bytes.split_first_chunk::<9>().ok_or("too short")?;
         let (pos, deleted) = head.split_first_chunk::<8>().ok_or("too short")?;
-        Ok(Self {
-            pos: u64::from_be_bytes(*pos),
-            deleted: deleted == [1],
-            content: bytes.slice(9..),
-        })
+        Ok(Self { pos: u64::from_be_bytes(*pos), deleted: deleted == [1], content: bytes.slice(9..) })
     }
 }

@@ -25,10 +25,7 @@ pub(crate) fn json(text: &str) -> Box<RawValue> {
 impl Bench {
     pub(crate) fn new() -> Self {
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
-        Self {
-            store: Arc::default(),
-            clock,
-        }
+        Self { store: Arc::default(), clock }
     }
 
     /// As after a start of the server.
@@ -43,9 +40,5 @@ impl Bench {
 }
 
 pub(crate) fn tokens(access: &str) -> NewTokens<'_> {
-    NewTokens {
-        access,
-        expires_ts: None,
-        refresh: None,
-    }
+    NewTokens { access, expires_ts: None, refresh: None }
 }

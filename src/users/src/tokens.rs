@@ -94,10 +94,7 @@ impl std::fmt::Debug for Tokens {
 
 impl Tokens {
     pub(crate) fn new(core: Arc<Core>, cached_sessions: usize) -> Self {
-        Self {
-            core,
-            sessions: Cache::new(cached_sessions),
-        }
+        Self { core, sessions: Cache::new(cached_sessions) }
     }
 
     /// Whom an access token speaks for. Answered from memory when asked again.
@@ -109,11 +106,7 @@ impl Tokens {
         let session = match self.sessions.get(&hash) {
             Some(session) => session,
             // A deletion meanwhile removes the placeholder, so that what was read before it is not kept.
-            None => {
-                self.sessions
-                    .get_or_insert_async(&hash, self.load(hash))
-                    .await?
-            }
+            None => self.sessions.get_or_insert_async(&hash, self.load(hash)).await?,
         };
         match session.expires_ts {
             Some(end) if end <= self.core.clock.now_ms() => Err(UsersError::ExpiredToken),
@@ -122,12 +115,7 @@ impl Tokens {
     }
 
     async fn load(&self, hash: Hash) -> Result<Arc<Session>> {
-        let Json(row) = self
-            .core
-            .db
-            .get(&TOKENS, &hash)
-            .await?
-            .ok_or(UsersError::UnknownToken)?;
+        let Json(row) = self.core.db.get(&TOKENS, &hash).await?.ok_or(UsersError::UnknownToken)?;
         if row.kind != TokenKind::Access {
             return Err(UsersError::UnknownToken);
         }
@@ -135,29 +123,16 @@ impl Tokens {
             self.retire(hash, &row, old).await?;
         }
         let user_id = self.core.user_id(row.user).await?;
-        Ok(Arc::new(Session {
-            user_id,
-            num: row.user,
-            device_id: row.device,
-            expires_ts: row.expires_ts,
-        }))
+        Ok(Arc::new(Session { user_id, num: row.user, device_id: row.device, expires_ts: row.expires_ts }))
     }
 
     /// The first use of a token got by a refresh ends the pair before it (client-server API, "Refresh tokens").
     async fn retire(&self, hash: Hash, row: &TokenRow, old: Pair) -> Result<()> {
         let mut out = DeviceOps::default();
         delete_pair(row, old, &mut out);
-        out.ops.push(TOKENS.put(
-            &hash,
-            &Json(TokenRow {
-                replaces: None,
-                ..row.clone()
-            }),
-        ));
+        out.ops.push(TOKENS.put(&hash, &Json(TokenRow { replaces: None, ..row.clone() })));
         let mut write = self.core.db.write();
-        write
-            .require(TOKENS.equals(&hash, &Json(row.clone())))
-            .ops(out.ops);
+        write.require(TOKENS.equals(&hash, &Json(row.clone()))).ops(out.ops);
         match write.commit().await {
             // Somebody else changed or deleted it first: look again.
             Err(CommitError::Conflict) => match self.core.db.get(&TOKENS, &hash).await? {
@@ -179,19 +154,9 @@ impl Tokens {
     /// [`UsersError::UnknownToken`] and those of the store.
     pub async fn refresh(self: &Arc<Self>, refresh: &str, new: &NewTokens<'_>) -> Result<Session> {
         let hash = Hash::of(refresh.as_bytes());
-        let Json(first) = self
-            .core
-            .db
-            .get(&TOKENS, &hash)
-            .await?
-            .ok_or(UsersError::UnknownToken)?;
+        let Json(first) = self.core.db.get(&TOKENS, &hash).await?.ok_or(UsersError::UnknownToken)?;
         let lock = self.core.lock(first.user).await;
-        let Json(row) = self
-            .core
-            .db
-            .get(&TOKENS, &hash)
-            .await?
-            .ok_or(UsersError::UnknownToken)?;
+        let Json(row) = self.core.db.get(&TOKENS, &hash).await?.ok_or(UsersError::UnknownToken)?;
         let (TokenKind::Refresh, Some(access)) = (row.kind, row.access) else {
             return Err(UsersError::UnknownToken);
         };
@@ -200,22 +165,9 @@ impl Tokens {
         for pair in [row.replaces, row.next].into_iter().flatten() {
             delete_pair(&row, pair, &mut out);
         }
-        let old = Pair {
-            access,
-            refresh: hash,
-        };
-        let next = self.issue(
-            row.user,
-            &row.device,
-            new,
-            new.refresh.map(|_| old),
-            &mut out.ops,
-        );
-        let mut used = TokenRow {
-            next,
-            replaces: None,
-            ..row.clone()
-        };
+        let old = Pair { access, refresh: hash };
+        let next = self.issue(row.user, &row.device, new, new.refresh.map(|_| old), &mut out.ops);
+        let mut used = TokenRow { next, replaces: None, ..row.clone() };
         if next.is_none() {
             // Without a successor this refresh token goes on, and the access token is replaced at once.
             delete_token(&row, access, &mut out);
@@ -223,22 +175,13 @@ impl Tokens {
         }
         out.ops.push(TOKENS.put(&hash, &Json(used)));
         let user_id = self.core.user_id(row.user).await?;
-        let session = Session {
-            user_id,
-            num: row.user,
-            device_id: row.device.clone(),
-            expires_ts: new.expires_ts,
-        };
+        let session = Session { user_id, num: row.user, device_id: row.device.clone(), expires_ts: new.expires_ts };
         let mut write = self.core.db.write();
         // The first use of what this token was exchanged for ends it without taking the user's lock.
         write.require(TOKENS.equals(&hash, &Json(row))).ops(out.ops);
         let tokens = Arc::clone(self);
         let ended = out.ended;
-        match self
-            .core
-            .commit(lock, write, move || tokens.forget(&ended))
-            .await
-        {
+        match self.core.commit(lock, write, move || tokens.forget(&ended)).await {
             Err(CommitError::Conflict) => Err(UsersError::UnknownToken),
             done => Ok(done.map(|()| session)?),
         }
@@ -271,12 +214,7 @@ impl Tokens {
         };
         let refresh = new.refresh.map(|refresh| Hash::of(refresh.as_bytes()));
         if let Some(refresh) = refresh {
-            let row = TokenRow {
-                kind: TokenKind::Refresh,
-                expires_ts: None,
-                access: Some(access),
-                ..row.clone()
-            };
+            let row = TokenRow { kind: TokenKind::Refresh, expires_ts: None, access: Some(access), ..row.clone() };
             Self::add_rows(ops, refresh, row);
         }
         Self::add_rows(ops, access, row);
@@ -284,12 +222,7 @@ impl Tokens {
     }
 
     /// Adds the deletion of all tokens of a device; the caller holds the user's lock.
-    pub(crate) async fn delete_of_device(
-        &self,
-        user: UserNum,
-        device: &DeviceId,
-        out: &mut DeviceOps,
-    ) -> Result<()> {
+    pub(crate) async fn delete_of_device(&self, user: UserNum, device: &DeviceId, out: &mut DeviceOps) -> Result<()> {
         let prefix = (user, device.as_str().to_owned());
         for ((_, _, hash), ()) in self.core.db.scan_all(&DEVICE_TOKENS, &prefix).await? {
             out.ops.push(TOKENS.delete(&hash));
@@ -314,21 +247,11 @@ impl Tokens {
         let hash = Hash::of(token.as_bytes());
         let mut write = self.core.db.write();
         let now = self.core.clock.now_ms();
-        let expired = self
-            .core
-            .db
-            .scan(&LOGIN_TOKEN_ENDS, &(), &now, Page::first(SWEEP))
-            .await?;
+        let expired = self.core.db.scan(&LOGIN_TOKEN_ENDS, &(), &now, Page::first(SWEEP)).await?;
         for (key, ()) in expired {
-            write
-                .delete(&LOGIN_TOKENS, &key.1)
-                .delete(&LOGIN_TOKEN_ENDS, &key);
+            write.delete(&LOGIN_TOKENS, &key.1).delete(&LOGIN_TOKEN_ENDS, &key);
         }
-        write.put(
-            &LOGIN_TOKENS,
-            &hash,
-            &Json(LoginTokenRow { user, expires_ts }),
-        );
+        write.put(&LOGIN_TOKENS, &hash, &Json(LoginTokenRow { user, expires_ts }));
         write.put(&LOGIN_TOKEN_ENDS, &(expires_ts, hash), &());
         Ok(write.commit().await?)
     }
@@ -339,17 +262,10 @@ impl Tokens {
     /// [`UsersError::UnknownToken`], [`UsersError::ExpiredToken`] and those of the store.
     pub async fn use_login(&self, token: &str) -> Result<UserNum> {
         let hash = Hash::of(token.as_bytes());
-        let Json(row) = self
-            .core
-            .db
-            .get(&LOGIN_TOKENS, &hash)
-            .await?
-            .ok_or(UsersError::UnknownToken)?;
+        let Json(row) = self.core.db.get(&LOGIN_TOKENS, &hash).await?.ok_or(UsersError::UnknownToken)?;
         let mut write = self.core.db.write();
         write.require(LOGIN_TOKENS.equals(&hash, &Json(row.clone())));
-        write
-            .delete(&LOGIN_TOKENS, &hash)
-            .delete(&LOGIN_TOKEN_ENDS, &(row.expires_ts, hash));
+        write.delete(&LOGIN_TOKENS, &hash).delete(&LOGIN_TOKEN_ENDS, &(row.expires_ts, hash));
         match write.commit().await {
             Err(CommitError::Conflict) => Err(UsersError::UnknownToken),
             Err(error) => Err(error.into()),
@@ -367,8 +283,7 @@ fn delete_pair(row: &TokenRow, pair: Pair, out: &mut DeviceOps) {
 /// Deletes a token of the same device as `row`.
 fn delete_token(row: &TokenRow, hash: Hash, out: &mut DeviceOps) {
     out.ops.push(TOKENS.delete(&hash));
-    out.ops
-        .push(DEVICE_TOKENS.delete(&(row.user, row.device.as_str().to_owned(), hash)));
+    out.ops.push(DEVICE_TOKENS.delete(&(row.user, row.device.as_str().to_owned(), hash)));
     out.ended.push(hash);
 }
 

@@ -8,8 +8,8 @@ pub(crate) use words::name_of;
 pub use words::{money_words, words};
 
 use crate::entry::{
-    AMEND, Body, EXPENSE, Entry, Invalid, MAX_CONTENT, OPEN, Obj, SETTLEMENT, Source, VERDICT,
-    VOID, canonical_len, is_date, read_items, read_split,
+    AMEND, Body, EXPENSE, Entry, Invalid, MAX_CONTENT, OPEN, Obj, SETTLEMENT, Source, VERDICT, VOID, canonical_len,
+    is_date, read_items, read_split,
 };
 use crate::fold::{Ledger, Status};
 use crate::ids::{is_uid, speaker};
@@ -74,22 +74,13 @@ pub fn compose(new: &NewEntry<'_>, context: &Context<'_>) -> Result<Composed, Co
     let Some(draft) = new.content.as_object() else {
         return Err(Invalid::new("", "must be an object").into());
     };
-    let mut draft: Draft = draft
-        .iter()
-        .filter(|(_, v)| !v.is_null())
-        .map(|(k, v)| (k.clone(), v.clone()))
-        .collect();
-    draft.insert(
-        "m.relates_to".to_owned(),
-        json!({ "rel_type": "m.reference", "event_id": context.create }),
-    );
+    let mut draft: Draft = draft.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+    draft.insert("m.relates_to".to_owned(), json!({ "rel_type": "m.reference", "event_id": context.create }));
     let Some(ledger) = context.ledger else {
         if new.kind != OPEN {
             return Err(Invalid::new("open", "there is no ledger to write to").into());
         }
-        draft
-            .entry("version")
-            .or_insert(json!(crate::entry::VERSION));
+        draft.entry("version").or_insert(json!(crate::entry::VERSION));
         return finish(new.kind, draft, context);
     };
     if new.kind == OPEN {
@@ -113,13 +104,7 @@ pub fn compose(new: &NewEntry<'_>, context: &Context<'_>) -> Result<Composed, Co
 
 /// Reads back what was composed, as every reader will.
 fn finish(kind: &str, mut draft: Draft, context: &Context<'_>) -> Result<Composed, ComposeError> {
-    let source = Source {
-        event_id: "$new",
-        sender: context.sender,
-        kind,
-        origin_server_ts: 0,
-        redacted: false,
-    };
+    let source = Source { event_id: "$new", sender: context.sender, kind, origin_server_ts: 0, redacted: false };
     let mut content = Value::Object(draft.clone());
     if canonical_len(&content)? > MAX_CONTENT && equal(&draft) {
         // An equal split among the people who owe says nothing that `owed` does not: leave out the repetition.
@@ -133,11 +118,7 @@ fn finish(kind: &str, mut draft: Draft, context: &Context<'_>) -> Result<Compose
 }
 
 fn equal(draft: &Draft) -> bool {
-    draft
-        .get("split")
-        .and_then(|s| s.get("method"))
-        .and_then(Value::as_str)
-        == Some(Method::Equal.name())
+    draft.get("split").and_then(|s| s.get("method")).and_then(Value::as_str) == Some(Method::Equal.name())
 }
 
 fn default(draft: &mut Draft, name: &str, value: Value) {
@@ -152,51 +133,32 @@ fn fill_expense(draft: &mut Draft, context: &Context<'_>, path: &str) -> Result<
     let obj = Obj::new(&value, path)?;
     let (currency, amount) = obj.money()?;
     known_unit(&currency, context, &obj.at("currency"))?;
-    default(
-        draft,
-        "paid",
-        json!([{ "who": context.sender, "amount": currency.format(amount) }]),
-    );
+    default(draft, "paid", json!([{ "who": context.sender, "amount": currency.format(amount) }]));
     if draft.contains_key("owed") {
         return Ok(());
     }
     let (method, inputs) = read_split(&obj, &currency)?;
     let items = read_items(&obj, &currency)?;
-    let refunded = obj
-        .get("refund_of")
-        .map(|_| obj.uid("refund_of"))
-        .transpose()?;
+    let refunded = obj.get("refund_of").map(|_| obj.uid("refund_of")).transpose()?;
     let seed = match refunded {
         Some(uid) => uid,
         None => obj.uid("uid")?,
     };
     let shares = split::shares(method, amount, &inputs, &items, &seed)
         .map_err(|e| Invalid::new(crate::entry::join(path, &e.field), e.reason))?;
-    let owed: Vec<Value> = shares
-        .iter()
-        .map(|(who, share)| json!({ "who": &**who, "amount": currency.format(*share) }))
-        .collect();
+    let owed: Vec<Value> =
+        shares.iter().map(|(who, share)| json!({ "who": &**who, "amount": currency.format(*share) })).collect();
     draft.insert("owed".to_owned(), Value::Array(owed));
     Ok(())
 }
 
 /// Custom units must be declared by the root, with these decimals.
 fn known_unit(currency: &Currency, context: &Context<'_>, field: &str) -> Result<(), Invalid> {
-    let known = !currency.is_custom()
-        || context
-            .ledger
-            .and_then(Ledger::root)
-            .is_some_and(|o| o.knows(currency));
+    let known = !currency.is_custom() || context.ledger.and_then(Ledger::root).is_some_and(|o| o.knows(currency));
     if known {
         return Ok(());
     }
-    Err(Invalid::new(
-        field,
-        format!(
-            "this ledger declares no {currency} with {} decimals",
-            currency.decimals()
-        ),
-    ))
+    Err(Invalid::new(field, format!("this ledger declares no {currency} with {} decimals", currency.decimals())))
 }
 
 fn fill_settlement(draft: &mut Draft, context: &Context<'_>) -> Result<(), ComposeError> {
@@ -207,11 +169,7 @@ fn fill_settlement(draft: &mut Draft, context: &Context<'_>) -> Result<(), Compo
     let (currency, _) = obj.money()?;
     known_unit(&currency, context, "currency")?;
     if let Some(clears) = obj.get("clears") {
-        known_unit(
-            &Obj::new(clears, "clears")?.money()?.0,
-            context,
-            "clears.currency",
-        )?;
+        known_unit(&Obj::new(clears, "clears")?.money()?.0, context, "clears.currency")?;
     }
     let (from, to) = (obj.person("from")?, obj.person("to")?);
     if speaker(&from) != context.sender && speaker(&to) != context.sender {
@@ -221,24 +179,14 @@ fn fill_settlement(draft: &mut Draft, context: &Context<'_>) -> Result<(), Compo
 }
 
 /// Finds the entry that a change is about, from any of its versions, and lists the versions that it replaces.
-fn fill_over(
-    draft: &mut Draft,
-    context: &Context<'_>,
-    ledger: &Ledger,
-    void: bool,
-) -> Result<(), ComposeError> {
+fn fill_over(draft: &mut Draft, context: &Context<'_>, ledger: &Ledger, void: bool) -> Result<(), ComposeError> {
     let value = Value::Object(draft.clone());
     let target = Obj::new(&value, "")?.event_id("target")?;
-    let original = ledger
-        .original(&target)
-        .ok_or(ComposeError::Unknown("target"))?;
+    let original = ledger.original(&target).ok_or(ComposeError::Unknown("target"))?;
     if let Some(reason) = ledger.may_not_change(context.sender, void, &original.id) {
         return Err(ComposeError::Forbidden(reason.to_owned()));
     }
-    let current = ledger
-        .view(&original.id)
-        .and_then(|v| v.current)
-        .and_then(|id| ledger.entry(&id));
+    let current = ledger.view(&original.id).and_then(|v| v.current).and_then(|id| ledger.entry(&id));
     if void && current.is_some_and(|e| matches!(e.valid(), Some(Body::Void(_)))) {
         return Err(Invalid::new("target", "is void already").into());
     }
@@ -248,19 +196,10 @@ fn fill_over(
     Ok(())
 }
 
-fn fill_amend(
-    draft: &mut Draft,
-    context: &Context<'_>,
-    ledger: &Ledger,
-) -> Result<(), ComposeError> {
+fn fill_amend(draft: &mut Draft, context: &Context<'_>, ledger: &Ledger) -> Result<(), ComposeError> {
     fill_over(draft, context, ledger, false)?;
-    let target = draft
-        .get("target")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let original = ledger
-        .original(target)
-        .ok_or(ComposeError::Unknown("target"))?;
+    let target = draft.get("target").and_then(Value::as_str).unwrap_or_default();
+    let original = ledger.original(target).ok_or(ComposeError::Unknown("target"))?;
     let uid = match original.valid() {
         Some(Body::Expense(e)) => e.uid.clone(),
         Some(Body::Settlement(s)) => s.uid.clone(),
@@ -272,62 +211,34 @@ fn fill_amend(
         default(content, "uid", json!(&*uid));
         if kind == EXPENSE {
             // Whoever amends, the one who paid by default is the one who wrote it.
-            let context = Context {
-                sender: &author,
-                ..*context
-            };
+            let context = Context { sender: &author, ..*context };
             fill_expense(content, &context, "content")?;
         }
     }
     Ok(())
 }
 
-fn fill_verdict(
-    draft: &mut Draft,
-    context: &Context<'_>,
-    ledger: &Ledger,
-) -> Result<(), ComposeError> {
+fn fill_verdict(draft: &mut Draft, context: &Context<'_>, ledger: &Ledger) -> Result<(), ComposeError> {
     let value = Value::Object(draft.clone());
     let target = Obj::new(&value, "")?.event_id("target")?;
-    let view = ledger
-        .view(&target)
-        .ok_or(ComposeError::Unknown("target"))?;
+    let view = ledger.view(&target).ok_or(ComposeError::Unknown("target"))?;
     if view.status.is_reject() || view.status == Status::Redacted {
         return Err(Invalid::new("target", "does not count").into());
     }
-    default(
-        draft,
-        "over",
-        json!(ledger.over_verdicts(&target, context.sender)),
-    );
+    default(draft, "over", json!(ledger.over_verdicts(&target, context.sender)));
     Ok(())
 }
 
 /// Tries the entry on a copy of what it is about: the fold itself says whether it would have its effect.
-fn check_effect(
-    composed: &Composed,
-    kind: &str,
-    context: &Context<'_>,
-    ledger: &Ledger,
-) -> Result<(), ComposeError> {
-    let source = Source {
-        event_id: "$new",
-        sender: context.sender,
-        kind,
-        origin_server_ts: 0,
-        redacted: false,
-    };
+fn check_effect(composed: &Composed, kind: &str, context: &Context<'_>, ledger: &Ledger) -> Result<(), ComposeError> {
+    let source = Source { event_id: "$new", sender: context.sender, kind, origin_server_ts: 0, redacted: false };
     let entry = Entry::parse(&source, &composed.content);
     if !ledger.repeats(&entry).is_empty() {
         return Err(Invalid::new("uid", "this author has used this uid already").into());
     }
     match ledger.judge(entry) {
-        Status::Unauthorised => Err(ComposeError::Forbidden(
-            "only the payee judges a settlement".to_owned(),
-        )),
-        Status::Invalid => {
-            Err(Invalid::new("target", "cannot be changed or judged like this").into())
-        }
+        Status::Unauthorised => Err(ComposeError::Forbidden("only the payee judges a settlement".to_owned())),
+        Status::Invalid => Err(Invalid::new("target", "cannot be changed or judged like this").into()),
         Status::Orphaned => Err(ComposeError::Unknown("target")),
         _ => Ok(()),
     }

@@ -8,57 +8,26 @@ const ANN: &str = "@ann:x.org";
 const BOB: &str = "@bob:x.org";
 
 fn context<'a>(sender: &'a str, uid: &'a str, ledger: Option<&'a Ledger>) -> Context<'a> {
-    Context {
-        create: "$create",
-        sender,
-        uid,
-        today: "2026-11-22",
-        ledger,
-    }
+    Context { create: "$create", sender, uid, today: "2026-11-22", ledger }
 }
 
 fn add(ledger: &mut Ledger, id: &str, sender: &str, kind: &str, content: &Value) {
     assert!(is_entry_type(kind));
-    let source = Source {
-        event_id: id,
-        sender,
-        kind,
-        origin_server_ts: 1,
-        redacted: false,
-    };
+    let source = Source { event_id: id, sender, kind, origin_server_ts: 1, redacted: false };
     ledger.insert(Entry::parse(&source, content));
 }
 
 fn opened() -> Ledger {
     let draft = json!({ "currency": "EUR", "units": [{ "code": "x-beer", "decimals": 0 }] });
-    let root = compose(
-        &NewEntry {
-            kind: OPEN,
-            content: &draft,
-        },
-        &context(ANN, "u0", None),
-    )
-    .unwrap();
+    let root = compose(&NewEntry { kind: OPEN, content: &draft }, &context(ANN, "u0", None)).unwrap();
     let mut ledger = Ledger::new("$root");
     add(&mut ledger, "$root", ANN, OPEN, &root.content);
     ledger
 }
 
-fn write(
-    ledger: &mut Ledger,
-    id: &str,
-    sender: &str,
-    kind: &str,
-    draft: Value,
-) -> Result<Value, ComposeError> {
+fn write(ledger: &mut Ledger, id: &str, sender: &str, kind: &str, draft: Value) -> Result<Value, ComposeError> {
     let uid = format!("u{}", &id[1..]);
-    let composed = compose(
-        &NewEntry {
-            kind,
-            content: &draft,
-        },
-        &context(sender, &uid, Some(ledger)),
-    )?;
+    let composed = compose(&NewEntry { kind, content: &draft }, &context(sender, &uid, Some(ledger)))?;
     add(ledger, id, sender, kind, &composed.content);
     Ok(composed.content)
 }
@@ -109,32 +78,11 @@ fn the_whole_evening_in_words() {
     let mut ledger = opened();
     write(&mut ledger, "$d", ANN, EXPENSE, dinner_draft()).unwrap();
     write(&mut ledger, "$p", BOB, SETTLEMENT, payment_draft()).unwrap();
-    write(
-        &mut ledger,
-        "$c",
-        ANN,
-        VERDICT,
-        json!({ "target": "$p", "verdict": "confirmed" }),
-    )
-    .unwrap();
+    write(&mut ledger, "$c", ANN, VERDICT, json!({ "target": "$p", "verdict": "confirmed" })).unwrap();
     let mut two = dinner_draft();
     two["amount"] = json!("90.00");
-    write(
-        &mut ledger,
-        "$a",
-        BOB,
-        AMEND,
-        json!({ "target": "$d", "content": two, "reason": "tip" }),
-    )
-    .unwrap();
-    write(
-        &mut ledger,
-        "$v",
-        ANN,
-        VOID,
-        json!({ "target": "$a", "reason": "wrong group" }),
-    )
-    .unwrap();
+    write(&mut ledger, "$a", BOB, AMEND, json!({ "target": "$d", "content": two, "reason": "tip" })).unwrap();
+    write(&mut ledger, "$v", ANN, VOID, json!({ "target": "$a", "reason": "wrong group" })).unwrap();
     insta::assert_snapshot!(["$root", "$d", "$p", "$c", "$a", "$v"].map(|id| line(&ledger, id)).join("\n"), @r#"
     Ann opened the ledger in EUR
     Ann paid €84.00 for Dinner: Bob owes €28.00, Carl owes €28.00
@@ -154,18 +102,12 @@ fn several_payers_refunds_and_odd_names() {
     let mut both = dinner_draft();
     both["paid"] = json!([{ "who": ANN, "amount": "50.00" }, { "who": BOB, "amount": "34.00" }]);
     write(&mut ledger, "$1", ANN, EXPENSE, both).unwrap();
-    assert_eq!(
-        line(&ledger, "$1"),
-        "Ann paid €50.00 and Bob paid €34.00 for Dinner: Carl owes €28.00"
-    );
+    assert_eq!(line(&ledger, "$1"), "Ann paid €50.00 and Bob paid €34.00 for Dinner: Carl owes €28.00");
     let mut back = dinner_draft();
     back["amount"] = json!("-84.00");
     back["refund_of"] = json!("u1");
     write(&mut ledger, "$2", ANN, EXPENSE, back).unwrap();
-    assert_eq!(
-        line(&ledger, "$2"),
-        "Ann received €84.00 for Dinner: Bob gets €28.00, Carl gets €28.00"
-    );
+    assert_eq!(line(&ledger, "$2"), "Ann received €84.00 for Dinner: Bob gets €28.00, Carl gets €28.00");
     let odd = |_: &str| "Eve\n\u{202e}".to_owned();
     let entry = ledger.entry("$2").unwrap();
     assert!(words(entry.valid().unwrap(), ANN, None, &odd).starts_with("Eve received"));
@@ -174,10 +116,7 @@ fn several_payers_refunds_and_odd_names() {
     let iso = |code: &str| Currency::iso(code).unwrap();
     assert_eq!(money_words(&iso("CHF"), crate::Amount(-1250)), "-CHF 12.50");
     assert_eq!(money_words(&iso("JPY"), crate::Amount(900)), "¥900");
-    assert_eq!(
-        money_words(&Currency::custom("x-beer", 0).unwrap(), crate::Amount(3)),
-        "x-beer 3"
-    );
+    assert_eq!(money_words(&Currency::custom("x-beer", 0).unwrap(), crate::Amount(3)), "x-beer 3");
 }
 
 #[test]
@@ -185,13 +124,7 @@ fn what_is_refused_names_the_field() {
     let mut ledger = opened();
     write(&mut ledger, "$d", ANN, EXPENSE, dinner_draft()).unwrap();
     write(&mut ledger, "$p", BOB, SETTLEMENT, payment_draft()).unwrap();
-    let mut fault = |sender: &str, kind: &str, draft: Value| match write(
-        &mut ledger,
-        "$x",
-        sender,
-        kind,
-        draft,
-    ) {
+    let mut fault = |sender: &str, kind: &str, draft: Value| match write(&mut ledger, "$x", sender, kind, draft) {
         Err(ComposeError::Invalid(e)) => e.field,
         Err(ComposeError::Forbidden(_)) => "forbidden".to_owned(),
         Err(ComposeError::Unknown(field)) => format!("unknown {field}"),
@@ -202,70 +135,24 @@ fn what_is_refused_names_the_field() {
         draft[name] = value;
         draft
     };
-    assert_eq!(
-        fault(ANN, EXPENSE, dinner("amount", json!("84.0"))),
-        "amount"
-    );
-    assert_eq!(
-        fault(ANN, EXPENSE, dinner("currency", json!("XXX"))),
-        "currency"
-    );
+    assert_eq!(fault(ANN, EXPENSE, dinner("amount", json!("84.0"))), "amount");
+    assert_eq!(fault(ANN, EXPENSE, dinner("currency", json!("XXX"))), "currency");
     assert_eq!(fault(ANN, EXPENSE, dinner("amount", json!("84"))), "amount");
     assert_eq!(fault(ANN, EXPENSE, dinner("uid", json!("ud"))), "uid");
     let exact = json!({ "method": "exact", "inputs": [{ "who": ANN, "value": "84.01" }] });
     assert_eq!(fault(ANN, EXPENSE, dinner("split", exact)), "split.inputs");
     let twice = json!({ "method": "equal", "inputs": [{ "who": ANN }, { "who": ANN }] });
-    assert_eq!(
-        fault(ANN, EXPENSE, dinner("split", twice)),
-        "split.inputs[1].who"
-    );
-    assert_eq!(
-        fault(
-            ANN,
-            EXPENSE,
-            dinner("owed", json!([{ "who": ANN, "amount": "1.00" }]))
-        ),
-        "owed"
-    );
+    assert_eq!(fault(ANN, EXPENSE, dinner("split", twice)), "split.inputs[1].who");
+    assert_eq!(fault(ANN, EXPENSE, dinner("owed", json!([{ "who": ANN, "amount": "1.00" }]))), "owed");
     let beer = json!({ "from": BOB, "to": ANN, "currency": "x-beer", "amount": "1.0" });
     assert_eq!(fault(BOB, SETTLEMENT, beer), "currency");
     assert_eq!(fault("@carl:x.org", SETTLEMENT, payment_draft()), "from");
-    assert_eq!(
-        fault("@carl:x.org", VOID, json!({ "target": "$p" })),
-        "forbidden"
-    );
-    assert_eq!(
-        fault("@mallory:x.org", VOID, json!({ "target": "$d" })),
-        "forbidden"
-    );
-    assert_eq!(
-        fault(
-            BOB,
-            VERDICT,
-            json!({ "target": "$p", "verdict": "confirmed" })
-        ),
-        "forbidden"
-    );
-    assert_eq!(
-        fault(
-            ANN,
-            VERDICT,
-            json!({ "target": "$d", "verdict": "confirmed" })
-        ),
-        "target"
-    );
-    assert_eq!(
-        fault(
-            ANN,
-            VERDICT,
-            json!({ "target": "$nowhere", "verdict": "confirmed" })
-        ),
-        "unknown target"
-    );
-    assert_eq!(
-        fault(ANN, VOID, json!({ "target": "$nowhere" })),
-        "unknown target"
-    );
+    assert_eq!(fault("@carl:x.org", VOID, json!({ "target": "$p" })), "forbidden");
+    assert_eq!(fault("@mallory:x.org", VOID, json!({ "target": "$d" })), "forbidden");
+    assert_eq!(fault(BOB, VERDICT, json!({ "target": "$p", "verdict": "confirmed" })), "forbidden");
+    assert_eq!(fault(ANN, VERDICT, json!({ "target": "$d", "verdict": "confirmed" })), "target");
+    assert_eq!(fault(ANN, VERDICT, json!({ "target": "$nowhere", "verdict": "confirmed" })), "unknown target");
+    assert_eq!(fault(ANN, VOID, json!({ "target": "$nowhere" })), "unknown target");
     let amend = json!({ "target": "$d", "content": dinner("amount", json!("1")) });
     assert_eq!(fault(ANN, AMEND, amend), "content.amount");
     assert_eq!(fault(ANN, OPEN, json!({ "currency": "EUR" })), "type");
@@ -277,61 +164,27 @@ fn what_is_refused_names_the_field() {
 fn over_is_filled_so_that_nothing_conflicts() {
     let mut ledger = opened();
     write(&mut ledger, "$d", ANN, EXPENSE, dinner_draft()).unwrap();
-    write(
-        &mut ledger,
-        "$1",
-        ANN,
-        AMEND,
-        json!({ "target": "$d", "content": dinner_draft() }),
-    )
-    .unwrap();
+    write(&mut ledger, "$1", ANN, AMEND, json!({ "target": "$d", "content": dinner_draft() })).unwrap();
     let void = write(&mut ledger, "$2", BOB, VOID, json!({ "target": "$1" })).unwrap();
-    assert_eq!(
-        (&void["target"], &void["over"]),
-        (&json!("$d"), &json!(["$1", "$d"]))
-    );
-    assert!(matches!(
-        write(&mut ledger, "$3", ANN, VOID, json!({ "target": "$d" })),
-        Err(ComposeError::Invalid(_))
-    ));
-    write(
-        &mut ledger,
-        "$4",
-        ANN,
-        AMEND,
-        json!({ "target": "$d", "content": dinner_draft() }),
-    )
-    .unwrap();
-    assert_eq!(
-        (ledger.status("$2"), ledger.status("$4")),
-        (Some(Status::Superseded), Some(Status::Counts))
-    );
+    assert_eq!((&void["target"], &void["over"]), (&json!("$d"), &json!(["$1", "$d"])));
+    assert!(matches!(write(&mut ledger, "$3", ANN, VOID, json!({ "target": "$d" })), Err(ComposeError::Invalid(_))));
+    write(&mut ledger, "$4", ANN, AMEND, json!({ "target": "$d", "content": dinner_draft() })).unwrap();
+    assert_eq!((ledger.status("$2"), ledger.status("$4")), (Some(Status::Superseded), Some(Status::Counts)));
     write(&mut ledger, "$p", BOB, SETTLEMENT, payment_draft()).unwrap();
-    write(
-        &mut ledger,
-        "$5",
-        ANN,
-        VERDICT,
-        json!({ "target": "$p", "verdict": "disputed" }),
-    )
-    .unwrap();
+    write(&mut ledger, "$5", ANN, VERDICT, json!({ "target": "$p", "verdict": "disputed" })).unwrap();
     assert_eq!(ledger.status("$p"), Some(Status::Disputed));
-    write(
-        &mut ledger,
-        "$6",
-        ANN,
-        VERDICT,
-        json!({ "target": "$p", "verdict": "confirmed" }),
-    )
-    .unwrap();
+    write(&mut ledger, "$6", ANN, VERDICT, json!({ "target": "$p", "verdict": "confirmed" })).unwrap();
     assert_eq!(ledger.status("$p"), Some(Status::Counts));
 }
 
 #[test]
 fn two_hundred_long_ids_fit() {
     let mut ledger = opened();
-    let inputs: Vec<Value> =
-        (0..199).map(|i| json!({ "who": format!("@somebody-with-a-long-name-{i:03}:matrix.some-long-domain-name.example.org") })).collect();
+    let inputs: Vec<Value> = (0..199)
+        .map(
+            |i| json!({ "who": format!("@somebody-with-a-long-name-{i:03}:matrix.some-long-domain-name.example.org") }),
+        )
+        .collect();
     let draft = json!({
         "title": "Festival", "currency": "EUR", "amount": "1000.00", "split": { "method": "equal", "inputs": inputs },
     });

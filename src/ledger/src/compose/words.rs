@@ -47,17 +47,9 @@ pub(crate) fn name_of(person: &str, names: &dyn Fn(&str) -> String) -> String {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
-    let name: String = names(person)
-        .chars()
-        .filter(|c| !hidden(*c))
-        .take(MAX_NAME)
-        .collect();
+    let name: String = names(person).chars().filter(|c| !hidden(*c)).take(MAX_NAME).collect();
     let name = name.trim();
-    if name.is_empty() {
-        person.to_owned()
-    } else {
-        name.to_owned()
-    }
+    if name.is_empty() { person.to_owned() } else { name.to_owned() }
 }
 
 /// "Ann", "Ann and Bob", "Ann, Bob and Carl".
@@ -71,12 +63,7 @@ fn list(parts: &[String]) -> String {
 
 /// The entry in one line of English. `sender` is who wrote it; `ledger` is looked at for what it is about. `names` turns
 /// a person's id into the name to show.
-pub fn words(
-    body: &Body,
-    sender: &str,
-    ledger: Option<&Ledger>,
-    names: &dyn Fn(&str) -> String,
-) -> String {
+pub fn words(body: &Body, sender: &str, ledger: Option<&Ledger>, names: &dyn Fn(&str) -> String) -> String {
     let who = name_of(sender, names);
     let about = |id: &str| match ledger.and_then(|l| l.entry(id)).and_then(|e| e.valid()) {
         Some(body) => subject(body, names),
@@ -95,11 +82,7 @@ pub fn words(
                 New::Expense(e) => expense(e, names),
                 New::Settlement(s) => settlement(s, names),
             };
-            format!(
-                "{who} changed {}{}: {new}",
-                about(&a.target),
-                because(&a.reason)
-            )
+            format!("{who} changed {}{}: {new}", about(&a.target), because(&a.reason))
         }
         Body::Void(v) => format!("{who} removed {}{}", about(&v.target), because(&v.reason)),
         Body::Verdict(v) => {
@@ -128,11 +111,7 @@ fn subject(body: &Body, names: &dyn Fn(&str) -> String) -> String {
     }
     if let Some(s) = body.settlement() {
         let amount = money_words(&s.currency, s.amount);
-        return format!(
-            "the payment of {amount} from {} to {}",
-            name_of(&s.from, names),
-            name_of(&s.to, names)
-        );
+        return format!("the payment of {amount} from {} to {}", name_of(&s.from, names), name_of(&s.to, names));
     }
     match body {
         Body::Void(_) => "a removal".to_owned(),
@@ -147,24 +126,13 @@ fn expense(e: &Expense, names: &dyn Fn(&str) -> String) -> String {
     let verb = if back { "received" } else { "paid" };
     let payers: Vec<_> = e.paid.iter().filter(|l| !l.amount.is_zero()).collect();
     let head = match payers.as_slice() {
-        [one] => format!(
-            "{} {verb} {} for {}",
-            name_of(&one.who, names),
-            money(one.amount.abs()),
-            e.title
-        ),
+        [one] => format!("{} {verb} {} for {}", name_of(&one.who, names), money(one.amount.abs()), e.title),
         [] => format!("Nobody {verb} anything for {}", e.title),
         many => {
             let parts: Vec<String> = many
                 .iter()
                 .take(MAX_NAMED)
-                .map(|l| {
-                    format!(
-                        "{} {verb} {}",
-                        name_of(&l.who, names),
-                        money(l.amount.abs())
-                    )
-                })
+                .map(|l| format!("{} {verb} {}", name_of(&l.who, names), money(l.amount.abs())))
                 .chain(others(many.len()))
                 .collect();
             format!("{} for {}", list(&parts), e.title)
@@ -178,15 +146,8 @@ fn expense(e: &Expense, names: &dyn Fn(&str) -> String) -> String {
         *net.entry(&line.who).or_default() -= line.amount;
     }
     let sign = if back { -1 } else { 1 };
-    let debtors: Vec<_> = e
-        .owed
-        .iter()
-        .filter_map(|l| Some((&l.who, *net.get(&l.who)?)))
-        .collect();
-    let debtors: Vec<_> = debtors
-        .into_iter()
-        .filter(|(_, a)| a.signum() == sign)
-        .collect();
+    let debtors: Vec<_> = e.owed.iter().filter_map(|l| Some((&l.who, *net.get(&l.who)?))).collect();
+    let debtors: Vec<_> = debtors.into_iter().filter(|(_, a)| a.signum() == sign).collect();
     if debtors.is_empty() {
         return head;
     }
@@ -210,8 +171,5 @@ fn settlement(s: &Settlement, names: &dyn Fn(&str) -> String) -> String {
         Some((currency, amount)) => format!(", which clears {}", money_words(currency, *amount)),
         None => String::new(),
     };
-    format!(
-        "{from} paid {to} {}{clears}",
-        money_words(&s.currency, s.amount)
-    )
+    format!("{from} paid {to} {}{clears}", money_words(&s.currency, s.amount))
 }

@@ -31,10 +31,7 @@ impl Amend {
             EXPENSE => New::Expense(Expense::read(&content)?),
             SETTLEMENT => New::Settlement(Settlement::read(&content)?),
             _ => {
-                return Err(Invalid::new(
-                    obj.at("type"),
-                    "only an expense or a settlement can be amended",
-                ));
+                return Err(Invalid::new(obj.at("type"), "only an expense or a settlement can be amended"));
             }
         };
         Ok(Self {

@@ -100,14 +100,8 @@ impl Expense {
             items,
             notes: obj.opt_text("notes", MAX_TEXT)?,
             receipts: read_receipts(obj)?,
-            refund_of: obj
-                .get("refund_of")
-                .map(|_| obj.uid("refund_of"))
-                .transpose()?,
-            fx: obj
-                .get("fx")
-                .map(|v| read_fx(v, &obj.at("fx")))
-                .transpose()?,
+            refund_of: obj.get("refund_of").map(|_| obj.uid("refund_of")).transpose()?,
+            fx: obj.get("fx").map(|v| read_fx(v, &obj.at("fx"))).transpose()?,
             currency,
         })
     }
@@ -121,54 +115,24 @@ impl Expense {
     pub fn warnings(&self) -> Vec<String> {
         let from_owed: Vec<Input>;
         let inputs = if self.inputs.is_empty() && self.method == Method::Equal {
-            from_owed = self
-                .owed
-                .iter()
-                .map(|l| Input {
-                    who: l.who.clone(),
-                    value: 0,
-                })
-                .collect();
+            from_owed = self.owed.iter().map(|l| Input { who: l.who.clone(), value: 0 }).collect();
             &from_owed
         } else {
             &self.inputs
         };
-        let given = match split::shares(self.method, self.amount, inputs, &self.items, self.seed())
-        {
+        let given = match split::shares(self.method, self.amount, inputs, &self.items, self.seed()) {
             Ok(given) => given,
             Err(e) => return vec![format!("the split cannot be followed: {e}")],
         };
-        let people: BTreeSet<&Person> = given
-            .iter()
-            .map(|g| &g.0)
-            .chain(self.owed.iter().map(|l| &l.who))
-            .collect();
-        let share = |of: &Person| {
-            given
-                .iter()
-                .filter(|g| g.0 == *of)
-                .map(|g| g.1)
-                .sum::<Amount>()
-        };
-        let signed = |of: &Person| {
-            self.owed
-                .iter()
-                .filter(|l| l.who == *of)
-                .map(|l| l.amount)
-                .sum::<Amount>()
-        };
+        let people: BTreeSet<&Person> = given.iter().map(|g| &g.0).chain(self.owed.iter().map(|l| &l.who)).collect();
+        let share = |of: &Person| given.iter().filter(|g| g.0 == *of).map(|g| g.1).sum::<Amount>();
+        let signed = |of: &Person| self.owed.iter().filter(|l| l.who == *of).map(|l| l.amount).sum::<Amount>();
         people
             .into_iter()
             .filter(|who| (share(who) - signed(who)).abs() > Amount(1))
             .map(|who| {
-                let (should, is) = (
-                    self.currency.format(share(who)),
-                    self.currency.format(signed(who)),
-                );
-                format!(
-                    "{who} owes {is} where a split \"{}\" gives {should}",
-                    self.method.name()
-                )
+                let (should, is) = (self.currency.format(share(who)), self.currency.format(signed(who)));
+                format!("{who} owes {is} where a split \"{}\" gives {should}", self.method.name())
             })
             .collect()
     }
@@ -195,14 +159,8 @@ fn lines(obj: &Obj<'_>, name: &str, currency: &Currency, amount: Amount) -> Read
         lines.push(Line { who, amount: part });
     }
     if total(&lines) != amount {
-        return obj.fail(
-            name,
-            format!(
-                "adds up to {}, not {}",
-                currency.format(total(&lines)),
-                currency.format(amount)
-            ),
-        );
+        return obj
+            .fail(name, format!("adds up to {}, not {}", currency.format(total(&lines)), currency.format(amount)));
     }
     Ok(lines)
 }
@@ -211,10 +169,7 @@ fn lines(obj: &Obj<'_>, name: &str, currency: &Currency, amount: Amount) -> Read
 pub(crate) fn read_split(obj: &Obj<'_>, currency: &Currency) -> Read<(Method, Vec<Input>)> {
     let split = Obj::new(obj.need("split")?, obj.at("split"))?;
     let Some(method) = Method::from_name(split.str("method")?) else {
-        return split.fail(
-            "method",
-            "is not equal, exact, percent, shares, adjustment or itemised",
-        );
+        return split.fail("method", "is not equal, exact, percent, shares, adjustment or itemised");
     };
     let array = split.opt_array("inputs", MAX_PEOPLE)?;
     let optional = matches!(method, Method::Equal | Method::Itemised);
@@ -232,13 +187,9 @@ pub(crate) fn read_split(obj: &Obj<'_>, currency: &Currency) -> Read<(Method, Ve
         let value = match method {
             Method::Equal | Method::Itemised => 0,
             Method::Exact | Method::Adjustment => input.amount("value", currency)?.0,
-            Method::Percent | Method::Shares => split::parse_input(input.str("value")?)
-                .ok_or_else(|| {
-                    Invalid::new(
-                        input.at("value"),
-                        "must be a number with at most 4 decimals, not negative",
-                    )
-                })?,
+            Method::Percent | Method::Shares => split::parse_input(input.str("value")?).ok_or_else(|| {
+                Invalid::new(input.at("value"), "must be a number with at most 4 decimals, not negative")
+            })?,
         };
         inputs.push(Input { who, value });
     }
@@ -268,10 +219,7 @@ fn read_receipts(obj: &Obj<'_>) -> Read<Vec<Value>> {
             _ => None,
         };
         if !url.is_some_and(|u| u.starts_with("mxc://") && u.len() <= 512) {
-            return obj.fail(
-                &format!("receipts[{i}]"),
-                "must be an mxc:// URI or an encrypted file",
-            );
+            return obj.fail(&format!("receipts[{i}]"), "must be an mxc:// URI or an encrypted file");
         }
     }
     Ok(array.to_vec())
@@ -281,10 +229,7 @@ fn read_fx(value: &Value, path: &str) -> Read<Fx> {
     let fx = Obj::new(value, path)?;
     let rate = fx.str("rate")?;
     if !crate::money::parse_decimal(rate).is_ok_and(|(n, _)| n > 0) {
-        return fx.fail(
-            "rate",
-            "must be a positive decimal string with at most 8 decimals",
-        );
+        return fx.fail("rate", "must be a positive decimal string with at most 8 decimals");
     }
     Ok(Fx {
         rate: rate.to_owned(),

@@ -159,10 +159,7 @@ impl Body {
     pub fn expense(&self) -> Option<&Expense> {
         match self {
             Body::Expense(e) => Some(e),
-            Body::Amend(Amend {
-                new: New::Expense(e),
-                ..
-            }) => Some(e),
+            Body::Amend(Amend { new: New::Expense(e), .. }) => Some(e),
             _ => None,
         }
     }
@@ -171,10 +168,7 @@ impl Body {
     pub fn settlement(&self) -> Option<&Settlement> {
         match self {
             Body::Settlement(s) => Some(s),
-            Body::Amend(Amend {
-                new: New::Settlement(s),
-                ..
-            }) => Some(s),
+            Body::Amend(Amend { new: New::Settlement(s), .. }) => Some(s),
             _ => None,
         }
     }
@@ -183,14 +177,8 @@ impl Body {
     pub fn currencies(&self) -> Vec<&Currency> {
         match (self.expense(), self.settlement(), self) {
             (Some(e), _, _) => vec![&e.currency],
-            (_, Some(s), _) => std::iter::once(&s.currency)
-                .chain(s.clears.as_ref().map(|c| &c.0))
-                .collect(),
-            (_, _, Body::Open(o)) => o
-                .continues
-                .iter()
-                .flat_map(|c| c.balances.iter().map(|d| &d.currency))
-                .collect(),
+            (_, Some(s), _) => std::iter::once(&s.currency).chain(s.clears.as_ref().map(|c| &c.0)).collect(),
+            (_, _, Body::Open(o)) => o.continues.iter().flat_map(|c| c.balances.iter().map(|d| &d.currency)).collect(),
             _ => Vec::new(),
         }
     }
@@ -214,18 +202,11 @@ impl Entry {
         }
         if entry.kind != OPEN {
             // Read first and leniently, so that an entry that is invalid elsewhere is still listed in its own ledger only.
-            entry.open = content
-                .get("open")
-                .and_then(Value::as_str)
-                .filter(|id| is_event_id(id))
-                .map(Into::into);
+            entry.open = content.get("open").and_then(Value::as_str).filter(|id| is_event_id(id)).map(Into::into);
         }
         entry.body = canonical_len(content).and_then(|len| {
             if len > MAX_CONTENT {
-                return Err(Invalid::new(
-                    "",
-                    format!("is larger than {MAX_CONTENT} bytes of canonical JSON"),
-                ));
+                return Err(Invalid::new("", format!("is larger than {MAX_CONTENT} bytes of canonical JSON")));
             }
             let envelope = Obj::new(content, "")?;
             if entry.kind != OPEN {

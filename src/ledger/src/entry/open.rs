@@ -58,12 +58,7 @@ pub struct Policies {
 
 impl Default for Policies {
     fn default() -> Self {
-        Self {
-            edit: Edit::default(),
-            settlement: SettlementPolicy::default(),
-            minimal: Reach::default(),
-            lines: true,
-        }
+        Self { edit: Edit::default(), settlement: SettlementPolicy::default(), minimal: Reach::default(), lines: true }
     }
 }
 
@@ -126,25 +121,12 @@ impl Open {
         }
         let units = read_units(obj)?;
         let code = obj.str("currency")?;
-        let custom = units
-            .iter()
-            .map(|u| &u.currency)
-            .find(|c| c.code() == code)
-            .cloned();
+        let custom = units.iter().map(|u| &u.currency).find(|c| c.code() == code).cloned();
         let Some(currency) = Currency::iso(code).or(custom) else {
             return obj.fail("currency", "is neither an ISO 4217 code nor one of units");
         };
-        let managers = obj
-            .get("managers")
-            .map(|_| obj.users("managers", MAX_LISTED))
-            .transpose()?;
-        Ok(Self {
-            currency,
-            managers,
-            policies: read_policies(obj)?,
-            continues: read_continues(obj, &units)?,
-            units,
-        })
+        let managers = obj.get("managers").map(|_| obj.users("managers", MAX_LISTED)).transpose()?;
+        Ok(Self { currency, managers, policies: read_policies(obj)?, continues: read_continues(obj, &units)?, units })
     }
 
     /// Whether amounts in `currency` may stand in this ledger: ISO currencies always, custom units as declared here.
@@ -157,11 +139,8 @@ fn read_units(obj: &Obj<'_>) -> Read<Vec<Unit>> {
     let mut units: Vec<Unit> = Vec::new();
     for (i, value) in obj.opt_array("units", MAX_LISTED)?.iter().enumerate() {
         let unit = Obj::new(value, obj.at(&format!("units[{i}]")))?;
-        let decimals = unit
-            .need("decimals")?
-            .as_u64()
-            .and_then(|d| u8::try_from(d).ok())
-            .filter(|d| *d <= MAX_DECIMALS);
+        let decimals =
+            unit.need("decimals")?.as_u64().and_then(|d| u8::try_from(d).ok()).filter(|d| *d <= MAX_DECIMALS);
         let Some(decimals) = decimals else {
             return unit.fail("decimals", "must be an integer from 0 to 8");
         };
@@ -171,10 +150,7 @@ fn read_units(obj: &Obj<'_>) -> Read<Vec<Unit>> {
         if units.iter().any(|u| u.currency.code() == currency.code()) {
             return unit.fail("code", "stands there twice");
         }
-        units.push(Unit {
-            currency,
-            name: unit.opt_line("name", 64)?,
-        });
+        units.push(Unit { currency, name: unit.opt_line("name", 64)? });
     }
     Ok(units)
 }
@@ -213,11 +189,7 @@ fn read_continues(obj: &Obj<'_>, units: &[Unit]) -> Read<Option<Continues>> {
     };
     let old = Obj::new(value, obj.at("continues"))?;
     let digest = old.str("digest")?;
-    if digest.len() != 64
-        || !digest
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    {
+    if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
         return old.fail("digest", "must be 64 lower-case hexadecimal digits");
     }
     let mut balances = Vec::new();
@@ -236,12 +208,7 @@ fn read_continues(obj: &Obj<'_>, units: &[Unit]) -> Read<Option<Continues>> {
             return debt.fail("to", "must be somebody else than from");
         }
         people.extend([from.clone(), to.clone()]);
-        balances.push(Debt {
-            from,
-            to,
-            currency,
-            amount,
-        });
+        balances.push(Debt { from, to, currency, amount });
     }
     if people.len() > MAX_PEOPLE {
         return old.fail("balances", format!("more than {MAX_PEOPLE} people"));

@@ -46,18 +46,12 @@ impl Participant {
                 if !is_pid(pid) {
                     return obj.fail("pid", "must match ^[a-z0-9_-]{1,32}$");
                 }
-                Ok(Self::Declare {
-                    pid: pid.into(),
-                    name: obj.line("name", MAX_LINE)?,
-                })
+                Ok(Self::Declare { pid: pid.into(), name: obj.line("name", MAX_LINE)? })
             }
-            "claim" => Ok(Self::Claim {
-                who: obj.person("who")?,
-            }),
-            "approve" => Ok(Self::Approve {
-                claim: obj.event_id("claim")?,
-                instead_of: obj.event_ids("instead_of", MAX_PREV)?,
-            }),
+            "claim" => Ok(Self::Claim { who: obj.person("who")? }),
+            "approve" => {
+                Ok(Self::Approve { claim: obj.event_id("claim")?, instead_of: obj.event_ids("instead_of", MAX_PREV)? })
+            }
             _ => obj.fail("action", "must be declare, claim or approve"),
         }
     }
@@ -129,10 +123,6 @@ impl Checkpoint {
             let (currency, amount) = line.money()?;
             balances.push((line.person("who")?, currency, amount));
         }
-        Ok(Self {
-            heads: obj.event_ids("heads", MAX_PREV)?,
-            digest: obj.line("digest", 64)?,
-            balances,
-        })
+        Ok(Self { heads: obj.event_ids("heads", MAX_PREV)?, digest: obj.line("digest", 64)?, balances })
     }
 }

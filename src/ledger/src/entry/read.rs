@@ -19,10 +19,7 @@ pub struct Invalid {
 impl Invalid {
     /// An error at `field`.
     pub fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            reason: reason.into(),
-        }
+        Self { field: field.into(), reason: reason.into() }
     }
 }
 
@@ -31,11 +28,7 @@ pub(crate) type Read<T> = Result<T, Invalid>;
 
 /// Joins a path and a member name.
 pub(crate) fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// A JSON object and where it stands.
@@ -67,22 +60,15 @@ impl<'a> Obj<'a> {
     }
 
     pub(crate) fn need(&self, name: &str) -> Read<&'a Value> {
-        self.get(name)
-            .ok_or_else(|| Invalid::new(self.at(name), "is missing"))
+        self.get(name).ok_or_else(|| Invalid::new(self.at(name), "is missing"))
     }
 
     pub(crate) fn str(&self, name: &str) -> Read<&'a str> {
-        self.need(name)?
-            .as_str()
-            .ok_or_else(|| Invalid::new(self.at(name), "must be a string"))
+        self.need(name)?.as_str().ok_or_else(|| Invalid::new(self.at(name), "must be a string"))
     }
 
     pub(crate) fn opt_str(&self, name: &str) -> Read<Option<&'a str>> {
-        if self.get(name).is_none() {
-            Ok(None)
-        } else {
-            self.str(name).map(Some)
-        }
+        if self.get(name).is_none() { Ok(None) } else { self.str(name).map(Some) }
     }
 
     /// One line of text for people: at most `max` characters, no control characters.
@@ -95,36 +81,26 @@ impl<'a> Obj<'a> {
     }
 
     pub(crate) fn opt_line(&self, name: &str, max: usize) -> Read<Option<String>> {
-        self.opt_str(name)?
-            .map(|text| self.checked(name, text, max, false))
-            .transpose()
+        self.opt_str(name)?.map(|text| self.checked(name, text, max, false)).transpose()
     }
 
     /// Text that may have several lines.
     pub(crate) fn opt_text(&self, name: &str, max: usize) -> Read<Option<String>> {
-        self.opt_str(name)?
-            .map(|text| self.checked(name, text, max, true))
-            .transpose()
+        self.opt_str(name)?.map(|text| self.checked(name, text, max, true)).transpose()
     }
 
     fn checked(&self, name: &str, text: &str, max: usize, lines: bool) -> Read<String> {
         if text.chars().count() > max {
             return self.fail(name, format!("is longer than {max} characters"));
         }
-        if text
-            .chars()
-            .any(|c| c.is_control() && !(lines && (c == '\n' || c == '\t')))
-        {
+        if text.chars().any(|c| c.is_control() && !(lines && (c == '\n' || c == '\t'))) {
             return self.fail(name, "has control characters");
         }
         Ok(text.to_owned())
     }
 
     pub(crate) fn array(&self, name: &str, max: usize) -> Read<&'a [Value]> {
-        let array = self
-            .need(name)?
-            .as_array()
-            .ok_or_else(|| Invalid::new(self.at(name), "must be an array"))?;
+        let array = self.need(name)?.as_array().ok_or_else(|| Invalid::new(self.at(name), "must be an array"))?;
         if array.len() > max {
             return self.fail(name, format!("has more than {max} items"));
         }
@@ -132,11 +108,7 @@ impl<'a> Obj<'a> {
     }
 
     pub(crate) fn opt_array(&self, name: &str, max: usize) -> Read<&'a [Value]> {
-        if self.get(name).is_none() {
-            Ok(&[])
-        } else {
-            self.array(name, max)
-        }
+        if self.get(name).is_none() { Ok(&[]) } else { self.array(name, max) }
     }
 
     pub(crate) fn opt_bool(&self, name: &str, default: bool) -> Read<bool> {
@@ -149,29 +121,17 @@ impl<'a> Obj<'a> {
 
     pub(crate) fn uid(&self, name: &str) -> Read<EventId> {
         let text = self.str(name)?;
-        if is_uid(text) {
-            Ok(text.into())
-        } else {
-            self.fail(name, "must match ^[A-Za-z0-9_-]{1,64}$")
-        }
+        if is_uid(text) { Ok(text.into()) } else { self.fail(name, "must match ^[A-Za-z0-9_-]{1,64}$") }
     }
 
     pub(crate) fn event_id(&self, name: &str) -> Read<EventId> {
         let text = self.str(name)?;
-        if is_event_id(text) {
-            Ok(text.into())
-        } else {
-            self.fail(name, "must be an event id")
-        }
+        if is_event_id(text) { Ok(text.into()) } else { self.fail(name, "must be an event id") }
     }
 
     pub(crate) fn person(&self, name: &str) -> Read<Person> {
         let text = self.str(name)?;
-        if is_person(text) {
-            Ok(text.into())
-        } else {
-            self.fail(name, "must be a user id or pid~declarer")
-        }
+        if is_person(text) { Ok(text.into()) } else { self.fail(name, "must be a user id or pid~declarer") }
     }
 
     /// An array of event ids without repeats.
@@ -235,19 +195,13 @@ impl<'a> Obj<'a> {
     }
 
     pub(crate) fn amount(&self, name: &str, currency: &Currency) -> Read<Amount> {
-        currency
-            .parse(self.str(name)?)
-            .or_else(|e| self.fail(name, e.to_string()))
+        currency.parse(self.str(name)?).or_else(|e| self.fail(name, e.to_string()))
     }
 
     /// A calendar date `YYYY-MM-DD` of the years 1900 to 9999.
     pub(crate) fn date(&self, name: &str) -> Read<String> {
         let text = self.str(name)?;
-        if is_date(text) {
-            Ok(text.to_owned())
-        } else {
-            self.fail(name, "must be a date such as 2026-11-22")
-        }
+        if is_date(text) { Ok(text.to_owned()) } else { self.fail(name, "must be a date such as 2026-11-22") }
     }
 }
 
@@ -258,12 +212,9 @@ pub fn is_date(text: &str) -> bool {
         return false;
     };
     let number = |s: &str, len: usize| {
-        (s.len() == len && s.bytes().all(|b| b.is_ascii_digit()))
-            .then(|| s.parse::<u32>().ok())
-            .flatten()
+        (s.len() == len && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse::<u32>().ok()).flatten()
     };
-    let (Some(year), Some(month), Some(day)) = (number(year, 4), number(month, 2), number(day, 2))
-    else {
+    let (Some(year), Some(month), Some(day)) = (number(year, 4), number(month, 2), number(day, 2)) else {
         return false;
     };
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -302,10 +253,7 @@ pub(crate) fn canonical_len(value: &Value) -> Read<usize> {
     }
     fn walk(value: &Value, depth: usize) -> Read<usize> {
         if depth > MAX_DEPTH {
-            return Err(Invalid::new(
-                "",
-                format!("is nested deeper than {MAX_DEPTH}"),
-            ));
+            return Err(Invalid::new("", format!("is nested deeper than {MAX_DEPTH}")));
         }
         Ok(match value {
             Value::Null | Value::Bool(true) => 4,
@@ -362,17 +310,9 @@ mod tests {
 
     #[test]
     fn canonical_lengths() {
-        for value in [
-            json!({"a": [1, -20, null, true, false], "ü\"\n\u{1}": "x\\"}),
-            json!([]),
-            json!({}),
-            json!("€"),
-        ] {
-            assert_eq!(
-                canonical_len(&value),
-                Ok(serde_json::to_string(&value).unwrap().len()),
-                "{value}"
-            );
+        for value in [json!({"a": [1, -20, null, true, false], "ü\"\n\u{1}": "x\\"}), json!([]), json!({}), json!("€")]
+        {
+            assert_eq!(canonical_len(&value), Ok(serde_json::to_string(&value).unwrap().len()), "{value}");
         }
         let e = canonical_len(&json!({"a": {"b": [1, 1.5]}})).unwrap_err();
         assert_eq!(e.field, "a.b[1]");

@@ -62,20 +62,13 @@ impl Settlement {
             rail: obj.opt_line("rail", 32)?,
             reference: obj.opt_line("reference", MAX_LINE)?,
             clears,
-            answers: obj
-                .get("answers")
-                .map(|_| obj.event_id("answers"))
-                .transpose()?,
+            answers: obj.get("answers").map(|_| obj.event_id("answers")).transpose()?,
         })
     }
 
     /// What moves the balance: the cleared amount where there is one.
     pub fn moves(&self) -> (&Currency, Amount) {
-        self.clears
-            .as_ref()
-            .map_or((&self.currency, self.amount), |(currency, amount)| {
-                (currency, *amount)
-            })
+        self.clears.as_ref().map_or((&self.currency, self.amount), |(currency, amount)| (currency, *amount))
     }
 
     /// Whether both are between the same people in the same currencies, which never change.

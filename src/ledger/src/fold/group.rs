@@ -23,19 +23,11 @@ impl Key {
     pub(super) fn of(entry: &Entry) -> Option<Self> {
         let author = entry.sender.clone();
         match entry.valid()? {
-            Body::Expense(e) => Some(Self {
-                author,
-                uid: e.uid.clone(),
-                fixed: None,
-            }),
+            Body::Expense(e) => Some(Self { author, uid: e.uid.clone(), fixed: None }),
             Body::Settlement(s) => {
                 let cleared = s.clears.as_ref().map_or("", |c| c.0.code());
                 let fixed = Some(format!("{} {} {} {cleared}", s.from, s.to, s.currency));
-                Some(Self {
-                    author,
-                    uid: s.uid.clone(),
-                    fixed,
-                })
+                Some(Self { author, uid: s.uid.clone(), fixed })
             }
             _ => None,
         }
@@ -70,14 +62,7 @@ impl Ledger {
         let settlement = self.group_settlement(group);
         let states: Vec<State<'_>> = match settlement {
             Some(s) => self.settlement_states(&versions, s, &mut outcome.given),
-            None => versions
-                .iter()
-                .map(|v| State {
-                    entry: v,
-                    in_force: true,
-                    decision: None,
-                })
-                .collect(),
+            None => versions.iter().map(|v| State { entry: v, in_force: true, decision: None }).collect(),
         };
         if settlement.is_some() {
             self.note_the_rest(group, &versions, &mut outcome.given);
@@ -85,20 +70,10 @@ impl Ledger {
         let survivors: BTreeSet<&EventId> = states.iter().map(|s| &s.entry.id).collect();
         let replaced: BTreeSet<&EventId> = states
             .iter()
-            .flat_map(|s| {
-                s.entry
-                    .valid()
-                    .map(Body::over)
-                    .unwrap_or_default()
-                    .iter()
-                    .filter(|o| **o != s.entry.id)
-            })
+            .flat_map(|s| s.entry.valid().map(Body::over).unwrap_or_default().iter().filter(|o| **o != s.entry.id))
             .filter(|o| survivors.contains(o))
             .collect();
-        let mut remaining: Vec<&State<'_>> = states
-            .iter()
-            .filter(|s| !replaced.contains(&s.entry.id))
-            .collect();
+        let mut remaining: Vec<&State<'_>> = states.iter().filter(|s| !replaced.contains(&s.entry.id)).collect();
         if remaining.is_empty() {
             // Versions that replace each other in a circle: hashes exclude it, so any fixed answer will do.
             remaining = states.iter().collect();
@@ -114,44 +89,21 @@ impl Ledger {
         outcome.in_force = !outcome.void && first.in_force;
         outcome.winner = Some(first.entry.id.clone());
         outcome.versions = remaining.iter().map(|s| s.entry.id.clone()).collect();
-        outcome.versions.extend(
-            states
-                .iter()
-                .map(|s| s.entry.id.clone())
-                .filter(|id| !standing.contains(id)),
-        );
-        outcome
-            .given
-            .push((first.entry.id.clone(), first.status(), first.reason()));
+        outcome.versions.extend(states.iter().map(|s| s.entry.id.clone()).filter(|id| !standing.contains(id)));
+        outcome.given.push((first.entry.id.clone(), first.status(), first.reason()));
         for state in rest {
             let id = state.entry.id.clone();
             if same_content(first.entry, state.entry) {
-                outcome.given.push((
-                    id,
-                    Status::Superseded,
-                    Some(format!("says the same as {}", first.entry.id)),
-                ));
+                outcome.given.push((id, Status::Superseded, Some(format!("says the same as {}", first.entry.id))));
             } else {
                 outcome.losers.push(id.clone());
-                outcome.given.push((
-                    id,
-                    Status::Conflict,
-                    Some(format!("stands against {}", first.entry.id)),
-                ));
+                outcome.given.push((id, Status::Conflict, Some(format!("stands against {}", first.entry.id))));
             }
         }
-        let voided = outcome
-            .void
-            .then(|| first.entry.valid().map(Body::over))
-            .flatten()
-            .unwrap_or_default();
+        let voided = outcome.void.then(|| first.entry.valid().map(Body::over)).flatten().unwrap_or_default();
         for state in states.iter().filter(|s| !standing.contains(&s.entry.id)) {
             let by_void = voided.contains(&state.entry.id) && !is_void(state.entry);
-            let status = if by_void {
-                Status::Void
-            } else {
-                Status::Superseded
-            };
+            let status = if by_void { Status::Void } else { Status::Superseded };
             outcome.given.push((state.entry.id.clone(), status, None));
         }
         outcome
@@ -175,12 +127,7 @@ impl Ledger {
     }
 
     /// The versions of a settlement that are not held back, whether each is in force, and the verdicts' statuses.
-    fn settlement_states<'a>(
-        &self,
-        versions: &[&'a Entry],
-        s: &Settlement,
-        given: &mut Vec<Given>,
-    ) -> Vec<State<'a>> {
+    fn settlement_states<'a>(&self, versions: &[&'a Entry], s: &Settlement, given: &mut Vec<Given>) -> Vec<State<'a>> {
         let (payer, payee) = (speaker(&s.from), speaker(&s.to));
         let mut judged: Vec<(State<'a>, bool)> = Vec::new();
         for entry in versions {
@@ -193,8 +140,7 @@ impl Ledger {
                 decision == Some(Decision::Confirmed)
             } else {
                 let mut statuses = Vec::new();
-                let consent = self.decide(&entry.id, payer, payer, false, &mut statuses)
-                    == Some(Decision::Confirmed);
+                let consent = self.decide(&entry.id, payer, payer, false, &mut statuses) == Some(Decision::Confirmed);
                 given.extend(statuses);
                 consent
             };
@@ -203,39 +149,20 @@ impl Ledger {
                 Some(Decision::Confirmed) => true,
                 None => (own && (original || consent || payee == payer)) || (!own && self.trusts()),
             };
-            judged.push((
-                State {
-                    entry,
-                    in_force: in_force && !is_void(entry),
-                    decision,
-                },
-                consent,
-            ));
+            judged.push((State { entry, in_force: in_force && !is_void(entry), decision }, consent));
         }
-        let firm: Vec<EventId> = judged
-            .iter()
-            .filter(|j| j.0.in_force)
-            .map(|j| j.0.entry.id.clone())
-            .collect();
+        let firm: Vec<EventId> = judged.iter().filter(|j| j.0.in_force).map(|j| j.0.entry.id.clone()).collect();
         let mut states = Vec::new();
         for (mut state, consent) in judged {
             let change = !matches!(state.entry.valid(), Some(Body::Settlement(_)));
             let others = firm.iter().any(|id| *id != state.entry.id);
             if change && *state.entry.sender != *payer && !consent && others {
                 let reason = "takes back what counts: waits for the payer's consent";
-                given.push((
-                    state.entry.id.clone(),
-                    Status::Pending,
-                    Some(reason.to_owned()),
-                ));
+                given.push((state.entry.id.clone(), Status::Pending, Some(reason.to_owned())));
                 continue;
             }
             // The payee's own change of what does not count yet needs nobody else.
-            if change
-                && !is_void(state.entry)
-                && *state.entry.sender == *payee
-                && state.decision.is_none()
-            {
+            if change && !is_void(state.entry) && *state.entry.sender == *payee && state.decision.is_none() {
                 state.in_force = true;
             }
             states.push(state);
@@ -245,14 +172,7 @@ impl Ledger {
 
     /// What `judge` says about a version (or verdict): of the verdicts that no other replaces, a dispute goes first. A
     /// dispute that takes a confirmation back (`firm`: a confirmation that needed no verdict) waits for `payer`'s consent.
-    fn decide(
-        &self,
-        id: &EventId,
-        judge: &str,
-        payer: &str,
-        firm: bool,
-        given: &mut Vec<Given>,
-    ) -> Option<Decision> {
+    fn decide(&self, id: &EventId, judge: &str, payer: &str, firm: bool, given: &mut Vec<Given>) -> Option<Decision> {
         let mut verdicts: Vec<(&EventId, Decision, &[EventId])> = Vec::new();
         for verdict in self.about.get(id).into_iter().flatten() {
             let Some(entry) = self.records.get(verdict).map(|r| &*r.entry) else {
@@ -265,45 +185,31 @@ impl Ledger {
                 verdicts.push((&entry.id, v.verdict, &v.over));
             }
         }
-        let confirmed: BTreeSet<&EventId> = verdicts
-            .iter()
-            .filter(|v| v.1 == Decision::Confirmed)
-            .map(|v| v.0)
-            .collect();
+        let confirmed: BTreeSet<&EventId> =
+            verdicts.iter().filter(|v| v.1 == Decision::Confirmed).map(|v| v.0).collect();
         let mut open: Vec<(&EventId, Decision, &[EventId])> = Vec::new();
         for verdict in verdicts {
             let takes_back = verdict.1 == Decision::Disputed
                 && judge != payer
                 && (firm || verdict.2.iter().any(|o| confirmed.contains(o)));
-            if takes_back
-                && self.decide(verdict.0, payer, payer, false, given) != Some(Decision::Confirmed)
-            {
+            if takes_back && self.decide(verdict.0, payer, payer, false, given) != Some(Decision::Confirmed) {
                 let reason = "takes a confirmation back: waits for the payer's consent";
                 given.push((verdict.0.clone(), Status::Pending, Some(reason.to_owned())));
                 continue;
             }
             open.push(verdict);
         }
-        let replaced: BTreeSet<&EventId> = open
-            .iter()
-            .flat_map(|v| v.2.iter().filter(|o| *o != v.0))
-            .collect();
+        let replaced: BTreeSet<&EventId> = open.iter().flat_map(|v| v.2.iter().filter(|o| *o != v.0)).collect();
         let mut remaining: Vec<_> = open.iter().filter(|v| !replaced.contains(v.0)).collect();
         if remaining.is_empty() {
             remaining = open.iter().collect();
         }
-        let decision = remaining
-            .iter()
-            .map(|v| v.1)
-            .max_by_key(|d| *d == Decision::Disputed);
+        let decision = remaining.iter().map(|v| v.1).max_by_key(|d| *d == Decision::Disputed);
         for verdict in &open {
             let stands = remaining.iter().any(|r| r.0 == verdict.0);
             let (status, reason) = match (stands, decision == Some(verdict.1)) {
                 (true, true) => (Status::Counts, None),
-                (true, false) => (
-                    Status::Superseded,
-                    Some("disputed by the same person as well".to_owned()),
-                ),
+                (true, false) => (Status::Superseded, Some("disputed by the same person as well".to_owned())),
                 (false, _) => (Status::Superseded, None),
             };
             given.push((verdict.0.clone(), status, reason));
@@ -313,23 +219,13 @@ impl Ledger {
 
     /// Verdicts that nothing asked for, such as a consent to what needs none, are noted.
     fn note_the_rest(&self, group: usize, versions: &[&Entry], given: &mut Vec<Given>) {
-        let verdicts = |id: &EventId| {
-            self.about
-                .get(id)
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect::<Vec<_>>()
-        };
+        let verdicts = |id: &EventId| self.about.get(id).into_iter().flatten().cloned().collect::<Vec<_>>();
         let known: BTreeSet<EventId> = given.iter().map(|g| g.0.clone()).collect();
         let first: Vec<EventId> = versions.iter().flat_map(|v| verdicts(&v.id)).collect();
         let second: Vec<EventId> = first.iter().flat_map(verdicts).collect();
         let all: BTreeSet<EventId> = first.into_iter().chain(second).collect();
         for id in all.into_iter().filter(|id| !known.contains(id)) {
-            let verdict = self
-                .records
-                .get(&id)
-                .is_some_and(|r| matches!(r.entry.valid(), Some(Body::Verdict(_))));
+            let verdict = self.records.get(&id).is_some_and(|r| matches!(r.entry.valid(), Some(Body::Verdict(_))));
             if verdict && self.place(&id) == Place::Group(group) {
                 given.push((id, Status::Noted, None));
             }
@@ -377,21 +273,11 @@ fn same_content(a: &Entry, b: &Entry) -> bool {
 
 /// Which of several versions stands: a void; of a settlement then one in force, then the larger amount, so that nobody
 /// takes a payment back by repeating its uid; then the author's own; then the bytewise smaller event id.
-fn rank(
-    state: &State<'_>,
-    author: Option<&EventId>,
-    settlement: bool,
-) -> (bool, bool, Reverse<Amount>, bool, EventId) {
+fn rank(state: &State<'_>, author: Option<&EventId>, settlement: bool) -> (bool, bool, Reverse<Amount>, bool, EventId) {
     let amount = match state.entry.valid().and_then(Body::settlement) {
         Some(s) if settlement => s.moves().1,
         _ => Amount::ZERO,
     };
     let foreign = author.is_none_or(|a| *a != state.entry.sender);
-    (
-        !is_void(state.entry),
-        settlement && !state.in_force,
-        Reverse(amount),
-        foreign,
-        state.entry.id.clone(),
-    )
+    (!is_void(state.entry), settlement && !state.in_force, Reverse(amount), foreign, state.entry.id.clone())
 }

@@ -12,11 +12,7 @@ use crate::ids::EventId;
 impl Ledger {
     /// Takes an event in: new, known already, or the redacted copy of one that is known.
     pub(super) fn admit(&mut self, entry: Entry, touched: &mut Touched) {
-        let entry = if self.parked.contains(&entry.id) {
-            entry.redacted()
-        } else {
-            entry
-        };
+        let entry = if self.parked.contains(&entry.id) { entry.redacted() } else { entry };
         if let Some(known) = self.records.get(&entry.id) {
             if entry.redacted && !known.entry.redacted {
                 self.strip(&entry.id, touched);
@@ -38,9 +34,7 @@ impl Ledger {
             self.missing.remove(&entry.id);
             // What is about it is judged anew: it is not missing, it is another ledger's.
             touched.ids.insert(entry.id.clone());
-            self.foreign
-                .entry(entry.id.clone())
-                .or_insert_with(|| Arc::new(entry));
+            self.foreign.entry(entry.id.clone()).or_insert_with(|| Arc::new(entry));
             return;
         }
         self.foreign.remove(&entry.id);
@@ -48,13 +42,7 @@ impl Ledger {
         touched.ids.insert(entry.id.clone());
         let entry = Arc::new(entry);
         let group = self.index(&entry, touched);
-        let record = Record {
-            entry: entry.clone(),
-            status: Status::Noted,
-            reason: None,
-            group,
-            judged: false,
-        };
+        let record = Record { entry: entry.clone(), status: Status::Noted, reason: None, group, judged: false };
         self.records.insert(entry.id.clone(), record);
     }
 
@@ -62,10 +50,7 @@ impl Ledger {
     fn index(&mut self, entry: &Arc<Entry>, touched: &mut Touched) -> Option<usize> {
         let body = entry.valid()?;
         for cited in cites(entry) {
-            self.cited
-                .entry(cited.clone())
-                .or_default()
-                .insert(entry.id.clone());
+            self.cited.entry(cited.clone()).or_default().insert(entry.id.clone());
             self.heads.remove(cited);
             if !self.records.contains_key(cited) && !self.foreign.contains_key(cited) {
                 self.missing.insert(cited.clone());
@@ -76,26 +61,17 @@ impl Ledger {
         }
         *self.writers.entry(entry.sender.clone()).or_default() += 1;
         if let Some(target) = body.target() {
-            self.about
-                .entry(target.clone())
-                .or_default()
-                .insert(entry.id.clone());
+            self.about.entry(target.clone()).or_default().insert(entry.id.clone());
         }
         if let Some(answers) = body.settlement().and_then(|s| s.answers.as_ref()) {
-            self.answered
-                .entry(answers.clone())
-                .or_default()
-                .insert(entry.id.clone());
+            self.answered.entry(answers.clone()).or_default().insert(entry.id.clone());
         }
         touched.everything |= entry.id == self.open;
         let key = Key::of(entry)?;
         let next = self.groups.len();
         let number = *self.keys.entry(key).or_insert(next);
         if number == next {
-            self.groups.push(Group {
-                author: Some(entry.sender.clone()),
-                ..Group::default()
-            });
+            self.groups.push(Group { author: Some(entry.sender.clone()), ..Group::default() });
         }
         if let Some(group) = self.groups.get_mut(number) {
             group.originals.insert(entry.id.clone());
@@ -118,11 +94,7 @@ impl Ledger {
         for cited in cites(&entry) {
             if drop_from(&mut self.cited, cited, id) {
                 self.missing.remove(cited);
-                if self
-                    .records
-                    .get(cited)
-                    .is_some_and(|r| r.entry.body.is_ok())
-                {
+                if self.records.get(cited).is_some_and(|r| r.entry.body.is_ok()) {
                     self.heads.insert(cited.clone());
                 }
             }
@@ -158,14 +130,7 @@ pub(super) fn cites(entry: &Entry) -> BTreeSet<&EventId> {
         return BTreeSet::new();
     };
     let answers = body.settlement().and_then(|s| s.answers.as_ref());
-    entry
-        .prev
-        .iter()
-        .chain(body.target())
-        .chain(body.over())
-        .chain(answers)
-        .filter(|id| **id != entry.id)
-        .collect()
+    entry.prev.iter().chain(body.target()).chain(body.over()).chain(answers).filter(|id| **id != entry.id).collect()
 }
 
 /// Removes `id` from the set at `key`; true if that was the last.

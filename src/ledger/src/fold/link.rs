@@ -12,11 +12,7 @@ impl Ledger {
     /// The settlement that stands for a group, unless it is void.
     fn standing(&self, group: usize) -> Option<&Settlement> {
         let outcome = &self.groups.get(group)?.outcome;
-        self.records
-            .get(outcome.winner.as_ref()?)?
-            .entry
-            .valid()?
-            .settlement()
+        self.records.get(outcome.winner.as_ref()?)?.entry.valid()?.settlement()
     }
 
     /// The group of a version, if the event is one.
@@ -38,8 +34,7 @@ impl Ledger {
             let own = self.standing(group)?;
             let other = self.group_of(own.answers.as_ref()?)?;
             let standing = self.standing(other)?;
-            (other != group && standing.answers.is_none() && standing.same_parties(own))
-                .then_some(other)
+            (other != group && standing.answers.is_none() && standing.same_parties(own)).then_some(other)
         };
         answered().unwrap_or(group)
     }
@@ -51,18 +46,9 @@ impl Ledger {
             return found;
         };
         for version in &outcome.versions {
-            let answers = self
-                .records
-                .get(version)
-                .and_then(|r| r.entry.valid()?.settlement()?.answers.clone());
+            let answers = self.records.get(version).and_then(|r| r.entry.valid()?.settlement()?.answers.clone());
             found.extend(answers.iter().filter_map(|id| self.group_of(id)));
-            found.extend(
-                self.answered
-                    .get(version)
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|id| self.group_of(id)),
-            );
+            found.extend(self.answered.get(version).into_iter().flatten().filter_map(|id| self.group_of(id)));
         }
         found
     }
@@ -88,21 +74,14 @@ impl Ledger {
         }
         self.standing(group)?;
         let root = self.payment(group);
-        let members = self
-            .neighbours(root)
-            .into_iter()
-            .filter(|g| self.payment(*g) == root && self.standing(*g).is_some());
+        let members =
+            self.neighbours(root).into_iter().filter(|g| self.payment(*g) == root && self.standing(*g).is_some());
         // In force before not; then the one that was answered; then the larger amount; then the smaller event id.
         let best = members.max_by_key(|g| {
             let outcome = self.groups.get(*g).map(|g| &g.outcome);
             let amount = self.standing(*g).map_or(Amount::ZERO, |s| s.moves().1);
             let id = outcome.and_then(|o| o.winner.clone());
-            (
-                outcome.is_some_and(|o| o.in_force),
-                *g == root,
-                amount,
-                std::cmp::Reverse(id),
-            )
+            (outcome.is_some_and(|o| o.in_force), *g == root, amount, std::cmp::Reverse(id))
         })?;
         if best == group {
             return None;

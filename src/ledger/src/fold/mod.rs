@@ -142,9 +142,7 @@ impl Ledger {
         let mut part = Self::new(&self.open);
         let root = self.records.get(&self.open).map(|r| &*r.entry);
         let body = entry.valid();
-        let answers = body
-            .and_then(Body::settlement)
-            .and_then(|s| s.answers.as_ref());
+        let answers = body.and_then(Body::settlement).and_then(|s| s.answers.as_ref());
         let near = body
             .into_iter()
             .flat_map(|b| b.target().into_iter().chain(b.over()))
@@ -157,18 +155,12 @@ impl Ledger {
         for _ in 0..3 {
             let records = || all.iter().filter_map(|id| self.records.get(id));
             let targets = records().filter_map(|r| r.entry.valid()?.target().cloned());
-            let originals = records()
-                .filter_map(|r| self.groups.get(r.group?))
-                .flat_map(|g| g.originals.iter().cloned());
+            let originals =
+                records().filter_map(|r| self.groups.get(r.group?)).flat_map(|g| g.originals.iter().cloned());
             let mut more = self.dependents(targets.chain(originals).collect());
             all.append(&mut more);
         }
-        let entries = all
-            .iter()
-            .filter_map(|id| self.records.get(id))
-            .map(|r| &*r.entry)
-            .chain(root)
-            .cloned();
+        let entries = all.iter().filter_map(|id| self.records.get(id)).map(|r| &*r.entry).chain(root).cloned();
         part.extend(entries.collect::<Vec<_>>());
         part.extend([entry]);
         part.status(&id).unwrap_or(Status::Orphaned)
@@ -176,25 +168,15 @@ impl Ledger {
 
     /// The events that already state an expense or settlement with the entry's author and uid.
     pub fn repeats(&self, entry: &Entry) -> Vec<EventId> {
-        let group = Key::of(entry)
-            .and_then(|k| self.keys.get(&k))
-            .and_then(|g| self.groups.get(*g));
-        group
-            .into_iter()
-            .flat_map(|g| g.originals.iter().filter(|id| **id != entry.id))
-            .cloned()
-            .collect()
+        let group = Key::of(entry).and_then(|k| self.keys.get(&k)).and_then(|g| self.groups.get(*g));
+        group.into_iter().flat_map(|g| g.originals.iter().filter(|id| **id != entry.id)).cloned().collect()
     }
 
     /// Marks an event as redacted and forgets what it said. One that is not here yet will be redacted when it comes.
     /// Returns as [`Ledger::insert`] does.
     pub fn redact(&mut self, event_id: &str) -> Vec<EventId> {
         let mut touched = Touched::default();
-        let known = self
-            .records
-            .get(event_id)
-            .map(|r| &r.entry)
-            .or_else(|| self.foreign.get(event_id));
+        let known = self.records.get(event_id).map(|r| &r.entry).or_else(|| self.foreign.get(event_id));
         match known.map(|entry| entry.redacted()) {
             Some(entry) => self.admit(entry, &mut touched),
             None => {
@@ -215,12 +197,7 @@ impl Ledger {
         };
         let mut groups = touched.groups;
         let mut changed = BTreeSet::new();
-        for id in ids
-            .iter()
-            .filter(|id| self.records.contains_key(*id))
-            .cloned()
-            .collect::<Vec<_>>()
-        {
+        for id in ids.iter().filter(|id| self.records.contains_key(*id)).cloned().collect::<Vec<_>>() {
             match self.place(&id) {
                 Place::Group(group) => {
                     groups.insert(group);
@@ -245,18 +222,8 @@ impl Ledger {
         let mut queue: Vec<EventId> = ids.iter().cloned().collect();
         let mut found = ids;
         while let Some(id) = queue.pop() {
-            let answers = self
-                .records
-                .get(&id)
-                .and_then(|r| r.entry.valid()?.settlement()?.answers.as_ref());
-            for next in self
-                .about
-                .get(&id)
-                .into_iter()
-                .chain(self.answered.get(&id))
-                .flatten()
-                .chain(answers)
-            {
+            let answers = self.records.get(&id).and_then(|r| r.entry.valid()?.settlement()?.answers.as_ref());
+            for next in self.about.get(&id).into_iter().chain(self.answered.get(&id)).flatten().chain(answers) {
                 if found.insert(next.clone()) {
                     queue.push(next.clone());
                 }
@@ -272,23 +239,16 @@ impl Ledger {
             return;
         };
         let outcome = &group.outcome;
-        let winner = outcome
-            .winner
-            .as_ref()
-            .and_then(|id| self.records.get(id))
-            .map(|r| r.entry.clone());
+        let winner = outcome.winner.as_ref().and_then(|id| self.records.get(id)).map(|r| r.entry.clone());
         let conflict = !outcome.losers.is_empty();
         let given = outcome.given.clone();
-        let new = winner
-            .clone()
-            .filter(|_| outcome.in_force && absorbed.is_none());
+        let new = winner.clone().filter(|_| outcome.in_force && absorbed.is_none());
         let mut pending = false;
         for (id, status, reason) in given {
             let (status, reason) = match (&absorbed, &winner) {
-                (Some(by), Some(winner)) if winner.id == id => (
-                    Status::Superseded,
-                    Some(format!("records the same payment as {by}")),
-                ),
+                (Some(by), Some(winner)) if winner.id == id => {
+                    (Status::Superseded, Some(format!("records the same payment as {by}")))
+                }
                 _ => (status, reason),
             };
             pending |= status == Status::Pending && winner.as_ref().is_some_and(|w| w.id == id);
@@ -306,13 +266,7 @@ impl Ledger {
         set_member(&mut self.conflicts, number, conflict);
     }
 
-    fn give(
-        &mut self,
-        id: EventId,
-        status: Status,
-        reason: Option<String>,
-        changed: &mut BTreeSet<EventId>,
-    ) {
+    fn give(&mut self, id: EventId, status: Status, reason: Option<String>, changed: &mut BTreeSet<EventId>) {
         let Some(record) = self.records.get_mut(&id) else {
             return;
         };
@@ -331,11 +285,7 @@ impl Ledger {
 
     /// Brings the opening balances up to date with the root.
     fn renew_root(&mut self) {
-        let root = self
-            .records
-            .get(&self.open)
-            .map(|r| r.entry.clone())
-            .filter(|e| e.body.is_ok());
+        let root = self.records.get(&self.open).map(|r| r.entry.clone()).filter(|e| e.body.is_ok());
         if let Some(old) = self.opened.take() {
             self.sums.remove(&old);
         }
@@ -347,10 +297,7 @@ impl Ledger {
 
     /// The root's event, if it is here, valid and not redacted.
     pub fn root_entry(&self) -> Option<&Entry> {
-        self.records
-            .get(&self.open)
-            .map(|r| &*r.entry)
-            .filter(|e| matches!(e.valid(), Some(Body::Open(_))))
+        self.records.get(&self.open).map(|r| &*r.entry).filter(|e| matches!(e.valid(), Some(Body::Open(_))))
     }
 
     /// What the root says, which never changes within a ledger.

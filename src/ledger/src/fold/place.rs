@@ -33,9 +33,7 @@ impl Ledger {
         };
         match body {
             Body::Open(_) => Place::Loose(Status::Counts, None),
-            Body::Participant(_) | Body::Recurrence(_) | Body::Checkpoint(_) => {
-                Place::Loose(Status::Noted, None)
-            }
+            Body::Participant(_) | Body::Recurrence(_) | Body::Checkpoint(_) => Place::Loose(Status::Noted, None),
             Body::Expense(_) | Body::Settlement(_) => match (self.bad_unit(body), record.group) {
                 (Some(place), _) => place,
                 (None, Some(group)) => Place::Group(group),
@@ -48,21 +46,13 @@ impl Ledger {
 
     /// Custom units must stand in the root as the entry writes them.
     fn bad_unit(&self, body: &Body) -> Option<Place> {
-        let unknown = body
-            .currencies()
-            .into_iter()
-            .find(|c| c.is_custom() && !self.rules().is_some_and(|o| o.knows(c)))?;
+        let unknown =
+            body.currencies().into_iter().find(|c| c.is_custom() && !self.rules().is_some_and(|o| o.knows(c)))?;
         Some(match self.rules() {
-            None => loose(
-                Status::Orphaned,
-                format!("the root that would declare {unknown} is not here"),
-            ),
+            None => loose(Status::Orphaned, format!("the root that would declare {unknown} is not here")),
             Some(_) => loose(
                 Status::Invalid,
-                format!(
-                    "currency: the ledger declares no {unknown} with {} decimals",
-                    unknown.decimals()
-                ),
+                format!("currency: the ledger declares no {unknown} with {} decimals", unknown.decimals()),
             ),
         })
     }
@@ -96,10 +86,7 @@ impl Ledger {
         };
         // Looked at before its own place is, so that a chain of changes is never followed further than one step.
         if !matches!(target.valid(), Some(Body::Expense(_) | Body::Settlement(_))) {
-            return loose(
-                Status::Invalid,
-                "target: must be the event that first stated an expense or settlement",
-            );
+            return loose(Status::Invalid, "target: must be the event that first stated an expense or settlement");
         }
         let Place::Group(group) = self.place(id) else {
             return loose(Status::Orphaned, "what it is about is invalid");
@@ -125,18 +112,14 @@ impl Ledger {
         }
         match target.valid() {
             Some(Body::Settlement(s)) if void && speaker(&s.from) == sender => None,
-            Some(Body::Settlement(_)) => {
-                Some("only its author changes a settlement; its payer may also void it")
-            }
+            Some(Body::Settlement(_)) => Some("only its author changes a settlement; its payer may also void it"),
             Some(Body::Expense(e)) => {
                 let named = || e.paid.iter().chain(&e.owed).any(|l| *l.who == *sender);
                 let edit = self.rules().map(|o| o.policies.edit).unwrap_or_default();
                 if self.is_manager(sender) || (edit == Edit::Participants && named()) {
                     None
                 } else if edit == Edit::Participants {
-                    Some(
-                        "only its author, whoever pays or owes in it, and managers change an expense here",
-                    )
+                    Some("only its author, whoever pays or owes in it, and managers change an expense here")
                 } else {
                     Some("only its author and managers change an expense here")
                 }
@@ -154,10 +137,7 @@ impl Ledger {
         let about_verdict = match target.valid() {
             Some(Body::Verdict(v)) => match self.resolve(&v.target).map(Entry::valid) {
                 Ok(Some(Body::Verdict(_))) => {
-                    return loose(
-                        Status::Invalid,
-                        "target: a consent needs no verdict of its own",
-                    );
+                    return loose(Status::Invalid, "target: a consent needs no verdict of its own");
                 }
                 _ => true,
             },
@@ -177,18 +157,13 @@ impl Ledger {
         };
         let (payer, payee) = (speaker(&settlement.from), speaker(&settlement.to));
         let void = matches!(target.valid(), Some(Body::Void(_)));
-        if *entry.sender == *payer
-            && (about_verdict || void || matches!(target.valid(), Some(Body::Amend(_))))
-        {
+        if *entry.sender == *payer && (about_verdict || void || matches!(target.valid(), Some(Body::Amend(_)))) {
             return Place::Group(group);
         }
         if *entry.sender == *payee && !about_verdict && !void {
             return Place::Group(group);
         }
-        loose(
-            Status::Unauthorised,
-            "only the payee judges a settlement, and only its payer agrees to taking one back",
-        )
+        loose(Status::Unauthorised, "only the payee judges a settlement, and only its payer agrees to taking one back")
     }
 
     /// The settlement that a group first stated: who paid whom in which currency, the same in every version.
@@ -216,25 +191,21 @@ impl Ledger {
 
     /// Whether settlements count before the payee says so.
     pub(super) fn trusts(&self) -> bool {
-        self.rules()
-            .is_some_and(|o| o.policies.settlement == SettlementPolicy::Trust)
+        self.rules().is_some_and(|o| o.policies.settlement == SettlementPolicy::Trust)
     }
 }
 
 /// What an amend may not change.
 fn mismatch(amend: &Amend, target: &Entry) -> Option<&'static str> {
     match (&amend.new, target.valid()) {
-        (New::Expense(new), Some(Body::Expense(old))) if new.uid != old.uid => {
-            Some("content.uid: is not the target's")
-        }
+        (New::Expense(new), Some(Body::Expense(old))) if new.uid != old.uid => Some("content.uid: is not the target's"),
         (New::Settlement(new), Some(Body::Settlement(old))) if new.uid != old.uid => {
             Some("content.uid: is not the target's")
         }
         (New::Settlement(new), Some(Body::Settlement(old))) if !new.same_parties(old) => {
             Some("content: from, to and the currencies of a settlement never change")
         }
-        (New::Expense(_), Some(Body::Expense(_)))
-        | (New::Settlement(_), Some(Body::Settlement(_))) => None,
+        (New::Expense(_), Some(Body::Expense(_))) | (New::Settlement(_), Some(Body::Settlement(_))) => None,
         _ => Some("type: is not the target's"),
     }
 }

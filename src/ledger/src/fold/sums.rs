@@ -114,39 +114,23 @@ pub(crate) fn flows(entry: &Entry) -> Vec<(&Currency, Flow)> {
         return Vec::new();
     };
     if let Some(expense) = body.expense() {
-        return expense_flows(expense)
-            .into_iter()
-            .map(|f| (&expense.currency, f))
-            .collect();
+        return expense_flows(expense).into_iter().map(|f| (&expense.currency, f)).collect();
     }
     if let Some(settlement) = body.settlement() {
         let (currency, amount) = settlement.moves();
         // Who paid is owed that much more, or owes that much less.
-        let flow = Flow {
-            debtor: settlement.to.clone(),
-            creditor: settlement.from.clone(),
-            amount,
-        };
+        let flow = Flow { debtor: settlement.to.clone(), creditor: settlement.from.clone(), amount };
         return vec![(currency, flow)];
     }
     if let Body::Open(open) = body {
         let mut debts: BTreeMap<(&Currency, &Person, &Person), Amount> = BTreeMap::new();
         for debt in open.continues.iter().flat_map(|c| &c.balances) {
-            *debts
-                .entry((&debt.currency, &debt.from, &debt.to))
-                .or_default() += debt.amount;
+            *debts.entry((&debt.currency, &debt.from, &debt.to)).or_default() += debt.amount;
         }
         return debts
             .into_iter()
             .map(|((currency, from, to), amount)| {
-                (
-                    currency,
-                    Flow {
-                        debtor: from.clone(),
-                        creditor: to.clone(),
-                        amount,
-                    },
-                )
+                (currency, Flow { debtor: from.clone(), creditor: to.clone(), amount })
             })
             .collect();
     }
@@ -162,29 +146,17 @@ pub(crate) fn expense_flows(expense: &Expense) -> Vec<Flow> {
     for line in &expense.owed {
         *net.entry(&line.who).or_default() -= line.amount;
     }
-    let mut creditors = net
-        .iter()
-        .filter(|(_, a)| a.signum() > 0)
-        .map(|(who, a)| (*who, *a))
-        .collect::<Vec<_>>()
-        .into_iter();
+    let mut creditors =
+        net.iter().filter(|(_, a)| a.signum() > 0).map(|(who, a)| (*who, *a)).collect::<Vec<_>>().into_iter();
     let mut flows = Vec::new();
     let mut creditor = creditors.next();
     for (debtor, amount) in net.iter().filter(|(_, a)| a.signum() < 0) {
         let mut left = amount.abs();
         while let Some((who, open)) = creditor {
             let part = left.min(open);
-            flows.push(Flow {
-                debtor: (*debtor).clone(),
-                creditor: who.clone(),
-                amount: part,
-            });
+            flows.push(Flow { debtor: (*debtor).clone(), creditor: who.clone(), amount: part });
             left -= part;
-            creditor = if open == part {
-                creditors.next()
-            } else {
-                Some((who, open - part))
-            };
+            creditor = if open == part { creditors.next() } else { Some((who, open - part)) };
             if left.is_zero() {
                 break;
             }

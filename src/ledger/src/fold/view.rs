@@ -33,10 +33,7 @@ impl Ledger {
 
     /// An entry's event as given, also of another ledger in the room.
     pub fn entry(&self, event_id: &str) -> Option<&Entry> {
-        self.records
-            .get(event_id)
-            .map(|r| &*r.entry)
-            .or_else(|| self.foreign.get(event_id).map(|e| &**e))
+        self.records.get(event_id).map(|r| &*r.entry).or_else(|| self.foreign.get(event_id).map(|e| &**e))
     }
 
     /// What an entry is worth. `None` if it is not an entry of this ledger.
@@ -48,43 +45,28 @@ impl Ledger {
     pub fn view(&self, event_id: &str) -> Option<View<'_>> {
         let record = self.records.get(event_id)?;
         let entry = &*record.entry;
-        let outcome = self
-            .group_of(&entry.id)
-            .and_then(|g| self.groups.get(g))
-            .map(|g| &g.outcome);
-        let verdicts = self
-            .about
-            .get(&entry.id)
-            .into_iter()
-            .flatten()
-            .filter_map(|id| {
-                let record = self.records.get(id)?;
-                let Body::Verdict(v) = record.entry.valid()? else {
-                    return None;
-                };
-                Some(VerdictView {
-                    event_id: id.clone(),
-                    sender: record.entry.sender.clone(),
-                    verdict: v.verdict,
-                    reason: v.reason.clone(),
-                    status: record.status,
-                })
-            });
+        let outcome = self.group_of(&entry.id).and_then(|g| self.groups.get(g)).map(|g| &g.outcome);
+        let verdicts = self.about.get(&entry.id).into_iter().flatten().filter_map(|id| {
+            let record = self.records.get(id)?;
+            let Body::Verdict(v) = record.entry.valid()? else {
+                return None;
+            };
+            Some(VerdictView {
+                event_id: id.clone(),
+                sender: record.entry.sender.clone(),
+                verdict: v.verdict,
+                reason: v.reason.clone(),
+                status: record.status,
+            })
+        });
         Some(View {
             entry,
             status: record.status,
             reason: record.reason.as_deref(),
             verdicts: verdicts.collect(),
-            voided_by: outcome
-                .filter(|o| o.void)
-                .and_then(|o| o.winner.clone())
-                .filter(|id| *id != entry.id),
+            voided_by: outcome.filter(|o| o.void).and_then(|o| o.winner.clone()).filter(|id| *id != entry.id),
             current: outcome.and_then(|o| o.winner.clone()),
-            warnings: entry
-                .valid()
-                .and_then(Body::expense)
-                .map(|e| e.warnings())
-                .unwrap_or_default(),
+            warnings: entry.valid().and_then(Body::expense).map(|e| e.warnings()).unwrap_or_default(),
         })
     }
 
@@ -118,11 +100,7 @@ impl Ledger {
         books
             .filter_map(|(currency, book)| {
                 let (who, amount) = book.balances.get_key_value(who)?;
-                Some(Balance {
-                    who: who.clone(),
-                    currency: currency.clone(),
-                    amount: *amount,
-                })
+                Some(Balance { who: who.clone(), currency: currency.clone(), amount: *amount })
             })
             .collect()
     }
@@ -136,11 +114,7 @@ impl Ledger {
     pub fn prev(&self) -> Vec<EventId> {
         let mut heads: Vec<&Entry> = self.heads.iter().filter_map(|id| self.entry(id)).collect();
         heads.sort_by(|a, b| b.ts.cmp(&a.ts).then_with(|| a.id.cmp(&b.id)));
-        let mut prev: Vec<EventId> = heads
-            .into_iter()
-            .take(MAX_PREV)
-            .map(|e| e.id.clone())
-            .collect();
+        let mut prev: Vec<EventId> = heads.into_iter().take(MAX_PREV).map(|e| e.id.clone()).collect();
         if prev.is_empty() {
             prev.push(self.open.clone());
         }
@@ -152,13 +126,7 @@ impl Ledger {
         let root = (!self.records.contains_key(&self.open)).then_some(&self.open);
         let others = self.missing.iter().filter(|id| **id != self.open);
         let cited_by = |id: &EventId| self.cited.get(id).into_iter().flatten().cloned().collect();
-        root.into_iter()
-            .chain(others)
-            .map(|id| Missing {
-                event_id: id.clone(),
-                cited_by: cited_by(id),
-            })
-            .collect()
+        root.into_iter().chain(others).map(|id| Missing { event_id: id.clone(), cited_by: cited_by(id) }).collect()
     }
 
     /// The entries with versions that nobody weighed against each other.
@@ -167,13 +135,7 @@ impl Ledger {
         let mut conflicts: Vec<Conflict> = groups
             .filter_map(|group| {
                 let target = group.originals.first()?.clone();
-                let versions = group
-                    .outcome
-                    .winner
-                    .iter()
-                    .chain(&group.outcome.losers)
-                    .cloned()
-                    .collect();
+                let versions = group.outcome.winner.iter().chain(&group.outcome.losers).cloned().collect();
                 Some(Conflict { target, versions })
             })
             .collect();
@@ -197,10 +159,7 @@ impl Ledger {
 
     /// The settlements that wait for their payee, by the version that stands, bytewise sorted.
     pub fn pending(&self) -> Vec<EventId> {
-        let winners = self
-            .pending
-            .iter()
-            .filter_map(|g| self.groups.get(*g)?.outcome.winner.clone());
+        let winners = self.pending.iter().filter_map(|g| self.groups.get(*g)?.outcome.winner.clone());
         winners.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
@@ -220,23 +179,16 @@ impl Ledger {
     /// What a new version of the entry lists in `over`: its authorised versions, at most 64, the ones that nobody
     /// replaced first. `event_id` is any version of it.
     pub fn over(&self, event_id: &str) -> Vec<EventId> {
-        let group = self
-            .records
-            .get(event_id)
-            .and_then(|r| self.group_of(&r.entry.id));
-        let versions = group
-            .and_then(|g| self.groups.get(g))
-            .map(|g| g.outcome.versions.as_slice())
-            .unwrap_or_default();
+        let group = self.records.get(event_id).and_then(|r| self.group_of(&r.entry.id));
+        let versions =
+            group.and_then(|g| self.groups.get(g)).map(|g| g.outcome.versions.as_slice()).unwrap_or_default();
         versions.iter().take(MAX_OVER).cloned().collect()
     }
 
     /// What a new verdict by `sender` on a version lists in `over`: the sender's own earlier ones, at most 64.
     pub fn over_verdicts(&self, event_id: &str, sender: &str) -> Vec<EventId> {
         let verdicts = self.view(event_id).map(|v| v.verdicts).unwrap_or_default();
-        let own = verdicts
-            .into_iter()
-            .filter(|v| *v.sender == *sender && v.status != Status::Superseded);
+        let own = verdicts.into_iter().filter(|v| *v.sender == *sender && v.status != Status::Superseded);
         own.take(MAX_OVER).map(|v| v.event_id).collect()
     }
 
@@ -248,11 +200,7 @@ impl Ledger {
         }
         match record.entry.valid()? {
             Body::Verdict(_) => None,
-            body => self
-                .records
-                .get(body.target()?)
-                .filter(|r| r.group.is_some())
-                .map(|r| &*r.entry),
+            body => self.records.get(body.target()?).filter(|r| r.group.is_some()).map(|r| &*r.entry),
         }
     }
 
@@ -285,12 +233,7 @@ impl Ledger {
             line(&["e", id, record.status.name()]);
         }
         for balance in self.balances() {
-            line(&[
-                "b",
-                balance.currency.code(),
-                &balance.who,
-                &balance.currency.format(balance.amount),
-            ]);
+            line(&["b", balance.currency.code(), &balance.who, &balance.currency.format(balance.amount)]);
         }
         crate::hex(&hash.finalize())
     }

@@ -63,12 +63,7 @@ impl Because {
     pub fn words(&self, currency: &Currency, names: &dyn Fn(&str) -> String) -> String {
         let money = |amount: &Amount| money_words(currency, *amount);
         match self {
-            Self::Entry {
-                title,
-                date,
-                amount,
-                ..
-            } => match date {
+            Self::Entry { title, date, amount, .. } => match date {
                 Some(date) => format!("{title} ({date}): {}", money(amount)),
                 None => format!("{title}: {}", money(amount)),
             },
@@ -76,11 +71,7 @@ impl Because {
             Self::Older { entries, amount } => {
                 format!("{entries} older entries: {}", money(amount))
             }
-            Self::Instead {
-                debtor,
-                creditor,
-                amount,
-            } => format!(
+            Self::Instead { debtor, creditor, amount } => format!(
                 "instead of {} that {} owes {}",
                 money(amount),
                 name_of(debtor, names),
@@ -97,25 +88,10 @@ impl Because {
 }
 
 /// Transfers of the debts themselves.
-pub(super) fn direct(
-    ledger: &Ledger,
-    currency: &Currency,
-    book: &Book,
-    debts: &Debts,
-    notes: &Notes,
-) -> Vec<Transfer> {
+pub(super) fn direct(ledger: &Ledger, currency: &Currency, book: &Book, debts: &Debts, notes: &Notes) -> Vec<Transfer> {
     let transfers = debts.iter().map(|((from, to), amount)| {
-        let flow = Flow {
-            debtor: from.clone(),
-            creditor: to.clone(),
-            amount: *amount,
-        };
-        transfer(
-            currency,
-            &flow,
-            entries(ledger, currency, book, from, to),
-            notes,
-        )
+        let flow = Flow { debtor: from.clone(), creditor: to.clone(), amount: *amount };
+        transfer(currency, &flow, entries(ledger, currency, book, from, to), notes)
     });
     transfers.collect()
 }
@@ -129,37 +105,22 @@ pub(super) fn explain(
     chosen: &[Flow],
     notes: &Notes,
 ) -> Vec<Transfer> {
-    let planned: BTreeMap<(&Person, &Person), Amount> = chosen
-        .iter()
-        .map(|f| ((&f.debtor, &f.creditor), f.amount))
-        .collect();
+    let planned: BTreeMap<(&Person, &Person), Amount> =
+        chosen.iter().map(|f| ((&f.debtor, &f.creditor), f.amount)).collect();
     // What each creditor gives up, by debtor.
     let mut given_up: BTreeMap<&Person, Vec<(&Person, Amount)>> = BTreeMap::new();
     for ((debtor, creditor), amount) in debts {
-        let less = *amount
-            - planned
-                .get(&(debtor, creditor))
-                .copied()
-                .unwrap_or_default();
+        let less = *amount - planned.get(&(debtor, creditor)).copied().unwrap_or_default();
         if less.signum() > 0 {
             given_up.entry(creditor).or_default().push((debtor, less));
         }
     }
     let mut transfers = Vec::with_capacity(chosen.len());
     for flow in chosen {
-        let owed = debts
-            .get(&(flow.debtor.clone(), flow.creditor.clone()))
-            .copied()
-            .unwrap_or_default();
+        let owed = debts.get(&(flow.debtor.clone(), flow.creditor.clone())).copied().unwrap_or_default();
         let mut because = Vec::new();
         if !owed.is_zero() {
-            because.extend(entries(
-                ledger,
-                currency,
-                book,
-                &flow.debtor,
-                &flow.creditor,
-            ));
+            because.extend(entries(ledger, currency, book, &flow.debtor, &flow.creditor));
         }
         let mut more = (flow.amount - owed).max(Amount::ZERO);
         for (debtor, left) in given_up.get_mut(&flow.creditor).into_iter().flatten() {
@@ -168,37 +129,20 @@ pub(super) fn explain(
                 *left -= part;
                 more -= part;
                 let creditor = flow.creditor.clone();
-                because.push(Because::Instead {
-                    debtor: (*debtor).clone(),
-                    creditor,
-                    amount: part,
-                });
+                because.push(Because::Instead { debtor: (*debtor).clone(), creditor, amount: part });
             }
         }
         if more.signum() > 0 {
-            because.push(Because::PassedOn {
-                who: flow.creditor.clone(),
-                amount: more,
-            });
+            because.push(Because::PassedOn { who: flow.creditor.clone(), amount: more });
         }
         transfers.push(transfer(currency, flow, because, notes));
     }
     transfers
 }
 
-fn transfer(
-    currency: &Currency,
-    flow: &Flow,
-    mut because: Vec<Because>,
-    notes: &Notes,
-) -> Transfer {
-    let mine = notes
-        .iter()
-        .filter(|(_, n)| n.debtor == flow.debtor && n.creditor == flow.creditor);
-    because.extend(mine.map(|(id, n)| Because::Pending {
-        event_id: id.clone(),
-        amount: n.amount,
-    }));
+fn transfer(currency: &Currency, flow: &Flow, mut because: Vec<Because>, notes: &Notes) -> Transfer {
+    let mine = notes.iter().filter(|(_, n)| n.debtor == flow.debtor && n.creditor == flow.creditor);
+    because.extend(mine.map(|(id, n)| Because::Pending { event_id: id.clone(), amount: n.amount }));
     Transfer {
         from: flow.debtor.clone(),
         to: flow.creditor.clone(),
@@ -209,19 +153,9 @@ fn transfer(
 }
 
 /// The entries between two people, the latest first.
-fn entries(
-    ledger: &Ledger,
-    currency: &Currency,
-    book: &Book,
-    debtor: &Person,
-    creditor: &Person,
-) -> Vec<Because> {
+fn entries(ledger: &Ledger, currency: &Currency, book: &Book, debtor: &Person, creditor: &Person) -> Vec<Because> {
     let forward = debtor < creditor;
-    let key = if forward {
-        (debtor.clone(), creditor.clone())
-    } else {
-        (creditor.clone(), debtor.clone())
-    };
+    let key = if forward { (debtor.clone(), creditor.clone()) } else { (creditor.clone(), debtor.clone()) };
     let Some(pair) = book.pairs.get(&key) else {
         return Vec::new();
     };
@@ -244,19 +178,11 @@ fn entries(
         let amount: Amount = amount.sum();
         left -= amount;
         let (title, date) = title(entry);
-        because.push(Because::Entry {
-            event_id: id.clone(),
-            title,
-            date,
-            amount,
-        });
+        because.push(Because::Entry { event_id: id.clone(), title, date, amount });
     }
     let older = pair.entries.len().saturating_sub(MAX_NAMED);
     if older > 0 {
-        because.push(Because::Older {
-            entries: older,
-            amount: left,
-        });
+        because.push(Because::Older { entries: older, amount: left });
     }
     because
 }

@@ -29,22 +29,12 @@ pub fn edges(debts: &[Flow]) -> (Vec<Flow>, bool) {
     if debts.len() > MAX_DEBTS {
         return (debts.to_vec(), false);
     }
-    let people: BTreeSet<&Person> = debts
-        .iter()
-        .flat_map(|d| [&d.debtor, &d.creditor])
-        .collect();
+    let people: BTreeSet<&Person> = debts.iter().flat_map(|d| [&d.debtor, &d.creditor]).collect();
     let people: Vec<&Person> = people.into_iter().collect();
-    let number: BTreeMap<&Person, usize> =
-        people.iter().enumerate().map(|(i, p)| (*p, i)).collect();
+    let number: BTreeMap<&Person, usize> = people.iter().enumerate().map(|(i, p)| (*p, i)).collect();
     let mut all: Vec<Edge> = debts
         .iter()
-        .filter_map(|d| {
-            Some(Edge {
-                from: *number.get(&d.debtor)?,
-                to: *number.get(&d.creditor)?,
-                amount: d.amount,
-            })
-        })
+        .filter_map(|d| Some(Edge { from: *number.get(&d.debtor)?, to: *number.get(&d.creditor)?, amount: d.amount }))
         .collect();
     all.sort_by_key(|e| (e.from, e.to));
     let mut exact = true;
@@ -64,11 +54,7 @@ pub fn edges(debts: &[Flow]) -> (Vec<Flow>, bool) {
         .into_iter()
         .filter_map(|e| {
             let (debtor, creditor) = ((*people.get(e.from)?).clone(), (*people.get(e.to)?).clone());
-            Some(Flow {
-                debtor,
-                creditor,
-                amount: e.amount,
-            })
+            Some(Flow { debtor, creditor, amount: e.amount })
         })
         .collect();
     flows.sort_by(|a, b| (&a.debtor, &a.creditor).cmp(&(&b.debtor, &b.creditor)));
@@ -117,14 +103,8 @@ fn components(n: usize, edges: &[Edge]) -> Vec<(Vec<usize>, Vec<Edge>)> {
 fn best(members: &[usize], edges: &[Edge]) -> Vec<Edge> {
     let n = members.len();
     let local = |node: usize| members.binary_search(&node).unwrap_or_default();
-    let edges: Vec<Edge> = edges
-        .iter()
-        .map(|e| Edge {
-            from: local(e.from),
-            to: local(e.to),
-            amount: e.amount,
-        })
-        .collect();
+    let edges: Vec<Edge> =
+        edges.iter().map(|e| Edge { from: local(e.from), to: local(e.to), amount: e.amount }).collect();
     let mut nets = vec![Amount::ZERO; n];
     for edge in &edges {
         nets.iter_mut().enumerate().for_each(|(i, net)| {
@@ -136,9 +116,7 @@ fn best(members: &[usize], edges: &[Edge]) -> Vec<Edge> {
         });
     }
     let full = (1_usize << n) - 1;
-    let parts: Vec<Option<Vec<Edge>>> = (0..=full)
-        .map(|set| settle_alone(set, &nets, &edges))
-        .collect();
+    let parts: Vec<Option<Vec<Edge>>> = (0..=full).map(|set| settle_alone(set, &nets, &edges)).collect();
     let mut most = vec![0_usize; full + 1];
     let mut choice = vec![0_usize; full + 1];
     for set in 1..=full {
@@ -149,8 +127,7 @@ fn best(members: &[usize], edges: &[Edge]) -> Vec<Edge> {
         let mut top: Option<(usize, usize)> = None;
         loop {
             let part = set ^ left;
-            if parts.get(part).is_some_and(Option::is_some)
-                && (left == 0 || choice.get(left).is_some_and(|c| *c != 0))
+            if parts.get(part).is_some_and(Option::is_some) && (left == 0 || choice.get(left).is_some_and(|c| *c != 0))
             {
                 let count = most.get(left).copied().unwrap_or_default() + 1;
                 if top.is_none_or(|(c, _)| count > c) {
@@ -162,9 +139,7 @@ fn best(members: &[usize], edges: &[Edge]) -> Vec<Edge> {
             }
             left = (left - 1) & others;
         }
-        if let (Some((count, part)), Some(m), Some(c)) =
-            (top, most.get_mut(set), choice.get_mut(set))
-        {
+        if let (Some((count, part)), Some(m), Some(c)) = (top, most.get_mut(set), choice.get_mut(set)) {
             (*m, *c) = (count, part);
         }
     }
@@ -175,14 +150,7 @@ fn best(members: &[usize], edges: &[Edge]) -> Vec<Edge> {
         set ^= part;
     }
     let global = |node: usize| members.get(node).copied().unwrap_or_default();
-    chosen
-        .into_iter()
-        .map(|e| Edge {
-            from: global(e.from),
-            to: global(e.to),
-            amount: e.amount,
-        })
-        .collect()
+    chosen.into_iter().map(|e| Edge { from: global(e.from), to: global(e.to), amount: e.amount }).collect()
 }
 
 /// Transfers along the debts within `set` that settle it on its own, thinned to a forest; `None` if there are none.
@@ -194,26 +162,14 @@ fn settle_alone(set: usize, nets: &[Amount], edges: &[Edge]) -> Option<Vec<Edge>
         return None;
     }
     let mut left: Vec<Amount> = nets.to_vec();
-    let mut flows: Vec<Edge> = edges
-        .iter()
-        .filter(|e| inside(e.from) && inside(e.to))
-        .map(|e| Edge {
-            amount: Amount::ZERO,
-            ..*e
-        })
-        .collect();
+    let mut flows: Vec<Edge> =
+        edges.iter().filter(|e| inside(e.from) && inside(e.to)).map(|e| Edge { amount: Amount::ZERO, ..*e }).collect();
     // Augmenting paths from whoever owes to whoever is owed; an edge may also be walked back as far as it is used.
-    while let Some(start) = members
-        .iter()
-        .copied()
-        .find(|i| left.get(*i).is_some_and(|a| a.signum() < 0))
-    {
+    while let Some(start) = members.iter().copied().find(|i| left.get(*i).is_some_and(|a| a.signum() < 0)) {
         let path = augment(start, &left, &flows)?;
         let end = path.last().map_or(start, |(_, node, _)| *node);
-        let mut amount = left
-            .get(start)
-            .map_or(Amount::ZERO, |a| a.abs())
-            .min(left.get(end).copied().unwrap_or_default());
+        let mut amount =
+            left.get(start).map_or(Amount::ZERO, |a| a.abs()).min(left.get(end).copied().unwrap_or_default());
         for (edge, _, forward) in &path {
             if let (false, Some(e)) = (*forward, flows.get(*edge)) {
                 amount = amount.min(e.amount);
@@ -282,21 +238,10 @@ fn thin(n: usize, edges: &[Edge]) -> Vec<Edge> {
             // Round the cycle in the new edge's direction: what goes along with it, and what goes against it.
             let along = path.iter().filter(|(_, forward)| *forward).count() + 1;
             let shrink_along = along * 2 > path.len();
-            let amounts = path
-                .iter()
-                .filter(|(_, f)| *f == shrink_along)
-                .filter_map(|(i, _)| kept.get(*i));
-            let least = amounts
-                .map(|e| e.amount)
-                .chain(shrink_along.then_some(edge.amount))
-                .min()
-                .unwrap_or_default();
+            let amounts = path.iter().filter(|(_, f)| *f == shrink_along).filter_map(|(i, _)| kept.get(*i));
+            let least = amounts.map(|e| e.amount).chain(shrink_along.then_some(edge.amount)).min().unwrap_or_default();
             let step = |forward: bool| {
-                if forward == shrink_along {
-                    -least
-                } else {
-                    least
-                }
+                if forward == shrink_along { -least } else { least }
             };
             for (i, forward) in &path {
                 if let Some(e) = kept.get_mut(*i) {
@@ -307,18 +252,14 @@ fn thin(n: usize, edges: &[Edge]) -> Vec<Edge> {
             for (i, _) in &path {
                 if let Some(e) = kept.get(*i).filter(|e| e.amount.is_zero()) {
                     for node in [e.from, e.to] {
-                        at.get_mut(node)
-                            .into_iter()
-                            .for_each(|list| list.retain(|j| j != i));
+                        at.get_mut(node).into_iter().for_each(|list| list.retain(|j| j != i));
                     }
                 }
             }
         }
         if !edge.amount.is_zero() {
             for node in [edge.from, edge.to] {
-                at.get_mut(node)
-                    .into_iter()
-                    .for_each(|list| list.push(kept.len()));
+                at.get_mut(node).into_iter().for_each(|list| list.push(kept.len()));
             }
             kept.push(edge);
         }
@@ -345,11 +286,7 @@ fn walk(from: usize, to: usize, kept: &[Edge], at: &[Vec<usize>]) -> Option<Vec<
         }
         for i in at.get(node).into_iter().flatten() {
             let Some(edge) = kept.get(*i) else { continue };
-            let next = if edge.from == node {
-                edge.to
-            } else {
-                edge.from
-            };
+            let next = if edge.from == node { edge.to } else { edge.from };
             if next != from && !came.contains_key(&next) {
                 came.insert(next, (node, *i));
                 queue.push_back(next);

@@ -19,11 +19,8 @@ pub fn minimal(balances: &[(Person, Amount)]) -> (Vec<Flow>, bool) {
     for (who, amount) in balances {
         *sums.entry(who).or_default() += *amount;
     }
-    let open: Vec<(Person, Amount)> = sums
-        .into_iter()
-        .filter(|(_, a)| !a.is_zero())
-        .map(|(who, a)| (who.clone(), a))
-        .collect();
+    let open: Vec<(Person, Amount)> =
+        sums.into_iter().filter(|(_, a)| !a.is_zero()).map(|(who, a)| (who.clone(), a)).collect();
     let (mut flows, rest) = cancel_opposites(&open);
     let exact = rest.len() <= EXACT_UP_TO;
     if exact {
@@ -51,11 +48,7 @@ fn cancel_opposites(open: &[(Person, Amount)]) -> (Vec<Flow>, Vec<(Person, Amoun
     let mut rest = Vec::new();
     for (who, amount) in open.iter().filter(|(_, a)| a.signum() > 0) {
         match debtors.get_mut(amount).and_then(Vec::pop) {
-            Some(debtor) => flows.push(Flow {
-                debtor: debtor.clone(),
-                creditor: who.clone(),
-                amount: *amount,
-            }),
+            Some(debtor) => flows.push(Flow { debtor: debtor.clone(), creditor: who.clone(), amount: *amount }),
             None => rest.push((who.clone(), *amount)),
         }
     }
@@ -79,14 +72,8 @@ fn zero_sum_groups(open: &[(Person, Amount)]) -> Vec<Vec<(Person, Amount)>> {
     let mut best = vec![0_u8; size];
     for set in 1..size {
         let low = set & set.wrapping_neg();
-        let amount = others
-            .get(low.trailing_zeros() as usize)
-            .map_or(0, |o| o.1.0);
-        let sum = sums
-            .get(set ^ low)
-            .copied()
-            .unwrap_or_default()
-            .saturating_add(amount);
+        let amount = others.get(low.trailing_zeros() as usize).map_or(0, |o| o.1.0);
+        let sum = sums.get(set ^ low).copied().unwrap_or_default().saturating_add(amount);
         let mut most = 0;
         let mut bits = set;
         while bits != 0 {
@@ -108,8 +95,7 @@ fn zero_sum_groups(open: &[(Person, Amount)]) -> Vec<Vec<(Person, Amount)>> {
             groups.push(Vec::new());
         }
         let rest = here - u8::from(zero);
-        let next = (0..others.len())
-            .find(|i| set >> i & 1 == 1 && best.get(set ^ (1 << i)) == Some(&rest));
+        let next = (0..others.len()).find(|i| set >> i & 1 == 1 && best.get(set ^ (1 << i)) == Some(&rest));
         let Some(i) = next else { break };
         if let (Some(group), Some(person)) = (groups.last_mut(), others.get(i)) {
             group.push(person.clone());
@@ -121,27 +107,15 @@ fn zero_sum_groups(open: &[(Person, Amount)]) -> Vec<Vec<(Person, Amount)>> {
 
 /// Settles one zero-sum group with at most one transfer fewer than it has people.
 fn match_up(group: &[(Person, Amount)]) -> Vec<Flow> {
-    let mut debtors: Vec<_> = group
-        .iter()
-        .filter(|(_, a)| a.signum() < 0)
-        .map(|(w, a)| (w, a.abs()))
-        .collect();
-    let mut creditors: Vec<_> = group
-        .iter()
-        .filter(|(_, a)| a.signum() > 0)
-        .map(|(w, a)| (w, *a))
-        .collect();
+    let mut debtors: Vec<_> = group.iter().filter(|(_, a)| a.signum() < 0).map(|(w, a)| (w, a.abs())).collect();
+    let mut creditors: Vec<_> = group.iter().filter(|(_, a)| a.signum() > 0).map(|(w, a)| (w, *a)).collect();
     // Largest last, to be taken first; the bytewise smaller person before the larger.
     debtors.sort_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(a.0)));
     creditors.sort_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(a.0)));
     let mut flows = Vec::new();
     while let (Some(debtor), Some(creditor)) = (debtors.last_mut(), creditors.last_mut()) {
         let amount = debtor.1.min(creditor.1);
-        flows.push(Flow {
-            debtor: debtor.0.clone(),
-            creditor: creditor.0.clone(),
-            amount,
-        });
+        flows.push(Flow { debtor: debtor.0.clone(), creditor: creditor.0.clone(), amount });
         debtor.1 -= amount;
         creditor.1 -= amount;
         let (debtor_done, creditor_done) = (debtor.1.is_zero(), creditor.1.is_zero());
@@ -158,20 +132,13 @@ fn match_up(group: &[(Person, Amount)]) -> Vec<Flow> {
 /// The largest debtor pays the largest creditor, again and again.
 pub(crate) fn greedy(open: &[(Person, Amount)]) -> Vec<Flow> {
     let heap = |sign: i128| -> BinaryHeap<(Amount, std::cmp::Reverse<&Person>)> {
-        open.iter()
-            .filter(|(_, a)| a.signum() == sign)
-            .map(|(w, a)| (a.abs(), std::cmp::Reverse(w)))
-            .collect()
+        open.iter().filter(|(_, a)| a.signum() == sign).map(|(w, a)| (a.abs(), std::cmp::Reverse(w))).collect()
     };
     let (mut debtors, mut creditors) = (heap(-1), heap(1));
     let mut flows = Vec::new();
     while let (Some((owes, debtor)), Some((owed, creditor))) = (debtors.pop(), creditors.pop()) {
         let amount = owes.min(owed);
-        flows.push(Flow {
-            debtor: debtor.0.clone(),
-            creditor: creditor.0.clone(),
-            amount,
-        });
+        flows.push(Flow { debtor: debtor.0.clone(), creditor: creditor.0.clone(), amount });
         if owes > amount {
             debtors.push((owes - amount, debtor));
         }

@@ -96,51 +96,29 @@ struct Pending {
 /// Plans for every currency of a ledger.
 pub(crate) fn plans(ledger: &Ledger) -> Plans {
     let mut plans = Plans {
-        pairwise: Plan {
-            transfers: Vec::new(),
-            exact: true,
-        },
-        edges: Plan {
-            transfers: Vec::new(),
-            exact: true,
-        },
-        minimal: Plan {
-            transfers: Vec::new(),
-            exact: true,
-        },
+        pairwise: Plan { transfers: Vec::new(), exact: true },
+        edges: Plan { transfers: Vec::new(), exact: true },
+        minimal: Plan { transfers: Vec::new(), exact: true },
     };
     for (currency, book) in ledger.books() {
         let pending = pending(ledger, currency);
         let (literal, literal_notes) = deduct_by_pair(book, &pending);
-        plans.pairwise.transfers.extend(because::direct(
-            ledger,
-            currency,
-            book,
-            &literal,
-            &literal_notes,
-        ));
+        plans.pairwise.transfers.extend(because::direct(ledger, currency, book, &literal, &literal_notes));
         let (debts, notes) = deduct_by_net(book, &pending);
 
         let (chosen, exact) = edges(&to_flows(&debts));
         plans.edges.exact &= exact;
-        plans.edges.transfers.extend(because::explain(
-            ledger, currency, book, &debts, &chosen, &notes,
-        ));
+        plans.edges.transfers.extend(because::explain(ledger, currency, book, &debts, &chosen, &notes));
 
-        let everyone = ledger
-            .root()
-            .is_some_and(|o| o.policies.minimal == Reach::Everyone);
+        let everyone = ledger.root().is_some_and(|o| o.policies.minimal == Reach::Everyone);
         let open = |who: &Person| everyone || (has_account(who) && ledger.wrote(who));
-        let (free, kept): (Vec<Flow>, Vec<Flow>) = to_flows(&debts)
-            .into_iter()
-            .partition(|f| open(&f.debtor) && open(&f.creditor));
+        let (free, kept): (Vec<Flow>, Vec<Flow>) =
+            to_flows(&debts).into_iter().partition(|f| open(&f.debtor) && open(&f.creditor));
         let (mut chosen, exact) = minimal(&nets(&free));
         chosen.extend(kept);
         chosen.sort_by(|a, b| (&a.debtor, &a.creditor).cmp(&(&b.debtor, &b.creditor)));
         plans.minimal.exact &= exact;
-        plans.minimal.transfers.extend(because::explain(
-            ledger, currency, book, &debts, &chosen, &notes,
-        ));
+        plans.minimal.transfers.extend(because::explain(ledger, currency, book, &debts, &chosen, &notes));
     }
     plans
 }
@@ -152,12 +130,7 @@ fn pending(ledger: &Ledger, currency: &Currency) -> Vec<Pending> {
         let settlement = ledger.entry(&id)?.valid()?.settlement()?;
         let (moved, amount) = settlement.moves();
         let (from, to) = (settlement.from.clone(), settlement.to.clone());
-        (moved == currency).then_some(Pending {
-            id,
-            from,
-            to,
-            amount,
-        })
+        (moved == currency).then_some(Pending { id, from, to, amount })
     })
     .collect()
 }
@@ -176,14 +149,7 @@ fn deduct_by_pair(book: &Book, pending: &[Pending]) -> (Debts, Notes) {
             if open.is_zero() {
                 debts.remove(&key);
             }
-            notes.push((
-                p.id.clone(),
-                Flow {
-                    debtor: key.0,
-                    creditor: key.1,
-                    amount: part,
-                },
-            ));
+            notes.push((p.id.clone(), Flow { debtor: key.0, creditor: key.1, amount: part }));
         }
     }
     (debts, notes)
@@ -203,14 +169,7 @@ fn deduct_by_net(book: &Book, pending: &[Pending]) -> (Debts, Notes) {
         *balances.entry(p.from.clone()).or_default() += part;
         *balances.entry(p.to.clone()).or_default() -= part;
         owe(&mut debts, &p.to, &p.from, part);
-        notes.push((
-            p.id.clone(),
-            Flow {
-                debtor: p.from.clone(),
-                creditor: p.to.clone(),
-                amount: part,
-            },
-        ));
+        notes.push((p.id.clone(), Flow { debtor: p.from.clone(), creditor: p.to.clone(), amount: part }));
     }
     (debts, notes)
 }
@@ -219,8 +178,7 @@ fn deduct_by_net(book: &Book, pending: &[Pending]) -> (Debts, Notes) {
 fn owe(debts: &mut Debts, debtor: &Person, creditor: &Person, amount: Amount) {
     let there = (debtor.clone(), creditor.clone());
     let back = (creditor.clone(), debtor.clone());
-    let net =
-        debts.remove(&there).unwrap_or_default() - debts.remove(&back).unwrap_or_default() + amount;
+    let net = debts.remove(&there).unwrap_or_default() - debts.remove(&back).unwrap_or_default() + amount;
     if net.signum() > 0 {
         debts.insert(there, net);
     } else if net.signum() < 0 {
@@ -232,11 +190,7 @@ fn debts(book: &Book) -> Debts {
     let pairs = book.pairs.iter().filter(|(_, pair)| !pair.owes.is_zero());
     pairs
         .map(|((a, b), pair)| {
-            let key = if pair.owes.signum() > 0 {
-                (a.clone(), b.clone())
-            } else {
-                (b.clone(), a.clone())
-            };
+            let key = if pair.owes.signum() > 0 { (a.clone(), b.clone()) } else { (b.clone(), a.clone()) };
             (key, pair.owes.abs())
         })
         .collect()
@@ -244,13 +198,7 @@ fn debts(book: &Book) -> Debts {
 
 fn to_flows(debts: &Debts) -> Vec<Flow> {
     let flows = debts.iter();
-    flows
-        .map(|((d, c), a)| Flow {
-            debtor: d.clone(),
-            creditor: c.clone(),
-            amount: *a,
-        })
-        .collect()
+    flows.map(|((d, c), a)| Flow { debtor: d.clone(), creditor: c.clone(), amount: *a }).collect()
 }
 
 /// Net positions of a set of debts, positive where the person is owed, zeros left out, bytewise by person.
@@ -260,10 +208,7 @@ pub(crate) fn nets(flows: &[Flow]) -> Vec<(Person, Amount)> {
         *nets.entry(&flow.creditor).or_default() += flow.amount;
         *nets.entry(&flow.debtor).or_default() -= flow.amount;
     }
-    nets.into_iter()
-        .filter(|(_, a)| !a.is_zero())
-        .map(|(who, a)| (who.clone(), a))
-        .collect()
+    nets.into_iter().filter(|(_, a)| !a.is_zero()).map(|(who, a)| (who.clone(), a)).collect()
 }
 
 #[cfg(test)]

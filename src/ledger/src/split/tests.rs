@@ -3,17 +3,11 @@ use super::*;
 use proptest::prelude::*;
 
 fn people(n: usize) -> Vec<Person> {
-    (0..n)
-        .map(|i| Person::from(format!("@p{i}:example.org")))
-        .collect()
+    (0..n).map(|i| Person::from(format!("@p{i}:example.org"))).collect()
 }
 
 fn inputs(values: &[i128]) -> Vec<Input> {
-    people(values.len())
-        .into_iter()
-        .zip(values)
-        .map(|(who, value)| Input { who, value: *value })
-        .collect()
+    people(values.len()).into_iter().zip(values).map(|(who, value)| Input { who, value: *value }).collect()
 }
 
 fn amounts(method: Method, amount: i128, values: &[i128]) -> Vec<i128> {
@@ -41,23 +35,14 @@ fn the_odd_cents_go_to_the_smallest_hashes() {
 #[test]
 fn larger_remainders_come_first() {
     // 100 by 50.5 : 25.25 : 24.25 percent leaves remainders .5, .25, .25.
-    assert_eq!(
-        amounts(Method::Percent, 100, &[505_000, 252_500, 242_500]),
-        [51, 25, 24]
-    );
+    assert_eq!(amounts(Method::Percent, 100, &[505_000, 252_500, 242_500]), [51, 25, 24]);
 }
 
 #[test]
 fn other_methods() {
     assert_eq!(amounts(Method::Exact, 100, &[70, 30, 0]), [70, 30, 0]);
-    assert_eq!(
-        amounts(Method::Shares, 900, &[20_000, 10_000, 0]),
-        [600, 300, 0]
-    );
-    assert_eq!(
-        amounts(Method::Adjustment, 1000, &[400, 0, 0]),
-        [600, 200, 200]
-    );
+    assert_eq!(amounts(Method::Shares, 900, &[20_000, 10_000, 0]), [600, 300, 0]);
+    assert_eq!(amounts(Method::Adjustment, 1000, &[400, 0, 0]), [600, 200, 200]);
     assert_eq!(amounts(Method::Adjustment, 1000, &[-100, 0]), [450, 550]);
 }
 
@@ -71,44 +56,20 @@ fn an_itemised_bill_with_a_tip() {
     };
     let items = [item(2000, &[0]), item(1000, &[1]), item(3000, &[0, 1, 2])];
     let result = shares(Method::Itemised, Amount(6600), &[], &items, "u1").unwrap();
-    assert_eq!(
-        result,
-        [
-            (p[0].clone(), Amount(3300)),
-            (p[1].clone(), Amount(2200)),
-            (p[2].clone(), Amount(1100))
-        ]
-    );
+    assert_eq!(result, [(p[0].clone(), Amount(3300)), (p[1].clone(), Amount(2200)), (p[2].clone(), Amount(1100))]);
 }
 
 #[test]
 fn what_cannot_be_split() {
-    let fails = |method, amount, values: &[i128]| {
-        shares(method, Amount(amount), &inputs(values), &[], "u")
-            .unwrap_err()
-            .field
-    };
+    let fails =
+        |method, amount, values: &[i128]| shares(method, Amount(amount), &inputs(values), &[], "u").unwrap_err().field;
     assert_eq!(fails(Method::Exact, 100, &[70, 31]), "split.inputs");
-    assert_eq!(
-        fails(Method::Exact, 100, &[-10, 110]),
-        "split.inputs[0].value"
-    );
-    assert_eq!(
-        fails(Method::Percent, 100, &[500_000, 499_999]),
-        "split.inputs"
-    );
+    assert_eq!(fails(Method::Exact, 100, &[-10, 110]), "split.inputs[0].value");
+    assert_eq!(fails(Method::Percent, 100, &[500_000, 499_999]), "split.inputs");
     assert_eq!(fails(Method::Shares, 100, &[0, 0]), "split.inputs");
-    assert_eq!(
-        fails(Method::Adjustment, 100, &[500, 0]),
-        "split.inputs[1].value"
-    );
+    assert_eq!(fails(Method::Adjustment, 100, &[500, 0]), "split.inputs[1].value");
     assert_eq!(fails(Method::Equal, 100, &[]), "split.inputs");
-    assert_eq!(
-        shares(Method::Itemised, Amount(1), &[], &[], "u")
-            .unwrap_err()
-            .field,
-        "items"
-    );
+    assert_eq!(shares(Method::Itemised, Amount(1), &[], &[], "u").unwrap_err().field, "items");
 }
 
 #[test]
@@ -133,12 +94,7 @@ fn products_beyond_128_bits() {
 }
 
 fn method() -> impl Strategy<Value = Method> {
-    prop_oneof![
-        Just(Method::Equal),
-        Just(Method::Shares),
-        Just(Method::Percent),
-        Just(Method::Adjustment)
-    ]
+    prop_oneof![Just(Method::Equal), Just(Method::Shares), Just(Method::Percent), Just(Method::Adjustment)]
 }
 
 proptest! {

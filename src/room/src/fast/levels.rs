@@ -38,14 +38,8 @@ impl Levels {
             redact: int(IntField::Redact),
             kick: int(IntField::Kick),
             invite: int(IntField::Invite),
-            users: event
-                .users(rules)
-                .map(|users| users.cloned().unwrap_or_default())
-                .map_err(AuthError::from),
-            events: event
-                .events(rules)
-                .map(Option::unwrap_or_default)
-                .map_err(AuthError::from),
+            users: event.users(rules).map(|users| users.cloned().unwrap_or_default()).map_err(AuthError::from),
+            events: event.events(rules).map(Option::unwrap_or_default).map_err(AuthError::from),
         }
     }
 

@@ -33,10 +33,7 @@ pub fn auth_chain<'a>(
 
 /// The events that are in some but not in all of the states' auth chains, from the chains of the states' *conflicted* entries alone:
 /// what is also in the chain of the unconflicted entries (`in_shared_chain`) is in all of them.
-pub fn auth_difference(
-    conflicted_chains: &[EventIds],
-    in_shared_chain: impl Fn(&EventId) -> bool,
-) -> EventIds {
+pub fn auth_difference(conflicted_chains: &[EventIds], in_shared_chain: impl Fn(&EventId) -> bool) -> EventIds {
     let mut counts: HashMap<&OwnedEventId, usize> = HashMap::new();
     for id in conflicted_chains.iter().flat_map(EventIds::iter) {
         *counts.entry(id).or_default() += 1;
@@ -55,11 +52,7 @@ pub(super) fn conflicted_subgraph(
     conflicted: &[StateMap<OwnedEventId>],
     fetch_event: &impl Fn(&EventId) -> Option<SharedPdu>,
 ) -> Result<EventIds, ResolveError> {
-    let ends: HashSet<OwnedEventId> = conflicted
-        .iter()
-        .flat_map(StateMap::values)
-        .cloned()
-        .collect();
+    let ends: HashSet<OwnedEventId> = conflicted.iter().flat_map(StateMap::values).cloned().collect();
 
     // Everything below the conflicted events, and who cites whom there.
     let mut cited_by: HashMap<OwnedEventId, Vec<OwnedEventId>> = HashMap::new();
@@ -87,9 +80,6 @@ pub(super) fn conflicted_subgraph(
     Ok(subgraph)
 }
 
-fn parents(
-    id: &EventId,
-    fetch_event: &impl Fn(&EventId) -> Option<SharedPdu>,
-) -> Result<SharedPdu, ResolveError> {
+fn parents(id: &EventId, fetch_event: &impl Fn(&EventId) -> Option<SharedPdu>) -> Result<SharedPdu, ResolveError> {
     fetch_event(id).ok_or_else(|| ResolveError::Missing(id.to_owned()))
 }

@@ -7,8 +7,7 @@ use std::{
 };
 
 use ruma::{
-    EventId, OwnedEventId, events::StateEventType, room_version_rules::AuthorizationRules,
-    state_res::StateMap,
+    EventId, OwnedEventId, events::StateEventType, room_version_rules::AuthorizationRules, state_res::StateMap,
 };
 use sha1::{Digest as _, Sha1};
 
@@ -33,10 +32,7 @@ pub(super) fn resolve(
     let mut resolved: StateMap<SharedPdu> = StateMap::new();
     let mut disputes: BTreeMap<Key, Vec<SharedPdu>> = BTreeMap::new();
     for (key, ids) in candidates {
-        let events = ids
-            .into_iter()
-            .map(|id| fetch(id, fetch_event))
-            .collect::<Result<Vec<_>, _>>()?;
+        let events = ids.into_iter().map(|id| fetch(id, fetch_event)).collect::<Result<Vec<_>, _>>()?;
         match <[SharedPdu; 1]>::try_from(events) {
             Ok([only]) => drop(resolved.insert(key, only)),
             Err(several) => drop(disputes.insert(key, several)),
@@ -45,28 +41,16 @@ pub(super) fn resolve(
 
     // Each of the types that decide about others, in this order, then the rest. Within one step every key is resolved against the
     // outcome of the steps before, so that the order of the keys has no influence.
-    let decisive = [
-        StateEventType::RoomPowerLevels,
-        StateEventType::RoomJoinRules,
-        StateEventType::RoomMember,
-    ];
+    let decisive = [StateEventType::RoomPowerLevels, StateEventType::RoomJoinRules, StateEventType::RoomMember];
     for step in 0..=decisive.len() {
         let mut outcome = Vec::new();
         for (key, events) in &disputes {
-            if decisive
-                .iter()
-                .position(|kind| *kind == key.0)
-                .unwrap_or(decisive.len())
-                != step
-            {
+            if decisive.iter().position(|kind| *kind == key.0).unwrap_or(decisive.len()) != step {
                 continue;
             }
             let state = |event_type: &StateEventType, state_key: &str| {
                 let key = (event_type.clone(), state_key.to_owned());
-                resolved
-                    .get(&key)
-                    .cloned()
-                    .or_else(|| fetch_event(&unconflicted(event_type, state_key)?))
+                resolved.get(&key).cloned().or_else(|| fetch_event(&unconflicted(event_type, state_key)?))
             };
             let winner = if step < decisive.len() {
                 last_allowed(rules, key, events, state)
@@ -77,10 +61,7 @@ pub(super) fn resolve(
         }
         resolved.extend(outcome);
     }
-    Ok(resolved
-        .into_iter()
-        .map(|(key, event)| (key, event.event_id.clone()))
-        .collect())
+    Ok(resolved.into_iter().map(|(key, event)| (key, event.event_id.clone())).collect())
 }
 
 /// Power levels, join rules, memberships: from the oldest on, each event must be allowed by the one before it.
@@ -95,11 +76,7 @@ fn last_allowed(
     let mut holds = (*ascending.next()?).clone();
     for event in ascending {
         let with_holder = |event_type: &StateEventType, state_key: &str| {
-            if *event_type == key.0 && state_key == key.1 {
-                Some(holds.clone())
-            } else {
-                state(event_type, state_key)
-            }
+            if *event_type == key.0 && state_key == key.1 { Some(holds.clone()) } else { state(event_type, state_key) }
         };
         if check_dependent(rules, &**event, with_holder).is_err() {
             break;
@@ -117,27 +94,17 @@ fn best(
     state: impl Fn(&StateEventType, &str) -> Option<SharedPdu>,
 ) -> Option<SharedPdu> {
     let descending = sorted(events);
-    let allowed = descending
-        .iter()
-        .find(|event| check_dependent(rules, &***event, &state).is_ok());
+    let allowed = descending.iter().find(|event| check_dependent(rules, &***event, &state).is_ok());
     allowed.or(descending.last()).map(|event| (*event).clone())
 }
 
 /// Greatest depth first, then smallest SHA-1 of the id.
 fn sorted(events: &[SharedPdu]) -> Vec<&SharedPdu> {
     let mut sorted: Vec<&SharedPdu> = events.iter().collect();
-    sorted.sort_by_cached_key(|event| {
-        (
-            Reverse(event.depth),
-            Sha1::digest(event.event_id.as_str()).to_vec(),
-        )
-    });
+    sorted.sort_by_cached_key(|event| (Reverse(event.depth), Sha1::digest(event.event_id.as_str()).to_vec()));
     sorted
 }
 
-fn fetch(
-    id: &EventId,
-    fetch_event: &impl Fn(&EventId) -> Option<SharedPdu>,
-) -> Result<SharedPdu, ResolveError> {
+fn fetch(id: &EventId, fetch_event: &impl Fn(&EventId) -> Option<SharedPdu>) -> Result<SharedPdu, ResolveError> {
     fetch_event(id).ok_or_else(|| ResolveError::Missing(id.to_owned()))
 }

@@ -7,10 +7,7 @@ use room::{
     RoomVersionRules,
     build::{self, BuildError, EventDraft, LegacyIds, MAX_DEPTH},
 };
-use ruma::{
-    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, UInt, events::TimelineEventType,
-    server_name,
-};
+use ruma::{EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, UInt, events::TimelineEventType, server_name};
 use serde_json::Value;
 
 use super::{ALICE, VERSIONS, key, rules, user};
@@ -49,12 +46,8 @@ pub fn any_content() -> impl Strategy<Value = Value> {
         Just("ban"),
         Just("join_authorised_via_users_server"),
     ];
-    let entry = (
-        prop_oneof![known.prop_map(str::to_owned), any::<String>()],
-        any_json(),
-    );
-    proptest::collection::vec(entry, 0..8)
-        .prop_map(|entries| Value::Object(entries.into_iter().collect()))
+    let entry = (prop_oneof![known.prop_map(str::to_owned), any::<String>()], any_json());
+    proptest::collection::vec(entry, 0..8).prop_map(|entries| Value::Object(entries.into_iter().collect()))
 }
 
 pub const TYPES: [&str; 10] = [
@@ -100,10 +93,7 @@ impl Made {
             prev_events: &self.references,
             auth_events: &self.references,
             redacts: self.redacts.as_deref(),
-            legacy: Some(LegacyIds {
-                event_id: &id,
-                hashes: &self.hashes,
-            }),
+            legacy: Some(LegacyIds { event_id: &id, hashes: &self.hashes }),
         };
         build::sign(&draft, &self.rules, server_name!("one.example"), &key())
     }
@@ -120,28 +110,21 @@ pub fn any_event() -> impl Strategy<Value = Made> {
         0..=MAX_DEPTH,
         proptest::collection::vec("[a-zA-Z0-9_/+-]{43}", 0..5),
     );
-    parts.prop_map(
-        |(version, event_type, state_key, content, redacts, ts, depth, references)| {
-            let references: Vec<OwnedEventId> = references
-                .iter()
-                .map(|hash| EventId::parse(format!("${hash}")).unwrap())
-                .collect();
-            Made {
-                rules: rules(VERSIONS[version]),
-                event_type: TimelineEventType::from(TYPES[event_type]),
-                state_key: state_key.map(|key| key.chars().take(60).collect()),
-                content: content.to_string(),
-                redacts: redacts.then(|| EventId::parse("$target").unwrap()),
-                ts,
-                depth,
-                hashes: references
-                    .iter()
-                    .map(|id| (id.clone(), "hash".to_owned()))
-                    .collect(),
-                references,
-            }
-        },
-    )
+    parts.prop_map(|(version, event_type, state_key, content, redacts, ts, depth, references)| {
+        let references: Vec<OwnedEventId> =
+            references.iter().map(|hash| EventId::parse(format!("${hash}")).unwrap()).collect();
+        Made {
+            rules: rules(VERSIONS[version]),
+            event_type: TimelineEventType::from(TYPES[event_type]),
+            state_key: state_key.map(|key| key.chars().take(60).collect()),
+            content: content.to_string(),
+            redacts: redacts.then(|| EventId::parse("$target").unwrap()),
+            ts,
+            depth,
+            hashes: references.iter().map(|id| (id.clone(), "hash".to_owned())).collect(),
+            references,
+        }
+    })
 }
 
 pub fn made(version: &str, event_type: &str, content: &str) -> Made {

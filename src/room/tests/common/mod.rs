@@ -15,8 +15,7 @@ use room::{
     resolve::{self, ResolveError, StateMap},
 };
 use ruma::{
-    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, UInt,
-    UserId,
+    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, UInt, UserId,
     events::{StateEventType, TimelineEventType},
     signatures::Ed25519KeyPair,
 };
@@ -25,9 +24,7 @@ use serde_json::{Value, json, value::to_raw_value};
 pub type State = StateMap<OwnedEventId>;
 
 /// Every room version there is.
-pub const VERSIONS: [&str; 12] = [
-    "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12",
-];
+pub const VERSIONS: [&str; 12] = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
 
 pub const ALICE: &str = "@alice:one.example";
 pub const BOB: &str = "@bob:one.example";
@@ -87,32 +84,10 @@ impl Room {
     pub fn new(version: &str, join_rule: Value) -> (Self, Tip) {
         let mut room = Self::empty(version);
         let create = room.create(ALICE, json!({}));
-        let joined = room
-            .send(
-                &create,
-                ALICE,
-                "m.room.member",
-                Some(ALICE),
-                json!({"membership": "join"}),
-            )
-            .unwrap();
-        let users = if room.version >= 12 {
-            json!({})
-        } else {
-            json!({ALICE: 100})
-        };
-        let levels = room
-            .send(
-                &joined,
-                ALICE,
-                "m.room.power_levels",
-                Some(""),
-                json!({"users": users}),
-            )
-            .unwrap();
-        let tip = room
-            .send(&levels, ALICE, "m.room.join_rules", Some(""), join_rule)
-            .unwrap();
+        let joined = room.send(&create, ALICE, "m.room.member", Some(ALICE), json!({"membership": "join"})).unwrap();
+        let users = if room.version >= 12 { json!({}) } else { json!({ALICE: 100}) };
+        let levels = room.send(&joined, ALICE, "m.room.power_levels", Some(""), json!({"users": users})).unwrap();
+        let tip = room.send(&levels, ALICE, "m.room.join_rules", Some(""), join_rule).unwrap();
         (room, tip)
     }
 
@@ -123,20 +98,8 @@ impl Room {
         if self.version < 11 {
             content.insert("creator".into(), creator.into());
         }
-        let start = Tip {
-            event: EventId::parse("$none").unwrap(),
-            state: State::new(),
-        };
-        let tip = self
-            .post(
-                &[],
-                &start.state,
-                creator,
-                "m.room.create",
-                Some(""),
-                content.into(),
-            )
-            .unwrap();
+        let start = Tip { event: EventId::parse("$none").unwrap(), state: State::new() };
+        let tip = self.post(&[], &start.state, creator, "m.room.create", Some(""), content.into()).unwrap();
         self.room_id = Some(self.events[&tip.event].room_id.clone());
         tip
     }
@@ -145,21 +108,14 @@ impl Room {
         self.events.get(id).cloned()
     }
 
-    pub fn in_state(
-        &self,
-        state: &State,
-        event_type: &StateEventType,
-        state_key: &str,
-    ) -> Option<SharedPdu> {
+    pub fn in_state(&self, state: &State, event_type: &StateEventType, state_key: &str) -> Option<SharedPdu> {
         self.event(state.get(&(event_type.clone(), state_key.to_owned()))?)
     }
 
     /// What `membership` a state gives a user.
     pub fn membership(&self, state: &State, who: &str) -> String {
         let event = self.in_state(state, &StateEventType::RoomMember, who);
-        event.map_or("leave".to_owned(), |event| {
-            event.membership().unwrap().to_string()
-        })
+        event.map_or("leave".to_owned(), |event| event.membership().unwrap().to_string())
     }
 
     /// Sends an event after `tip`, if the rules allow it.
@@ -171,30 +127,11 @@ impl Room {
         state_key: Option<&str>,
         content: Value,
     ) -> Result<Tip, AuthError> {
-        self.post(
-            std::slice::from_ref(&tip.event),
-            &tip.state,
-            sender,
-            event_type,
-            state_key,
-            content,
-        )
+        self.post(std::slice::from_ref(&tip.event), &tip.state, sender, event_type, state_key, content)
     }
 
-    pub fn member(
-        &mut self,
-        tip: &Tip,
-        sender: &str,
-        target: &str,
-        membership: &str,
-    ) -> Result<Tip, AuthError> {
-        self.send(
-            tip,
-            sender,
-            "m.room.member",
-            Some(target),
-            json!({"membership": membership}),
-        )
+    pub fn member(&mut self, tip: &Tip, sender: &str, target: &str, membership: &str) -> Result<Tip, AuthError> {
+        self.send(tip, sender, "m.room.member", Some(target), json!({"membership": membership}))
     }
 
     pub fn post(
@@ -218,14 +155,10 @@ impl Room {
             |id| self.event(id),
             |kind, key| self.in_state(state, kind, key),
         )?;
-        self.hashes
-            .insert(event.event_id.clone(), signed.reference_hash);
+        self.hashes.insert(event.event_id.clone(), signed.reference_hash);
         self.json.insert(event.event_id.clone(), signed.json);
         self.events.insert(event.event_id.clone(), event.clone());
-        Ok(Tip {
-            event: event.event_id.clone(),
-            state: state_after,
-        })
+        Ok(Tip { event: event.event_id.clone(), state: state_after })
     }
 
     /// Signs an event without judging or keeping it.
@@ -244,17 +177,8 @@ impl Room {
         let sender = user(sender);
         let event_type = TimelineEventType::from(event_type);
         let raw = to_raw_value(content).unwrap();
-        let wanted = auth_types(
-            &event_type,
-            sender,
-            state_key,
-            &raw,
-            &self.rules.authorization,
-        )?;
-        let auth_events: Vec<OwnedEventId> = wanted
-            .iter()
-            .filter_map(|slot| state.get(slot).cloned())
-            .collect();
+        let wanted = auth_types(&event_type, sender, state_key, &raw, &self.rules.authorization)?;
+        let auth_events: Vec<OwnedEventId> = wanted.iter().filter_map(|slot| state.get(slot).cloned()).collect();
         let own_id = EventId::parse(format!("$event{}:one.example", self.clock)).unwrap();
         let draft = EventDraft {
             room_id: self.room_id.as_deref(),
@@ -262,17 +186,12 @@ impl Room {
             event_type: &event_type,
             state_key,
             content: raw.get(),
-            origin_server_ts: MilliSecondsSinceUnixEpoch(
-                UInt::new(self.clock + self.skew).unwrap(),
-            ),
+            origin_server_ts: MilliSecondsSinceUnixEpoch(UInt::new(self.clock + self.skew).unwrap()),
             depth: next_depth(prev.iter().map(|id| self.events[id].depth)),
             prev_events: prev,
             auth_events: &auth_events,
             redacts,
-            legacy: Some(LegacyIds {
-                event_id: &own_id,
-                hashes: &self.hashes,
-            }),
+            legacy: Some(LegacyIds { event_id: &own_id, hashes: &self.hashes }),
         };
         Ok(build::sign(&draft, &self.rules, sender.server_name(), &self.key).unwrap())
     }
@@ -280,9 +199,7 @@ impl Room {
     /// State resolution on whole states.
     pub fn resolve(&self, states: &[State]) -> Result<State, ResolveError> {
         let fetch = |id: &EventId| self.event(id);
-        resolve::resolve(&self.rules, states, fetch, |state| {
-            resolve::auth_chain(state.values(), fetch)
-        })
+        resolve::resolve(&self.rules, states, fetch, |state| resolve::auth_chain(state.values(), fetch))
     }
 
     /// The same from reduced inputs.
@@ -292,19 +209,9 @@ impl Room {
 
     /// The tip at which several branches meet.
     pub fn merge(&mut self, tips: &[&Tip], sender: &str) -> Tip {
-        let state = self
-            .resolve(&tips.iter().map(|tip| tip.state.clone()).collect::<Vec<_>>())
-            .unwrap();
+        let state = self.resolve(&tips.iter().map(|tip| tip.state.clone()).collect::<Vec<_>>()).unwrap();
         let prev: Vec<OwnedEventId> = tips.iter().map(|tip| tip.event.clone()).collect();
-        self.post(
-            &prev,
-            &state,
-            sender,
-            "m.room.message",
-            None,
-            json!({"body": "met"}),
-        )
-        .unwrap()
+        self.post(&prev, &state, sender, "m.room.message", None, json!({"body": "met"})).unwrap()
     }
 }
 
@@ -322,24 +229,13 @@ pub fn reduced(
         .filter(|(slot, id)| states.iter().all(|state| state.get(*slot) == Some(id)))
         .map(|(slot, id)| (slot.clone(), id.clone()))
         .collect();
-    let differs = |state: &State| {
-        state
-            .clone()
-            .into_iter()
-            .filter(|(slot, _)| !shared.contains_key(slot))
-            .collect()
-    };
+    let differs = |state: &State| state.clone().into_iter().filter(|(slot, _)| !shared.contains_key(slot)).collect();
     let conflicted: Vec<State> = states.iter().map(differs).collect();
-    let chains: Vec<_> = conflicted
-        .iter()
-        .map(|state| resolve::auth_chain(state.values(), fetch).unwrap())
-        .collect();
+    let chains: Vec<_> = conflicted.iter().map(|state| resolve::auth_chain(state.values(), fetch).unwrap()).collect();
     let shared_chain = resolve::auth_chain(shared.values(), fetch).unwrap();
     let difference = resolve::auth_difference(&chains, |id| shared_chain.contains(id));
-    let lookup =
-        |kind: &StateEventType, key: &str| shared.get(&(kind.clone(), key.to_owned())).cloned();
-    let mut resolved =
-        resolve::resolve_reduced(rules, &conflicted, lookup, &difference, fetch).unwrap();
+    let lookup = |kind: &StateEventType, key: &str| shared.get(&(kind.clone(), key.to_owned())).cloned();
+    let mut resolved = resolve::resolve_reduced(rules, &conflicted, lookup, &difference, fetch).unwrap();
     assert!(resolved.keys().all(|slot| !shared.contains_key(slot)));
     resolved.extend(shared);
     resolved
@@ -352,12 +248,5 @@ pub fn refused(result: Result<Tip, AuthError>) -> bool {
 
 /// A parsed event from JSON, for tests that need odd ones.
 pub fn odd(version: &str, id: &str, event: &Value) -> SharedPdu {
-    Arc::new(
-        Pdu::from_json(
-            &event.to_string(),
-            EventId::parse(id).unwrap(),
-            &rules(version),
-        )
-        .unwrap(),
-    )
+    Arc::new(Pdu::from_json(&event.to_string(), EventId::parse(id).unwrap(), &rules(version)).unwrap())
 }

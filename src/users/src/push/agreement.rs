@@ -85,18 +85,7 @@ fn values() -> impl Strategy<Value = Value> {
 }
 
 fn events() -> impl Strategy<Value = Value> {
-    let keys = vec![
-        "body",
-        "msgtype",
-        "membership",
-        "m.mentions",
-        "m.relates_to",
-        "n",
-        "a\\b",
-        "list",
-        "x",
-        "y",
-    ];
+    let keys = vec!["body", "msgtype", "membership", "m.mentions", "m.relates_to", "n", "a\\b", "list", "x", "y"];
     let mentions = prop_oneof![
         Just(json!({})),
         Just(json!({"room": true})),
@@ -107,19 +96,10 @@ fn events() -> impl Strategy<Value = Value> {
     let content = proptest::collection::btree_map(proptest::sample::select(keys), values(), 0..5);
     let body = proptest::option::of(texts());
     let state_key = proptest::option::of(texts());
-    (
-        texts(),
-        proptest::option::of(texts()),
-        state_key,
-        content,
-        body,
-        proptest::option::of(mentions),
-    )
-        .prop_map(|(kind, sender, state_key, content, body, mentions)| {
-            let mut content: serde_json::Map<_, _> = content
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect();
+    (texts(), proptest::option::of(texts()), state_key, content, body, proptest::option::of(mentions)).prop_map(
+        |(kind, sender, state_key, content, body, mentions)| {
+            let mut content: serde_json::Map<_, _> =
+                content.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
             content.extend(body.map(|body| ("body".to_owned(), Value::from(body))));
             content.extend(mentions.map(|mentions| ("m.mentions".to_owned(), mentions)));
             let mut event = json!({"type": kind, "content": content});
@@ -128,7 +108,8 @@ fn events() -> impl Strategy<Value = Value> {
                 event.extend(state_key.map(|key| ("state_key".to_owned(), Value::from(key))));
             }
             event
-        })
+        },
+    )
 }
 
 fn conditions() -> impl Strategy<Value = Value> {
@@ -153,30 +134,17 @@ fn rulesets() -> impl Strategy<Value = Ruleset> {
     let conditional = || {
         let conditions = proptest::collection::vec(conditions(), 0..3);
         let ids = vec!["", ".m.rule.contains_display_name", ".m.rule.roomnotif"];
-        (conditions, any::<bool>(), proptest::sample::select(ids)).prop_map(
-            |(conditions, enabled, id)| json!({"conditions": conditions, "enabled": enabled, "id": id}),
-        )
+        (conditions, any::<bool>(), proptest::sample::select(ids))
+            .prop_map(|(conditions, enabled, id)| json!({"conditions": conditions, "enabled": enabled, "id": id}))
     };
-    let content = (
-        patterns(),
-        any::<bool>(),
-        proptest::sample::select(vec!["", ".m.rule.contains_user_name"]),
-    )
-        .prop_map(
-            |(pattern, enabled, id)| json!({"pattern": pattern, "enabled": enabled, "id": id}),
-        );
+    let content = (patterns(), any::<bool>(), proptest::sample::select(vec!["", ".m.rule.contains_user_name"]))
+        .prop_map(|(pattern, enabled, id)| json!({"pattern": pattern, "enabled": enabled, "id": id}));
     let lists = (
         proptest::collection::vec(conditional(), 0..4),
         proptest::collection::vec(content, 0..3),
         proptest::collection::vec(conditional(), 0..3),
-        proptest::option::of(proptest::sample::select(vec![
-            "!room:example.org",
-            "!other:example.org",
-        ])),
-        proptest::option::of(proptest::sample::select(vec![
-            "@ben:example.org",
-            "@*:example.org",
-        ])),
+        proptest::option::of(proptest::sample::select(vec!["!room:example.org", "!other:example.org"])),
+        proptest::option::of(proptest::sample::select(vec!["@ben:example.org", "@*:example.org"])),
         any::<bool>(),
     );
     lists.prop_map(|(override_, content, underride, room, sender, defaults)| {
@@ -210,12 +178,8 @@ fn rulesets() -> impl Strategy<Value = Ruleset> {
 }
 
 fn power_levels() -> PushConditionPowerLevelsCtx {
-    let users: BTreeMap<OwnedUserId, Int> =
-        [(owned_user_id!("@ben:example.org"), Int::from(60))].into();
-    let rules = RoomPowerLevelsRules::new(
-        &ruma::RoomVersionId::V11.rules().unwrap().authorization,
-        None,
-    );
+    let users: BTreeMap<OwnedUserId, Int> = [(owned_user_id!("@ben:example.org"), Int::from(60))].into();
+    let rules = RoomPowerLevelsRules::new(&ruma::RoomVersionId::V11.rules().unwrap().authorization, None);
     PushConditionPowerLevelsCtx::new(users, Int::from(0), NotificationPowerLevels::new(), rules)
 }
 
@@ -225,10 +189,7 @@ fn by_ruma(rules: &Ruleset, event: &str, context: &PushConditionRoomCtx) -> Acti
     Actions {
         notify: actions.iter().any(Action::should_notify),
         highlight: actions.iter().any(Action::is_highlight),
-        sound: actions
-            .iter()
-            .find_map(Action::sound)
-            .map(|sound| sound.as_str().into()),
+        sound: actions.iter().find_map(Action::sound).map(|sound| sound.as_str().into()),
     }
 }
 

@@ -4,8 +4,7 @@ use ruma::{
     Int, RoomId, UInt, UserId,
     power_levels::NotificationPowerLevelsKey,
     push::{
-        Action, AnyPushRuleRef, PushCondition, PushConditionPowerLevelsCtx, RoomMemberCountIs,
-        Ruleset, ScalarJsonValue,
+        Action, AnyPushRuleRef, PushCondition, PushConditionPowerLevelsCtx, RoomMemberCountIs, Ruleset, ScalarJsonValue,
     },
 };
 use std::{ops::RangeBounds, sync::Arc};
@@ -26,21 +25,14 @@ pub struct Actions {
     pub sound: Option<Arc<str>>,
 }
 
-static NONE: Actions = Actions {
-    notify: false,
-    highlight: false,
-    sound: None,
-};
+static NONE: Actions = Actions { notify: false, highlight: false, sound: None };
 
 impl Actions {
     fn new(actions: &[Action]) -> Self {
         Self {
             notify: actions.iter().any(Action::should_notify),
             highlight: actions.iter().any(Action::is_highlight),
-            sound: actions
-                .iter()
-                .find_map(Action::sound)
-                .map(|sound| Arc::from(sound.as_str())),
+            sound: actions.iter().find_map(Action::sound).map(|sound| Arc::from(sound.as_str())),
         }
     }
 }
@@ -107,9 +99,7 @@ impl CompiledRules {
     /// Compiles the rules of a user. Conditions that are not known here never hold, so their rules are left out.
     pub fn new(rules: &Ruleset, user: &UserId) -> Self {
         let enabled = rules.iter().filter(|rule| rule.enabled());
-        Self {
-            rules: enabled.filter_map(|rule| Rule::new(rule, user)).collect(),
-        }
+        Self { rules: enabled.filter_map(|rule| Rule::new(rule, user)).collect() }
     }
 
     /// What is to happen on an event: the actions of the first rule that matches. Nothing for the user's own events.
@@ -117,10 +107,7 @@ impl CompiledRules {
         if event.get_str("sender") == Some(context.user_id.as_str()) {
             return &NONE;
         }
-        self.rules
-            .iter()
-            .find(|rule| rule.applies(event, context))
-            .map_or(&NONE, |rule| &rule.actions)
+        self.rules.iter().find(|rule| rule.applies(event, context)).map_or(&NONE, |rule| &rule.actions)
     }
 
     /// How many rules there are to ask, for tests and metrics.
@@ -138,13 +125,9 @@ impl Rule {
     fn new(rule: AnyPushRuleRef<'_>, user: &UserId) -> Option<Self> {
         let glob = |path: &str, pattern: &str| Some(vec![Check::matches(path, pattern, user)?]);
         let mut checks = match rule {
-            AnyPushRuleRef::Override(rule)
-            | AnyPushRuleRef::Underride(rule)
-            | AnyPushRuleRef::PostContent(rule) => rule
-                .conditions
-                .iter()
-                .map(|condition| Check::new(condition, user))
-                .collect::<Option<Vec<_>>>(),
+            AnyPushRuleRef::Override(rule) | AnyPushRuleRef::Underride(rule) | AnyPushRuleRef::PostContent(rule) => {
+                rule.conditions.iter().map(|condition| Check::new(condition, user)).collect::<Option<Vec<_>>>()
+            }
             AnyPushRuleRef::Content(rule) => glob("content.body", &rule.pattern),
             AnyPushRuleRef::Room(rule) => glob("room_id", rule.rule_id.as_str()),
             AnyPushRuleRef::Sender(rule) => glob("sender", rule.rule_id.as_str()),
@@ -154,21 +137,13 @@ impl Rule {
         let unless_mentions = match rule {
             AnyPushRuleRef::Content(rule) => rule.rule_id == ".m.rule.contains_user_name",
             AnyPushRuleRef::Room(_) | AnyPushRuleRef::Sender(_) => false,
-            _ => matches!(
-                rule.rule_id(),
-                ".m.rule.contains_display_name" | ".m.rule.roomnotif"
-            ),
+            _ => matches!(rule.rule_id(), ".m.rule.contains_display_name" | ".m.rule.roomnotif"),
         };
-        Some(Self {
-            checks,
-            unless_mentions,
-            actions: Actions::new(rule.actions()),
-        })
+        Some(Self { checks, unless_mentions, actions: Actions::new(rule.actions()) })
     }
 
     fn applies(&self, event: &PushEvent<'_>, context: &PushContext<'_>) -> bool {
-        !(self.unless_mentions && event.has_mentions())
-            && self.checks.iter().all(|check| check.holds(event, context))
+        !(self.unless_mentions && event.has_mentions()) && self.checks.iter().all(|check| check.holds(event, context))
     }
 }
 
@@ -179,16 +154,13 @@ impl Check {
             PushCondition::EventMatch(data) => Self::matches(&data.key, &data.pattern, user),
             PushCondition::ContainsDisplayName => Some(Self::DisplayName),
             PushCondition::RoomMemberCount(data) => Some(Self::MemberCount(data.is)),
-            PushCondition::SenderNotificationPermission(data) => {
-                Some(Self::MayNotify(data.key.clone()))
+            PushCondition::SenderNotificationPermission(data) => Some(Self::MayNotify(data.key.clone())),
+            PushCondition::EventPropertyIs(data) if data.key.len() <= MAX_PATH => {
+                Some(Self::Is(data.key.as_str().into(), Scalar::new(&data.value, user)))
             }
-            PushCondition::EventPropertyIs(data) if data.key.len() <= MAX_PATH => Some(Self::Is(
-                data.key.as_str().into(),
-                Scalar::new(&data.value, user),
-            )),
-            PushCondition::EventPropertyContains(data) if data.key.len() <= MAX_PATH => Some(
-                Self::Contains(data.key.as_str().into(), Scalar::new(&data.value, user)),
-            ),
+            PushCondition::EventPropertyContains(data) if data.key.len() <= MAX_PATH => {
+                Some(Self::Contains(data.key.as_str().into(), Scalar::new(&data.value, user)))
+            }
             _ => None,
         }
     }
@@ -216,8 +188,7 @@ impl Check {
         match self {
             Self::MemberCount(_) => 0,
             Self::Matches(Property::Path(path), Pattern::Equal(_)) if **path == *"type" => 1,
-            Self::Matches(Property::Path(_) | Property::RoomId, Pattern::Equal(_))
-            | Self::MatchesOwnId(_) => 2,
+            Self::Matches(Property::Path(_) | Property::RoomId, Pattern::Equal(_)) | Self::MatchesOwnId(_) => 2,
             Self::Is(..) => 2,
             Self::Contains(..) => 3,
             Self::MayNotify(_) => 4,
@@ -229,27 +200,23 @@ impl Check {
     fn holds(&self, event: &PushEvent<'_>, context: &PushContext<'_>) -> bool {
         match self {
             Self::Matches(Property::RoomId, pattern) => pattern.matches(context.room_id.as_str()),
-            Self::Matches(Property::Body, pattern) => event
-                .lower_body()
-                .is_some_and(|body| pattern.matches_lower(body)),
-            Self::Matches(Property::Path(path), pattern) => event
-                .get_str(path)
-                .is_some_and(|value| pattern.matches(value)),
-            Self::MatchesOwnId(path) => event
-                .get_str(path)
-                .is_some_and(|value| equal_in_any_case(value, context.user_id.as_str())),
-            Self::Is(path, scalar) => event
-                .get(path)
-                .is_some_and(|leaf| scalar.is(leaf, context.user_id)),
+            Self::Matches(Property::Body, pattern) => {
+                event.lower_body().is_some_and(|body| pattern.matches_lower(body))
+            }
+            Self::Matches(Property::Path(path), pattern) => {
+                event.get_str(path).is_some_and(|value| pattern.matches(value))
+            }
+            Self::MatchesOwnId(path) => {
+                event.get_str(path).is_some_and(|value| equal_in_any_case(value, context.user_id.as_str()))
+            }
+            Self::Is(path, scalar) => event.get(path).is_some_and(|leaf| scalar.is(leaf, context.user_id)),
             Self::Contains(path, scalar) => match event.get(path) {
-                Some(Leaf::Array(items)) => {
-                    items.iter().any(|item| scalar.is(item, context.user_id))
-                }
+                Some(Leaf::Array(items)) => items.iter().any(|item| scalar.is(item, context.user_id)),
                 _ => false,
             },
-            Self::DisplayName => event.lower_body().is_some_and(|body| {
-                Pattern::new(context.display_name, Extent::Words).matches_lower(body)
-            }),
+            Self::DisplayName => event
+                .lower_body()
+                .is_some_and(|body| Pattern::new(context.display_name, Extent::Words).matches_lower(body)),
             Self::MemberCount(is) => {
                 let count = UInt::try_from(context.member_count).unwrap_or(UInt::MAX);
                 is.contains(&count)
@@ -259,26 +226,16 @@ impl Check {
     }
 }
 
-fn may_notify(
-    event: &PushEvent<'_>,
-    context: &PushContext<'_>,
-    key: &NotificationPowerLevelsKey,
-) -> bool {
+fn may_notify(event: &PushEvent<'_>, context: &PushContext<'_>, key: &NotificationPowerLevelsKey) -> bool {
     let Some(power_levels) = context.power_levels else {
         return false;
     };
-    let sender = event
-        .get_str("sender")
-        .and_then(|sender| <&UserId>::try_from(sender).ok());
+    let sender = event.get_str("sender").and_then(|sender| <&UserId>::try_from(sender).ok());
     sender.is_some_and(|sender| power_levels.has_sender_notification_permission(sender, key))
 }
 
 fn equal_in_any_case(a: &str, b: &str) -> bool {
-    if a.is_ascii() && b.is_ascii() {
-        a.eq_ignore_ascii_case(b)
-    } else {
-        a.to_lowercase() == b.to_lowercase()
-    }
+    if a.is_ascii() && b.is_ascii() { a.eq_ignore_ascii_case(b) } else { a.to_lowercase() == b.to_lowercase() }
 }
 
 impl Scalar {

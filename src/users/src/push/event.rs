@@ -54,34 +54,18 @@ impl<'a> PushEvent<'a> {
     /// # Errors
     /// Where it is no JSON object.
     pub fn parse(json: &'a str) -> serde_json::Result<Self> {
-        let mut flat = Flat {
-            paths: String::with_capacity(256),
-            entries: Vec::with_capacity(16),
-            ..Flat::default()
-        };
+        let mut flat = Flat { paths: String::with_capacity(256), entries: Vec::with_capacity(16), ..Flat::default() };
         let mut deserializer = serde_json::Deserializer::from_str(json);
         flat.object(&mut deserializer)?;
         deserializer.end()?;
-        let Flat {
-            paths,
-            mut entries,
-            mentions,
-            ..
-        } = flat;
+        let Flat { paths, mut entries, mentions, .. } = flat;
         entries.sort_by(|a, b| slice(&paths, &a.path).cmp(slice(&paths, &b.path)));
-        Ok(Self {
-            paths,
-            entries,
-            mentions,
-            lower_body: OnceLock::new(),
-        })
+        Ok(Self { paths, entries, mentions, lower_body: OnceLock::new() })
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<&Leaf<'a>> {
         // The last of several with the same path counts.
-        let end = self
-            .entries
-            .partition_point(|entry| slice(&self.paths, &entry.path) <= path);
+        let end = self.entries.partition_point(|entry| slice(&self.paths, &entry.path) <= path);
         let entry = self.entries.get(end.checked_sub(1)?)?;
         (slice(&self.paths, &entry.path) == path).then_some(&entry.leaf)
     }
@@ -97,16 +81,12 @@ impl<'a> PushEvent<'a> {
 
     /// The body in lower case, made when first asked for.
     pub(crate) fn lower_body(&self) -> Option<&str> {
-        self.lower_body
-            .get_or_init(|| self.get_str("content.body").map(str::to_lowercase))
-            .as_deref()
+        self.lower_body.get_or_init(|| self.get_str("content.body").map(str::to_lowercase)).as_deref()
     }
 }
 
 fn slice<'p>(paths: &'p str, range: &std::ops::Range<u32>) -> &'p str {
-    paths
-        .get(range.start as usize..range.end as usize)
-        .unwrap_or_default()
+    paths.get(range.start as usize..range.end as usize).unwrap_or_default()
 }
 
 /// An event being taken apart.
@@ -127,21 +107,14 @@ impl<'de> Flat<'de> {
     }
 
     fn add<E: serde::de::Error>(&mut self, leaf: Leaf<'de>) -> Result<(), E> {
-        self.mentions |= self
-            .at
-            .strip_prefix(MENTIONS)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.mentions |= self.at.strip_prefix(MENTIONS).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         if self.at.len() > MAX_PATH {
             return Ok(());
         }
-        let offset =
-            |length: usize| u32::try_from(length).map_err(|_| E::custom("the event is too large"));
+        let offset = |length: usize| u32::try_from(length).map_err(|_| E::custom("the event is too large"));
         let start = offset(self.paths.len())?;
         self.paths.push_str(&self.at);
-        self.entries.push(Entry {
-            path: start..offset(self.paths.len())?,
-            leaf,
-        });
+        self.entries.push(Entry { path: start..offset(self.paths.len())?, leaf });
         Ok(())
     }
 
@@ -178,18 +151,12 @@ impl<'de> Visitor<'de> for ObjectVisitor<'_, 'de> {
             empty = false;
             let back = self.flat.at.len();
             self.flat.enter(&key);
-            if let Some(leaf) = map.next_value_seed(Node {
-                flat: Some(&mut *self.flat),
-            })? {
+            if let Some(leaf) = map.next_value_seed(Node { flat: Some(&mut *self.flat) })? {
                 self.flat.add(leaf)?;
             }
             self.flat.at.truncate(back);
         }
-        if empty {
-            self.flat.add(Leaf::EmptyObject)
-        } else {
-            Ok(())
-        }
+        if empty { self.flat.add(Leaf::EmptyObject) } else { Ok(()) }
     }
 }
 
@@ -241,15 +208,10 @@ impl<'de> Visitor<'de> for Node<'_, 'de> {
         Ok(Some(Leaf::Bool(value)))
     }
     fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        Ok((-MAX_INT..=MAX_INT)
-            .contains(&value)
-            .then_some(Leaf::Int(value)))
+        Ok((-MAX_INT..=MAX_INT).contains(&value).then_some(Leaf::Int(value)))
     }
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(i64::try_from(value)
-            .ok()
-            .filter(|value| *value <= MAX_INT)
-            .map(Leaf::Int))
+        Ok(i64::try_from(value).ok().filter(|value| *value <= MAX_INT).map(Leaf::Int))
     }
     fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
         Ok(None)

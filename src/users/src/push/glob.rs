@@ -39,13 +39,10 @@ impl Pattern {
         }
         let pattern = pattern.to_lowercase();
         if pattern.contains(['*', '?']) {
-            return Glob::new(&pattern, extent)
-                .map_or(Self::Never, |glob| Self::Glob(Box::new(glob)));
+            return Glob::new(&pattern, extent).map_or(Self::Never, |glob| Self::Glob(Box::new(glob)));
         }
         match extent {
-            Extent::Words if !pattern.is_empty() => {
-                Self::Word(Box::new(Finder::new(pattern.as_bytes()).into_owned()))
-            }
+            Extent::Words if !pattern.is_empty() => Self::Word(Box::new(Finder::new(pattern.as_bytes()).into_owned())),
             _ => Self::Equal(pattern.into()),
         }
     }
@@ -82,10 +79,7 @@ fn is_word(byte: u8) -> bool {
 /// Whether a part of a text may begin or end at a byte offset: not in the middle of a word. Bytes of other scripts'
 /// characters are no word bytes, so looking at bytes is enough.
 fn is_boundary(text: &[u8], at: usize) -> bool {
-    let before = at
-        .checked_sub(1)
-        .and_then(|before| text.get(before))
-        .is_some_and(|byte| is_word(*byte));
+    let before = at.checked_sub(1).and_then(|before| text.get(before)).is_some_and(|byte| is_word(*byte));
     let behind = text.get(at).is_some_and(|byte| is_word(*byte));
     !(before && behind)
 }
@@ -121,8 +115,7 @@ pub(crate) struct Glob {
 
 impl Glob {
     fn new(pattern: &str, extent: Extent) -> Option<Self> {
-        let (mut stars, mut any, mut chars, mut tokens) =
-            (0u128, 0u128, Vec::<(char, u128)>::new(), 0usize);
+        let (mut stars, mut any, mut chars, mut tokens) = (0u128, 0u128, Vec::<(char, u128)>::new(), 0usize);
         for c in pattern.chars() {
             if c == '*' {
                 stars |= 1 << tokens;
@@ -141,33 +134,17 @@ impl Glob {
         for (_, bits) in &mut chars {
             *bits |= any;
         }
-        let run = pattern
-            .split(['*', '?'])
-            .max_by_key(|run| run.len())
-            .filter(|run| !run.is_empty());
+        let run = pattern.split(['*', '?']).max_by_key(|run| run.len()).filter(|run| !run.is_empty());
         let run = run.map(|run| Finder::new(run.as_bytes()).into_owned());
-        Some(Self {
-            extent,
-            accept: 1 << tokens,
-            stars,
-            any,
-            chars,
-            run,
-        })
+        Some(Self { extent, accept: 1 << tokens, stars, any, chars, run })
     }
 
     fn matches(&self, text: &str) -> bool {
-        if self
-            .run
-            .as_ref()
-            .is_some_and(|run| run.find(text.as_bytes()).is_none())
-        {
+        if self.run.as_ref().is_some_and(|run| run.find(text.as_bytes()).is_none()) {
             return false;
         }
         match self.extent {
-            Extent::Whole => {
-                text.chars().fold(1, |states, c| self.step(states, c, true)) & self.accept != 0
-            }
+            Extent::Whole => text.chars().fold(1, |states, c| self.step(states, c, true)) & self.accept != 0,
             Extent::Words => self.matches_words(text),
         }
     }
@@ -189,11 +166,7 @@ impl Glob {
     }
 
     fn step(&self, states: u128, c: char, wild: bool) -> u128 {
-        let bits = self
-            .chars
-            .iter()
-            .find(|(known, _)| *known == c)
-            .map(|(_, bits)| *bits);
+        let bits = self.chars.iter().find(|(known, _)| *known == c).map(|(_, bits)| *bits);
         let (any, stars) = if wild { (self.any, self.stars) } else { (0, 0) };
         let bits = match bits {
             Some(bits) if wild => bits,
@@ -232,14 +205,8 @@ mod tests {
         assert!(whole("*.x?", "a\n.xy"));
         assert!(!whole("a?c", "ac"));
         assert!(!whole("abc", "abcd"));
-        assert!(!Pattern::is_acceptable(
-            &"?".repeat(MAX_TOKENS + 1),
-            Extent::Whole
-        ));
-        assert!(Pattern::is_acceptable(
-            &"?".repeat(MAX_TOKENS),
-            Extent::Whole
-        ));
+        assert!(!Pattern::is_acceptable(&"?".repeat(MAX_TOKENS + 1), Extent::Whole));
+        assert!(Pattern::is_acceptable(&"?".repeat(MAX_TOKENS), Extent::Whole));
         assert!(whole(&"?".repeat(MAX_TOKENS), &"x".repeat(MAX_TOKENS)));
     }
 }

@@ -83,19 +83,10 @@ pub fn server_default(user: &UserId) -> Ruleset {
 }
 
 impl PushRules {
-    pub(crate) fn new(
-        core: Arc<Core>,
-        account_data: Arc<AccountData>,
-        compiled: RulesCache,
-    ) -> Self {
+    pub(crate) fn new(core: Arc<Core>, account_data: Arc<AccountData>, compiled: RulesCache) -> Self {
         let anybody = user_id!("@anybody:server");
         let default = Arc::new(CompiledRules::new(&server_default(anybody), anybody));
-        Self {
-            core,
-            account_data,
-            compiled,
-            default,
-        }
+        Self { core, account_data, compiled, default }
     }
 
     /// A user's rules: the server's default ones with what the user changed.
@@ -105,10 +96,7 @@ impl PushRules {
     pub async fn get(&self, user: UserNum) -> Result<Ruleset> {
         let user_id = self.core.user_id(user).await?;
         let stored = self.account_data.get(user, None, PUSH_RULES).await?;
-        Ok(merged(
-            stored.as_deref().map(|content| content.get().as_bytes()),
-            &user_id,
-        ))
+        Ok(merged(stored.as_deref().map(|content| content.get().as_bytes()), &user_id))
     }
 
     /// The content of `m.push_rules`, which clients expect in an initial sync even of a user who never changed a rule.
@@ -117,8 +105,7 @@ impl PushRules {
     /// Those of the store.
     pub async fn content(&self, user: UserNum) -> Result<Box<RawValue>> {
         let global = self.get(user).await?;
-        serde_json::value::to_raw_value(&Content { global })
-            .map_err(|_| UsersError::NotAnObject("push rules"))
+        serde_json::value::to_raw_value(&Content { global }).map_err(|_| UsersError::NotAnObject("push rules"))
     }
 
     /// A user's rules, compiled; kept in memory until they change.
@@ -155,18 +142,11 @@ impl PushRules {
         check_rule(&rule)?;
         self.change(user, |rules| {
             rules.insert(rule, after, before)?;
-            let own = rules
-                .iter()
-                .filter(|rule| !rule.is_server_default())
-                .count();
+            let own = rules.iter().filter(|rule| !rule.is_server_default()).count();
             if own > MAX_RULES || body_globs(rules) > MAX_BODY_GLOBS {
                 return Err(UsersError::TooLarge {
                     what: "the number of push rules",
-                    limit: if own > MAX_RULES {
-                        MAX_RULES
-                    } else {
-                        MAX_BODY_GLOBS
-                    },
+                    limit: if own > MAX_RULES { MAX_RULES } else { MAX_BODY_GLOBS },
                 });
             }
             Ok(())
@@ -178,12 +158,7 @@ impl PushRules {
     ///
     /// # Errors
     /// [`UsersError::RuleNotFound`], [`UsersError::ServerDefaultRule`] and those of the store.
-    pub async fn delete(
-        &self,
-        user: UserNum,
-        kind: RuleKind,
-        rule_id: &str,
-    ) -> Result<Option<Pos>> {
+    pub async fn delete(&self, user: UserNum, kind: RuleKind, rule_id: &str) -> Result<Option<Pos>> {
         self.change(user, |rules| match rules.remove(kind, rule_id) {
             Err(RemovePushRuleError::ServerDefault) => Err(UsersError::ServerDefaultRule),
             Err(_) => Err(UsersError::RuleNotFound),
@@ -203,12 +178,7 @@ impl PushRules {
         rule_id: &str,
         enabled: bool,
     ) -> Result<Option<Pos>> {
-        self.change(user, |rules| {
-            rules
-                .set_enabled(kind, rule_id, enabled)
-                .map_err(|_| UsersError::RuleNotFound)
-        })
-        .await
+        self.change(user, |rules| rules.set_enabled(kind, rule_id, enabled).map_err(|_| UsersError::RuleNotFound)).await
     }
 
     /// Sets what a rule does.
@@ -223,26 +193,17 @@ impl PushRules {
         actions: Vec<Action>,
     ) -> Result<Option<Pos>> {
         check_parts(&[], &actions)?;
-        self.change(user, |rules| {
-            rules
-                .set_actions(kind, rule_id, actions)
-                .map_err(|_| UsersError::RuleNotFound)
-        })
-        .await
+        self.change(user, |rules| rules.set_actions(kind, rule_id, actions).map_err(|_| UsersError::RuleNotFound)).await
     }
 
-    async fn change(
-        &self,
-        user: UserNum,
-        change: impl FnOnce(&mut Ruleset) -> Result<()>,
-    ) -> Result<Option<Pos>> {
+    async fn change(&self, user: UserNum, change: impl FnOnce(&mut Ruleset) -> Result<()>) -> Result<Option<Pos>> {
         let user_id = self.core.user_id(user).await?;
         self.account_data
             .modify(user, None, PUSH_RULES, |old| {
                 let mut global = merged(old, &user_id);
                 change(&mut global)?;
-                let text = serde_json::to_vec(&Content { global })
-                    .map_err(|_| UsersError::NotAnObject("push rules"))?;
+                let text =
+                    serde_json::to_vec(&Content { global }).map_err(|_| UsersError::NotAnObject("push rules"))?;
                 Ok(Change::Put(Bytes::from(text)))
             })
             .await
@@ -268,16 +229,8 @@ fn body_globs(rules: &Ruleset) -> usize {
         _ => false,
     };
     let conditional = rules.override_.iter().chain(&rules.underride);
-    let conditions = conditional
-        .flat_map(|rule| &rule.conditions)
-        .filter(in_body)
-        .count();
-    conditions
-        + rules
-            .content
-            .iter()
-            .filter(|rule| is_glob(&rule.pattern))
-            .count()
+    let conditions = conditional.flat_map(|rule| &rule.conditions).filter(in_body).count();
+    conditions + rules.content.iter().filter(|rule| is_glob(&rule.pattern)).count()
 }
 
 fn check_rule(rule: &NewPushRule) -> Result<()> {
@@ -285,9 +238,7 @@ fn check_rule(rule: &NewPushRule) -> Result<()> {
         return Err(UsersError::InvalidId("the rule id"));
     }
     match rule {
-        NewPushRule::Override(rule) | NewPushRule::Underride(rule) => {
-            check_parts(&rule.conditions, &rule.actions)
-        }
+        NewPushRule::Override(rule) | NewPushRule::Underride(rule) => check_parts(&rule.conditions, &rule.actions),
         NewPushRule::Content(rule) => {
             check_pattern("content.body", &rule.pattern)?;
             check_parts(&[], &rule.actions)
@@ -300,10 +251,7 @@ fn check_rule(rule: &NewPushRule) -> Result<()> {
 
 fn check_parts(conditions: &[PushCondition], actions: &[Action]) -> Result<()> {
     if conditions.len() > MAX_PARTS || actions.len() > MAX_PARTS {
-        return Err(UsersError::TooLarge {
-            what: "the push rule",
-            limit: MAX_PARTS,
-        });
+        return Err(UsersError::TooLarge { what: "the push rule", limit: MAX_PARTS });
     }
     conditions.iter().try_for_each(|condition| match condition {
         PushCondition::EventMatch(data) => check_pattern(&data.key, &data.pattern),
@@ -314,16 +262,9 @@ fn check_parts(conditions: &[PushCondition], actions: &[Action]) -> Result<()> {
 }
 
 fn check_pattern(path: &str, pattern: &str) -> Result<()> {
-    let extent = if path == "content.body" {
-        Extent::Words
-    } else {
-        Extent::Whole
-    };
+    let extent = if path == "content.body" { Extent::Words } else { Extent::Whole };
     if path.len() > MAX_PATH || !Pattern::is_acceptable(pattern, extent) {
-        return Err(UsersError::TooLarge {
-            what: "a pattern of the push rule",
-            limit: glob::MAX_PATTERN,
-        });
+        return Err(UsersError::TooLarge { what: "a pattern of the push rule", limit: glob::MAX_PATTERN });
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
 use ruma::{
     push::{
-        InsertPushRuleError, NewConditionalPushRule, NewPatternedPushRule, NewSimplePushRule,
-        PredefinedOverrideRuleId,
+        InsertPushRuleError, NewConditionalPushRule, NewPatternedPushRule, NewSimplePushRule, PredefinedOverrideRuleId,
     },
     room_id,
 };
@@ -21,11 +20,7 @@ async fn users(bench: &Bench) -> Arc<Users> {
 
 fn keyword(word: &str) -> NewPushRule {
     let highlight = serde_json::from_str(r#"["notify",{"set_tweak":"highlight"}]"#).unwrap();
-    NewPushRule::Content(NewPatternedPushRule::new(
-        word.to_owned(),
-        word.to_owned(),
-        highlight,
-    ))
+    NewPushRule::Content(NewPatternedPushRule::new(word.to_owned(), word.to_owned(), highlight))
 }
 
 fn override_rule(id: &str) -> NewPushRule {
@@ -45,21 +40,11 @@ async fn actions(users: &Users, body: &str) -> Actions {
         power_levels: None,
     };
     let event = PushEvent::parse(&text).unwrap();
-    users
-        .push_rules
-        .compiled(1)
-        .await
-        .unwrap()
-        .evaluate(&event, &context)
-        .clone()
+    users.push_rules.compiled(1).await.unwrap().evaluate(&event, &context).clone()
 }
 
 fn ids(rules: &Ruleset) -> Vec<&str> {
-    rules
-        .override_
-        .iter()
-        .map(|rule| rule.rule_id.as_str())
-        .collect()
+    rules.override_.iter().map(|rule| rule.rule_id.as_str()).collect()
 }
 
 #[tokio::test]
@@ -67,19 +52,10 @@ async fn rules_are_put_in_their_places_and_survive_a_restart() {
     let bench = Bench::new();
     let rules = &users(&bench).await.push_rules;
     rules.put(1, override_rule("b"), None, None).await.unwrap();
-    rules
-        .put(1, override_rule("a"), None, Some("b"))
-        .await
-        .unwrap();
-    rules
-        .put(1, override_rule("c"), Some("b"), None)
-        .await
-        .unwrap();
+    rules.put(1, override_rule("a"), None, Some("b")).await.unwrap();
+    rules.put(1, override_rule("c"), Some("b"), None).await.unwrap();
     let rules = &users(&bench).await.push_rules;
-    assert_eq!(
-        ids(&rules.get(1).await.unwrap())[..5],
-        [".m.rule.master", "a", "b", "c", ".m.rule.suppress_notices"]
-    );
+    assert_eq!(ids(&rules.get(1).await.unwrap())[..5], [".m.rule.master", "a", "b", "c", ".m.rule.suppress_notices"]);
     let refused = [
         (override_rule(".a"), None, None),
         (override_rule("a/b"), None, None),
@@ -88,24 +64,11 @@ async fn rules_are_put_in_their_places_and_survive_a_restart() {
         (override_rule("d"), Some("c"), Some("a")),
     ];
     for (rule, after, before) in refused {
-        assert!(matches!(
-            rules.put(1, rule, after, before).await,
-            Err(UsersError::InsertRule(_))
-        ));
+        assert!(matches!(rules.put(1, rule, after, before).await, Err(UsersError::InsertRule(_))));
     }
     let unknown = rules.put(1, override_rule("d"), Some("nope"), None).await;
-    assert!(matches!(
-        unknown,
-        Err(UsersError::InsertRule(InsertPushRuleError::UnknownRuleId))
-    ));
-    assert!(
-        rules
-            .get(1)
-            .await
-            .unwrap()
-            .get(RuleKind::Override, "d")
-            .is_none()
-    );
+    assert!(matches!(unknown, Err(UsersError::InsertRule(InsertPushRuleError::UnknownRuleId))));
+    assert!(rules.get(1).await.unwrap().get(RuleKind::Override, "d").is_none());
 }
 
 #[tokio::test]
@@ -113,36 +76,17 @@ async fn default_rules_can_be_switched_off_and_not_removed() {
     let bench = Bench::new();
     let rules = &users(&bench).await.push_rules;
     let notices = PredefinedOverrideRuleId::SuppressNotices;
-    rules
-        .set_enabled(1, RuleKind::Override, notices.as_str(), false)
-        .await
-        .unwrap();
-    rules
-        .set_actions(1, RuleKind::Underride, ".m.rule.message", vec![])
-        .await
-        .unwrap();
+    rules.set_enabled(1, RuleKind::Override, notices.as_str(), false).await.unwrap();
+    rules.set_actions(1, RuleKind::Underride, ".m.rule.message", vec![]).await.unwrap();
     let stored = users(&bench).await.push_rules.get(1).await.unwrap();
-    assert!(
-        !stored
-            .get(RuleKind::Override, notices.as_str())
-            .unwrap()
-            .enabled()
-    );
-    assert!(
-        stored
-            .get(RuleKind::Underride, ".m.rule.message")
-            .unwrap()
-            .actions()
-            .is_empty()
-    );
+    assert!(!stored.get(RuleKind::Override, notices.as_str()).unwrap().enabled());
+    assert!(stored.get(RuleKind::Underride, ".m.rule.message").unwrap().actions().is_empty());
     let removed = rules.delete(1, RuleKind::Override, notices.as_str()).await;
     assert!(matches!(removed, Err(UsersError::ServerDefaultRule)));
     for result in [
         rules.delete(1, RuleKind::Override, "nope").await,
         rules.set_enabled(1, RuleKind::Content, "nope", true).await,
-        rules
-            .set_actions(1, "m.unknown".into(), "nope", vec![])
-            .await,
+        rules.set_actions(1, "m.unknown".into(), "nope", vec![]).await,
     ] {
         assert!(matches!(result, Err(UsersError::RuleNotFound)));
     }
@@ -152,34 +96,15 @@ async fn default_rules_can_be_switched_off_and_not_removed() {
 async fn compiled_rules_follow_every_change() {
     let bench = Bench::new();
     let users = users(&bench).await;
-    let notify = Actions {
-        notify: true,
-        ..Actions::default()
-    };
+    let notify = Actions { notify: true, ..Actions::default() };
     assert_eq!(actions(&users, "more cake").await, notify);
-    users
-        .push_rules
-        .put(1, keyword("cake"), None, None)
-        .await
-        .unwrap();
+    users.push_rules.put(1, keyword("cake"), None, None).await.unwrap();
     assert!(actions(&users, "more CAKE!").await.highlight);
     assert!(!actions(&users, "pancakes").await.highlight);
-    users
-        .push_rules
-        .set_enabled(1, RuleKind::Content, "cake", false)
-        .await
-        .unwrap();
+    users.push_rules.set_enabled(1, RuleKind::Content, "cake", false).await.unwrap();
     assert_eq!(actions(&users, "more cake").await, notify);
-    users
-        .push_rules
-        .delete(1, RuleKind::Content, "cake")
-        .await
-        .unwrap();
-    users
-        .push_rules
-        .set_enabled(1, RuleKind::Override, ".m.rule.master", true)
-        .await
-        .unwrap();
+    users.push_rules.delete(1, RuleKind::Content, "cake").await.unwrap();
+    users.push_rules.set_enabled(1, RuleKind::Override, ".m.rule.master", true).await.unwrap();
     assert_eq!(actions(&users, "more cake").await, Actions::default());
 }
 
@@ -189,19 +114,13 @@ async fn who_changed_nothing_shares_the_default_and_reads_nothing() {
     let users = users(&bench).await;
     users.number(user_id!("@ben:example.org")).await.unwrap();
     let ann = users.push_rules.compiled(1).await.unwrap();
-    assert!(Arc::ptr_eq(
-        &ann,
-        &users.push_rules.compiled(2).await.unwrap()
-    ));
+    assert!(Arc::ptr_eq(&ann, &users.push_rules.compiled(2).await.unwrap()));
     let gets = users.core.db.stats().snapshot().gets;
     users.push_rules.compiled(1).await.unwrap();
     assert_eq!(users.core.db.stats().snapshot().gets, gets);
     let content = users.push_rules.content(1).await.unwrap();
     let content: serde_json::Value = serde_json::from_str(content.get()).unwrap();
-    assert_eq!(
-        content["global"]["override"][0]["rule_id"],
-        ".m.rule.master"
-    );
+    assert_eq!(content["global"]["override"][0]["rule_id"], ".m.rule.master");
 }
 
 #[tokio::test]
@@ -210,64 +129,34 @@ async fn what_a_rule_may_hold_is_bounded() {
     let rules = &users.push_rules;
     let long = "?".repeat(200);
     let pattern = NewPushRule::Content(NewPatternedPushRule::new("a".to_owned(), long, vec![]));
-    assert!(matches!(
-        rules.put(1, pattern, None, None).await,
-        Err(UsersError::TooLarge { .. })
-    ));
-    let id = NewPushRule::Room(NewSimplePushRule::new(
-        room_id!("!r:x").to_owned(),
-        vec![Action::Notify; MAX_PARTS + 1],
-    ));
-    assert!(matches!(
-        rules.put(1, id, None, None).await,
-        Err(UsersError::TooLarge { .. })
-    ));
+    assert!(matches!(rules.put(1, pattern, None, None).await, Err(UsersError::TooLarge { .. })));
+    let id =
+        NewPushRule::Room(NewSimplePushRule::new(room_id!("!r:x").to_owned(), vec![Action::Notify; MAX_PARTS + 1]));
+    assert!(matches!(rules.put(1, id, None, None).await, Err(UsersError::TooLarge { .. })));
     let id = override_rule(&"x".repeat(MAX_RULE_ID + 1));
-    assert!(matches!(
-        rules.put(1, id, None, None).await,
-        Err(UsersError::InvalidId(_))
-    ));
+    assert!(matches!(rules.put(1, id, None, None).await, Err(UsersError::InvalidId(_))));
     let body_glob = |n: usize| {
         let condition = serde_json::from_value(serde_json::json!({
             "kind": "event_match", "key": "content.body", "pattern": format!("a*{n}"),
         }));
-        NewPushRule::Underride(NewConditionalPushRule::new(
-            format!("g{n}"),
-            vec![condition.unwrap()],
-            vec![],
-        ))
+        NewPushRule::Underride(NewConditionalPushRule::new(format!("g{n}"), vec![condition.unwrap()], vec![]))
     };
     for n in 0..MAX_BODY_GLOBS {
         rules.put(1, body_glob(n), None, None).await.unwrap();
     }
     let one_more = rules.put(1, body_glob(MAX_BODY_GLOBS), None, None).await;
-    assert!(matches!(
-        one_more,
-        Err(UsersError::TooLarge {
-            limit: MAX_BODY_GLOBS,
-            ..
-        })
-    ));
+    assert!(matches!(one_more, Err(UsersError::TooLarge { limit: MAX_BODY_GLOBS, .. })));
     for n in 0..MAX_BODY_GLOBS {
-        rules
-            .delete(1, RuleKind::Underride, &format!("g{n}"))
-            .await
-            .unwrap();
+        rules.delete(1, RuleKind::Underride, &format!("g{n}")).await.unwrap();
     }
     let mut refused = None;
     for n in 0..=MAX_RULES {
-        if let Err(error) = rules
-            .put(1, override_rule(&format!("r{n}")), None, None)
-            .await
-        {
+        if let Err(error) = rules.put(1, override_rule(&format!("r{n}")), None, None).await {
             refused = Some((n, error));
             break;
         }
     }
     // Whichever limit comes first: the number, or what fits into account data.
     let (n, error) = refused.unwrap();
-    assert!(
-        n >= 400 && matches!(error, UsersError::TooLarge { .. }),
-        "{n}: {error}"
-    );
+    assert!(n >= 400 && matches!(error, UsersError::TooLarge { .. }), "{n}: {error}");
 }

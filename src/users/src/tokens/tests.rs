@@ -12,25 +12,14 @@ const ANN: u64 = 1;
 
 async fn logged_in(bench: &Bench, tokens: NewTokens<'_>) -> Arc<Users> {
     let users = bench.users();
-    assert_eq!(
-        users.number(user_id!("@ann:example.org")).await.unwrap(),
-        ANN
-    );
-    let device = NewDevice {
-        device_id: owned_device_id!("D"),
-        display_name: None,
-        tokens,
-    };
+    assert_eq!(users.number(user_id!("@ann:example.org")).await.unwrap(), ANN);
+    let device = NewDevice { device_id: owned_device_id!("D"), display_name: None, tokens };
     users.devices.create(ANN, &device).await.unwrap();
     users
 }
 
 fn pair<'a>(access: &'a str, refresh: &'a str) -> NewTokens<'a> {
-    NewTokens {
-        access,
-        expires_ts: None,
-        refresh: Some(refresh),
-    }
+    NewTokens { access, expires_ts: None, refresh: Some(refresh) }
 }
 
 async fn is_live(users: &Users, token: &str) -> bool {
@@ -43,16 +32,7 @@ async fn is_live(users: &Users, token: &str) -> bool {
 
 async fn rows(users: &Users) -> usize {
     let tokens = users.core.db.scan_all(&TOKENS, &()).await.unwrap().len();
-    assert_eq!(
-        users
-            .core
-            .db
-            .scan_all(&DEVICE_TOKENS, &())
-            .await
-            .unwrap()
-            .len(),
-        tokens
-    );
+    assert_eq!(users.core.db.scan_all(&DEVICE_TOKENS, &()).await.unwrap().len(), tokens);
     tokens
 }
 
@@ -61,10 +41,7 @@ async fn a_warm_session_costs_no_read() {
     let users = logged_in(&Bench::new(), tokens("a")).await;
     let first = users.tokens.session("a").await.unwrap();
     let before = users.core.db.stats().snapshot().gets;
-    assert!(Arc::ptr_eq(
-        &first,
-        &users.tokens.session("a").await.unwrap()
-    ));
+    assert!(Arc::ptr_eq(&first, &users.tokens.session("a").await.unwrap()));
     assert_eq!(users.core.db.stats().snapshot().gets, before);
     assert!(!is_live(&users, "").await);
     assert!(!is_live(&users, "b").await);
@@ -72,23 +49,10 @@ async fn a_warm_session_costs_no_read() {
 
 #[tokio::test]
 async fn tokens_are_not_on_disk_in_clear() {
-    let users = logged_in(
-        &Bench::new(),
-        pair("access-token-in-clear", "refresh-token-in-clear"),
-    )
-    .await;
+    let users = logged_in(&Bench::new(), pair("access-token-in-clear", "refresh-token-in-clear")).await;
     for keyspace in store::Keyspace::ALL {
-        let all = (
-            bytes::Bytes::new(),
-            bytes::Bytes::from_static(&[u8::MAX; 4]),
-        );
-        for (key, value) in users
-            .core
-            .db
-            .scan_raw(keyspace, all.0, all.1, Page::first(1000))
-            .await
-            .unwrap()
-        {
+        let all = (bytes::Bytes::new(), bytes::Bytes::from_static(&[u8::MAX; 4]));
+        for (key, value) in users.core.db.scan_raw(keyspace, all.0, all.1, Page::first(1000)).await.unwrap() {
             for bytes in [key, value] {
                 assert!(!bytes.windows(8).any(|part| part == b"in-clear"));
             }
@@ -100,25 +64,12 @@ async fn tokens_are_not_on_disk_in_clear() {
 async fn an_expired_access_token_says_so_and_its_refresh_token_lives() {
     let bench = Bench::new();
     let end = bench.clock.now_ms() + 1000;
-    let users = logged_in(
-        &bench,
-        NewTokens {
-            expires_ts: Some(end),
-            ..pair("a1", "r1")
-        },
-    )
-    .await;
+    let users = logged_in(&bench, NewTokens { expires_ts: Some(end), ..pair("a1", "r1") }).await;
     assert!(is_live(&users, "a1").await);
     bench.clock.advance(1000);
-    assert!(matches!(
-        users.tokens.session("a1").await,
-        Err(UsersError::ExpiredToken)
-    ));
+    assert!(matches!(users.tokens.session("a1").await, Err(UsersError::ExpiredToken)));
     assert!(!is_live(&users, "r1").await);
-    assert!(matches!(
-        users.tokens.refresh("a1", &pair("x", "y")).await,
-        Err(UsersError::UnknownToken)
-    ));
+    assert!(matches!(users.tokens.refresh("a1", &pair("x", "y")).await, Err(UsersError::UnknownToken)));
     users.tokens.refresh("r1", &pair("a2", "r2")).await.unwrap();
     assert!(is_live(&users, "a2").await);
 }
@@ -133,18 +84,12 @@ async fn a_refresh_can_be_repeated_until_what_it_gave_is_used() {
     let session = users.tokens.refresh("r1", &pair("a3", "r3")).await.unwrap();
     assert_eq!(session.user_id, "@ann:example.org");
     assert!(!is_live(&users, "a2").await);
-    assert!(matches!(
-        users.tokens.refresh("r2", &pair("x", "y")).await,
-        Err(UsersError::UnknownToken)
-    ));
+    assert!(matches!(users.tokens.refresh("r2", &pair("x", "y")).await, Err(UsersError::UnknownToken)));
     assert!(is_live(&users, "a1").await);
     // The first use of the new token ends the old pair, in memory and on disk.
     assert!(is_live(&users, "a3").await);
     assert!(!is_live(&users, "a1").await);
-    assert!(matches!(
-        users.tokens.refresh("r1", &pair("x", "y")).await,
-        Err(UsersError::UnknownToken)
-    ));
+    assert!(matches!(users.tokens.refresh("r1", &pair("x", "y")).await, Err(UsersError::UnknownToken)));
     assert_eq!(rows(&users).await, 2);
     let users = bench.users();
     assert!(is_live(&users, "a3").await && !is_live(&users, "a1").await);
@@ -152,10 +97,7 @@ async fn a_refresh_can_be_repeated_until_what_it_gave_is_used() {
     users.tokens.refresh("r3", &pair("a4", "r4")).await.unwrap();
     users.tokens.refresh("r4", &pair("a5", "r5")).await.unwrap();
     assert!(!is_live(&users, "a3").await);
-    assert!(matches!(
-        users.tokens.refresh("r3", &pair("x", "y")).await,
-        Err(UsersError::UnknownToken)
-    ));
+    assert!(matches!(users.tokens.refresh("r3", &pair("x", "y")).await, Err(UsersError::UnknownToken)));
     assert_eq!(rows(&users).await, 4);
 }
 
@@ -166,20 +108,8 @@ async fn of_a_repeated_refresh_and_the_first_use_at_once_one_wins() {
         users.tokens.refresh("r1", &pair("a2", "r2")).await.unwrap();
         let again = pair("a3", "r3");
         let repeated = match round % 2 {
-            0 => {
-                futures::join!(
-                    users.tokens.refresh("r1", &again),
-                    users.tokens.session("a2")
-                )
-                .0
-            }
-            _ => {
-                futures::join!(
-                    users.tokens.session("a2"),
-                    users.tokens.refresh("r1", &again)
-                )
-                .1
-            }
+            0 => futures::join!(users.tokens.refresh("r1", &again), users.tokens.session("a2")).0,
+            _ => futures::join!(users.tokens.session("a2"), users.tokens.refresh("r1", &again)).1,
         };
         assert_eq!(is_live(&users, "a2").await, repeated.is_err());
         assert_eq!(is_live(&users, "a1").await, repeated.is_ok());
@@ -221,14 +151,8 @@ async fn a_login_token_opens_once_and_in_time_only() {
     assert_eq!(a.or(b).unwrap(), 7);
     let users = bench.users();
     bench.clock.advance(100);
-    assert!(matches!(
-        users.tokens.use_login("two").await,
-        Err(UsersError::ExpiredToken)
-    ));
-    assert!(matches!(
-        users.tokens.use_login("two").await,
-        Err(UsersError::UnknownToken)
-    ));
+    assert!(matches!(users.tokens.use_login("two").await, Err(UsersError::ExpiredToken)));
+    assert!(matches!(users.tokens.use_login("two").await, Err(UsersError::UnknownToken)));
 }
 
 #[tokio::test]
@@ -236,40 +160,14 @@ async fn expired_login_tokens_are_swept() {
     let bench = Bench::new();
     let users = bench.users();
     for n in 0..20 {
-        users
-            .tokens
-            .issue_login(7, &format!("t{n}"), bench.clock.now_ms() + 10)
-            .await
-            .unwrap();
+        users.tokens.issue_login(7, &format!("t{n}"), bench.clock.now_ms() + 10).await.unwrap();
     }
     bench.clock.advance(11);
     for n in 20..23 {
-        users
-            .tokens
-            .issue_login(7, &format!("t{n}"), bench.clock.now_ms() + 10)
-            .await
-            .unwrap();
+        users.tokens.issue_login(7, &format!("t{n}"), bench.clock.now_ms() + 10).await.unwrap();
     }
-    assert_eq!(
-        users
-            .core
-            .db
-            .scan_all(&LOGIN_TOKENS, &())
-            .await
-            .unwrap()
-            .len(),
-        3
-    );
-    assert_eq!(
-        users
-            .core
-            .db
-            .scan_all(&LOGIN_TOKEN_ENDS, &())
-            .await
-            .unwrap()
-            .len(),
-        3
-    );
+    assert_eq!(users.core.db.scan_all(&LOGIN_TOKENS, &()).await.unwrap().len(), 3);
+    assert_eq!(users.core.db.scan_all(&LOGIN_TOKEN_ENDS, &()).await.unwrap().len(), 3);
 }
 
 /// What [`Tokens::session`] relies on: what was read before a removal does not enter the cache after it.

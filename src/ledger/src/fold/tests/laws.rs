@@ -33,18 +33,16 @@ fn seeds() -> impl Strategy<Value = Vec<Seed>> {
         prop::collection::vec(any::<Index>(), 0..4),
         any::<bool>(),
     );
-    let seed = seed.prop_map(
-        |(kind, sender, other, uid, amount, target, over, flag)| Seed {
-            kind,
-            sender,
-            other,
-            uid,
-            amount,
-            target,
-            over,
-            flag,
-        },
-    );
+    let seed = seed.prop_map(|(kind, sender, other, uid, amount, target, over, flag)| Seed {
+        kind,
+        sender,
+        other,
+        uid,
+        amount,
+        target,
+        over,
+        flag,
+    });
     prop::collection::vec(seed, 1..24)
 }
 
@@ -52,28 +50,12 @@ fn entry(seed: &Seed, id: &str, ids: &[String]) -> Entry {
     let (sender, other) = (NAMES[seed.sender], NAMES[(seed.sender + seed.other) % 4]);
     let uid = format!("u{}", seed.uid);
     let target = &ids[seed.target.index(ids.len())];
-    let mut over: Vec<&str> = seed
-        .over
-        .iter()
-        .map(|i| &*ids[i.index(ids.len())])
-        .collect();
+    let mut over: Vec<&str> = seed.over.iter().map(|i| &*ids[i.index(ids.len())]).collect();
     over.sort_unstable();
     over.dedup();
-    let (from, to) = if seed.flag {
-        (sender, other)
-    } else {
-        (other, sender)
-    };
+    let (from, to) = if seed.flag { (sender, other) } else { (other, sender) };
     let pay = payment_content(&uid, from, to, AMOUNTS[seed.amount]);
-    let meal = dinner_content(
-        &uid,
-        sender,
-        if seed.flag {
-            &["ann", "bob"]
-        } else {
-            &["ann", "bob", "carl"]
-        },
-    );
+    let meal = dinner_content(&uid, sender, if seed.flag { &["ann", "bob"] } else { &["ann", "bob", "carl"] });
     let mut made = match seed.kind {
         0..3 => event(id, sender, "expense", meal),
         3..6 => event(id, sender, "settlement", pay),
@@ -86,19 +68,8 @@ fn entry(seed: &Seed, id: &str, ids: &[String]) -> Entry {
         8..10 => amend(id, sender, target, &over, "expense", meal),
         10..12 => amend(id, sender, target, &over, "settlement", pay),
         12 | 13 => void(id, sender, target, &over),
-        14..17 => verdict(
-            id,
-            sender,
-            target,
-            if seed.flag { "confirmed" } else { "disputed" },
-            &over,
-        ),
-        17 => event(
-            id,
-            sender,
-            "participant",
-            json!({ "action": "declare", "pid": "x", "name": "X" }),
-        ),
+        14..17 => verdict(id, sender, target, if seed.flag { "confirmed" } else { "disputed" }, &over),
+        17 => event(id, sender, "participant", json!({ "action": "declare", "pid": "x", "name": "X" })),
         18 => event(id, sender, "expense", json!({ "amount": 1 })),
         _ => {
             let mut content = meal;
@@ -115,23 +86,12 @@ fn entry(seed: &Seed, id: &str, ids: &[String]) -> Entry {
 /// Entries whose ids sort in an order of their own, the root among them.
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
     (seeds(), any::<u64>(), any::<bool>()).prop_map(|(seeds, salt, trust)| {
-        let id = |i: usize| {
-            format!(
-                "${}",
-                &crate::hex(&crate::split::tie(&salt.to_string(), &i.to_string()))[..6]
-            )
-        };
+        let id = |i: usize| format!("${}", &crate::hex(&crate::split::tie(&salt.to_string(), &i.to_string()))[..6]);
         let ids: Vec<String> = (0..seeds.len() + 2).map(id).collect();
         let settlement = if trust { "trust" } else { "confirm" };
-        let open =
-            json!({ "version": 1, "currency": "EUR", "policies": { "settlement": settlement } });
+        let open = json!({ "version": 1, "currency": "EUR", "policies": { "settlement": settlement } });
         let mut all = vec![event(ROOT, "max", "open", open)];
-        all.extend(
-            seeds
-                .iter()
-                .enumerate()
-                .map(|(i, seed)| entry(seed, &ids[i], &ids)),
-        );
+        all.extend(seeds.iter().enumerate().map(|(i, seed)| entry(seed, &ids[i], &ids)));
         all
     })
 }
@@ -141,24 +101,11 @@ fn all_of(ledger: &Ledger) -> (String, Vec<String>, String) {
     let mut views = Vec::new();
     for view in ledger.views() {
         let (id, status, reason) = (&view.entry.id, view.status, view.reason);
-        views.push(format!(
-            "{id} {status:?} {reason:?} {:?} {:?} {:?}",
-            view.verdicts, view.voided_by, view.current
-        ));
+        views.push(format!("{id} {status:?} {reason:?} {:?} {:?} {:?}", view.verdicts, view.voided_by, view.current));
     }
-    let lists = (
-        ledger.heads(),
-        ledger.missing(),
-        ledger.conflicts(),
-        ledger.rejects(),
-        ledger.pending(),
-        ledger.plans(),
-    );
-    (
-        ledger.digest(),
-        views,
-        format!("{lists:?} {:?}", ledger.sums),
-    )
+    let lists =
+        (ledger.heads(), ledger.missing(), ledger.conflicts(), ledger.rejects(), ledger.pending(), ledger.plans());
+    (ledger.digest(), views, format!("{lists:?} {:?}", ledger.sums))
 }
 
 proptest! {

@@ -13,17 +13,10 @@ fn answering(id: &str, author: &str, answers: &str, amount: &str) -> Entry {
 fn disputes() {
     let pay = payment("$p", "bob", "bob", "ann", "28.00");
     // Of concurrent verdicts the dispute wins.
-    let ledger = fold(&[
-        pay.clone(),
-        verdict("$1", "ann", "$p", "confirmed", &[]),
-        verdict("$2", "ann", "$p", "disputed", &[]),
-    ]);
+    let ledger =
+        fold(&[pay.clone(), verdict("$1", "ann", "$p", "confirmed", &[]), verdict("$2", "ann", "$p", "disputed", &[])]);
     assert_eq!(
-        (
-            status(&ledger, "$p"),
-            status(&ledger, "$1"),
-            status(&ledger, "$2")
-        ),
+        (status(&ledger, "$p"), status(&ledger, "$1"), status(&ledger, "$2")),
         ("disputed", "superseded", "counts")
     );
     // A confirmation that lists the dispute replaces it.
@@ -34,43 +27,20 @@ fn disputes() {
     ]);
     assert_eq!(status(&ledger, "$p"), "counts");
     // Nobody but the payee judges.
-    let ledger = fold(&[
-        pay,
-        verdict("$1", "bob", "$p", "confirmed", &[]),
-        verdict("$2", "max", "$p", "confirmed", &[]),
-    ]);
+    let ledger =
+        fold(&[pay, verdict("$1", "bob", "$p", "confirmed", &[]), verdict("$2", "max", "$p", "confirmed", &[])]);
     assert_eq!(
-        (
-            status(&ledger, "$p"),
-            status(&ledger, "$1"),
-            status(&ledger, "$2")
-        ),
+        (status(&ledger, "$p"), status(&ledger, "$1"), status(&ledger, "$2")),
         ("pending", "unauthorised", "unauthorised")
     );
 }
 
 #[test]
 fn a_verdict_is_about_one_version() {
-    let mut ledger = fold(&[
-        payment("$p", "bob", "bob", "ann", "28.00"),
-        verdict("$v", "ann", "$p", "confirmed", &[]),
-    ]);
-    ledger.insert(amend(
-        "$a",
-        "bob",
-        "$p",
-        &["$p"],
-        "settlement",
-        payment_content("payp", "bob", "ann", "50.00"),
-    ));
-    assert_eq!(
-        (status(&ledger, "$p"), status(&ledger, "$a")),
-        ("superseded", "pending")
-    );
-    assert!(
-        ledger.balances().is_empty(),
-        "the payer gave up what counted"
-    );
+    let mut ledger = fold(&[payment("$p", "bob", "bob", "ann", "28.00"), verdict("$v", "ann", "$p", "confirmed", &[])]);
+    ledger.insert(amend("$a", "bob", "$p", &["$p"], "settlement", payment_content("payp", "bob", "ann", "50.00")));
+    assert_eq!((status(&ledger, "$p"), status(&ledger, "$a")), ("superseded", "pending"));
+    assert!(ledger.balances().is_empty(), "the payer gave up what counted");
     ledger.insert(verdict("$w", "ann", "$a", "confirmed", &[]));
     assert_eq!(balances(&ledger), owed(&[("ann", -5000), ("bob", 5000)]));
 }
@@ -79,14 +49,7 @@ fn a_verdict_is_about_one_version() {
 fn the_payee_takes_back_only_with_the_payers_consent() {
     // Written by the payee: a void, an amend, a dispute.
     let pay = payment("$p", "ann", "bob", "ann", "28.00");
-    let less = amend(
-        "$a",
-        "ann",
-        "$p",
-        &["$p"],
-        "settlement",
-        payment_content("payp", "bob", "ann", "1.00"),
-    );
+    let less = amend("$a", "ann", "$p", &["$p"], "settlement", payment_content("payp", "bob", "ann", "1.00"));
     let back = verdict("$x", "ann", "$p", "disputed", &[]);
     let mut ledger = fold(&[pay, void("$v", "ann", "$p", &["$p"]), less, back]);
     for id in ["$v", "$a", "$x"] {
@@ -95,10 +58,7 @@ fn the_payee_takes_back_only_with_the_payers_consent() {
     assert_eq!(balances(&ledger), owed(&[("ann", -2800), ("bob", 2800)]));
     assert!(ledger.pending().is_empty(), "nothing waits for a payee");
     ledger.insert(verdict("$c", "bob", "$a", "confirmed", &[]));
-    assert_eq!(
-        (status(&ledger, "$p"), status(&ledger, "$a")),
-        ("superseded", "counts")
-    );
+    assert_eq!((status(&ledger, "$p"), status(&ledger, "$a")), ("superseded", "counts"));
     assert_eq!(balances(&ledger), owed(&[("ann", -100), ("bob", 100)]));
     // The payer at any time.
     let mut ledger = fold(&[payment("$p", "ann", "bob", "ann", "28.00")]);
@@ -110,42 +70,20 @@ fn the_payee_takes_back_only_with_the_payers_consent() {
         verdict("$1", "ann", "$p", "confirmed", &[]),
         verdict("$2", "ann", "$p", "disputed", &["$1"]),
     ]);
-    assert_eq!(
-        (status(&ledger, "$p"), status(&ledger, "$2")),
-        ("counts", "pending")
-    );
+    assert_eq!((status(&ledger, "$p"), status(&ledger, "$2")), ("counts", "pending"));
     ledger.insert(verdict("$3", "bob", "$2", "confirmed", &[]));
-    assert_eq!(
-        (status(&ledger, "$p"), status(&ledger, "$2")),
-        ("disputed", "counts")
-    );
+    assert_eq!((status(&ledger, "$p"), status(&ledger, "$2")), ("disputed", "counts"));
 }
 
 #[test]
 fn the_payee_cannot_take_back_by_repeating_a_uid() {
-    let less = event(
-        "$0",
-        "ann",
-        "settlement",
-        payment_content("payp", "bob", "ann", "0.01"),
-    );
+    let less = event("$0", "ann", "settlement", payment_content("payp", "bob", "ann", "0.01"));
     let ledger = fold(&[payment("$p", "ann", "bob", "ann", "28.00"), less]);
-    assert_eq!(
-        (status(&ledger, "$p"), status(&ledger, "$0")),
-        ("counts", "conflict")
-    );
+    assert_eq!((status(&ledger, "$p"), status(&ledger, "$0")), ("counts", "conflict"));
     // Other parties: another entry.
-    let other = event(
-        "$0",
-        "ann",
-        "settlement",
-        payment_content("payp", "carl", "ann", "1.00"),
-    );
+    let other = event("$0", "ann", "settlement", payment_content("payp", "carl", "ann", "1.00"));
     let ledger = fold(&[payment("$p", "ann", "bob", "ann", "28.00"), other]);
-    assert_eq!(
-        (status(&ledger, "$p"), status(&ledger, "$0")),
-        ("counts", "counts")
-    );
+    assert_eq!((status(&ledger, "$p"), status(&ledger, "$0")), ("counts", "counts"));
 }
 
 #[test]
@@ -155,30 +93,16 @@ fn a_third_person_cannot_take_back_what_the_payee_confirmed() {
         verdict("$c", "ann", "$p", "confirmed", &[]),
         void("$v", "max", "$p", &["$p"]),
     ]);
-    assert_eq!(
-        (status(&ledger, "$p"), status(&ledger, "$v")),
-        ("counts", "pending")
-    );
-    let ledger = fold(&[
-        payment("$p", "max", "bob", "ann", "28.00"),
-        void("$v", "max", "$p", &["$p"]),
-    ]);
-    assert_eq!(
-        (status(&ledger, "$p"), status(&ledger, "$v")),
-        ("void", "counts")
-    );
+    assert_eq!((status(&ledger, "$p"), status(&ledger, "$v")), ("counts", "pending"));
+    let ledger = fold(&[payment("$p", "max", "bob", "ann", "28.00"), void("$v", "max", "$p", &["$p"])]);
+    assert_eq!((status(&ledger, "$p"), status(&ledger, "$v")), ("void", "counts"));
 }
 
 #[test]
 fn trust_counts_until_disputed() {
     let trust = json!({ "version": 1, "currency": "EUR", "policies": { "settlement": "trust" } });
-    let mut ledger = Ledger::fold(
-        ROOT,
-        [
-            event(ROOT, "ann", "open", trust),
-            payment("$p", "bob", "bob", "ann", "28.00"),
-        ],
-    );
+    let mut ledger =
+        Ledger::fold(ROOT, [event(ROOT, "ann", "open", trust), payment("$p", "bob", "bob", "ann", "28.00")]);
     assert_eq!(status(&ledger, "$p"), "counts");
     ledger.insert(verdict("$v", "ann", "$p", "disputed", &[]));
     assert_eq!(status(&ledger, "$p"), "disputed");
@@ -188,31 +112,16 @@ fn trust_counts_until_disputed() {
 #[test]
 fn both_sides_record_one_payment() {
     // The payer first, the payee answers.
-    let mut ledger = fold(&[
-        payment("$p", "bob", "bob", "ann", "28.00"),
-        answering("$q", "ann", "$p", "28.00"),
-    ]);
-    assert_eq!(
-        (status(&ledger, "$p"), status(&ledger, "$q")),
-        ("superseded", "counts")
-    );
+    let mut ledger = fold(&[payment("$p", "bob", "bob", "ann", "28.00"), answering("$q", "ann", "$p", "28.00")]);
+    assert_eq!((status(&ledger, "$p"), status(&ledger, "$q")), ("superseded", "counts"));
     assert_eq!(balances(&ledger), owed(&[("ann", -2800), ("bob", 2800)]));
     // Confirming the first as well changes nothing.
     ledger.insert(verdict("$v", "ann", "$p", "confirmed", &[]));
     assert_eq!(balances(&ledger), owed(&[("ann", -2800), ("bob", 2800)]));
-    assert_eq!(
-        (status(&ledger, "$p"), status(&ledger, "$q")),
-        ("counts", "superseded")
-    );
+    assert_eq!((status(&ledger, "$p"), status(&ledger, "$q")), ("counts", "superseded"));
     // The payee first, the payer answers.
-    let ledger = fold(&[
-        payment("$p", "ann", "bob", "ann", "28.00"),
-        answering("$q", "bob", "$p", "28.00"),
-    ]);
-    assert_eq!(
-        (status(&ledger, "$p"), status(&ledger, "$q")),
-        ("counts", "superseded")
-    );
+    let ledger = fold(&[payment("$p", "ann", "bob", "ann", "28.00"), answering("$q", "bob", "$p", "28.00")]);
+    assert_eq!((status(&ledger, "$p"), status(&ledger, "$q")), ("counts", "superseded"));
     assert!(ledger.pending().is_empty());
     // A smaller answer takes nothing back.
     let ledger = fold(&[

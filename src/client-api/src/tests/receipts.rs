@@ -140,8 +140,9 @@ async fn reading_takes_back_what_is_unread() {
 
 #[tokio::test]
 async fn a_receipt_wakes_who_waits_for_it() {
-    // Longer than a request may take: a sync that is not woken ends with an error.
-    let config = ClientApiConfig { max_sync_timeout_seconds: 1_000_000, ..Default::default() };
+    // Longer than a request may take, so that a sync that is not woken ends with an error; and without presence, which would
+    // wake it too.
+    let config = ClientApiConfig { max_sync_timeout_seconds: 1_000_000, presence: false, ..Default::default() };
     let test = std::sync::Arc::new(TestApp::with(config, &["alice", "bob"]).await);
     let room = test.public_room(&["alice", "bob"]).await;
     let event = test.say("bob", &room, "1").await;

@@ -59,12 +59,7 @@ impl Unread {
     /// # Errors
     /// Those of the store.
     pub async fn load(&self, user: UserNum, room: RoomNum) -> Result<Option<Counts>> {
-        Ok(self
-            .core
-            .db
-            .get(&UNREAD, &(user, room))
-            .await?
-            .map(|Json(counts)| counts))
+        Ok(self.core.db.get(&UNREAD, &(user, room)).await?.map(|Json(counts)| counts))
     }
 
     /// The last checkpoints of several rooms, in their order, in one read.
@@ -74,10 +69,7 @@ impl Unread {
     pub async fn load_many(&self, user: UserNum, rooms: &[RoomNum]) -> Result<Vec<Option<Counts>>> {
         let keys: Vec<_> = rooms.iter().map(|room| (user, *room)).collect();
         let rows = self.core.db.multi_get(&UNREAD, &keys).await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| row.map(|Json(counts)| counts))
-            .collect())
+        Ok(rows.into_iter().map(|row| row.map(|Json(counts)| counts)).collect())
     }
 
     /// Queues a checkpoint; nobody waits until it is durable.

@@ -73,7 +73,8 @@ impl App {
         for (room, place) in window.rooms.iter() {
             self.add_room(&mut sections, *room, *place, window, &room_query, &account_data).await?;
         }
-        let presence = if query.quiet && window.since.is_some() { Vec::new() } else { self.presence(window, query).await? };
+        let presence =
+            if query.quiet && window.since.is_some() { Vec::new() } else { self.presence(window, query).await? };
 
         let mut out = String::with_capacity(512 + sections.len());
         out.push_str("{\"next_batch\":\"");

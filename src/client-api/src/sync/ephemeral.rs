@@ -6,7 +6,10 @@ use engine::Room;
 use serde_json::{Map, Value, json};
 use store::IdKind;
 
-use super::{assemble::Window, section::{RoomQuery, wants}};
+use super::{
+    assemble::Window,
+    section::{RoomQuery, wants},
+};
 use crate::{ApiError, App};
 
 /// Receipts shown at once, at most: the newest.

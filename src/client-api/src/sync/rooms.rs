@@ -78,7 +78,11 @@ impl App {
                 }
                 // Who comes back is told everything again: what was set while away was told to nobody.
                 let again = is_new && window.since.is_some();
-                let all = if again { self.users.account_data.list_in(query.requester.user, Some(&room.id)).await? } else { Vec::new() };
+                let all = if again {
+                    self.users.account_data.list_in(query.requester.user, Some(&room.id)).await?
+                } else {
+                    Vec::new()
+                };
                 let items = if again {
                     all.as_slice()
                 } else {

@@ -13,8 +13,7 @@ const LOOKED_AT: usize = 200;
 impl App {
     pub(super) async fn summary(&self, room: &Room, viewer: &Viewer<'_>) -> Result<String, ApiError> {
         let info = room.info();
-        let mut summary =
-            json!({"m.joined_member_count": info.joined, "m.invited_member_count": info.invited});
+        let mut summary = json!({"m.joined_member_count": info.joined, "m.invited_member_count": info.invited});
         let named = self.engine.current(room.num, "m.room.name", "").await?.is_some()
             || self.engine.current(room.num, "m.room.canonical_alias", "").await?.is_some();
         if !named {

@@ -83,8 +83,7 @@ impl App {
         let ignored = self.users.account_data.ignored(viewer.num).await?;
         let mut name = None;
         loop {
-            let page =
-                self.engine.stream(room.num, counted.counts.evaluated, to, PAGE, Direction::Forward).await?;
+            let page = self.engine.stream(room.num, counted.counts.evaluated, to, PAGE, Direction::Forward).await?;
             let nums: Vec<_> = page.iter().map(|(_, num)| *num).collect();
             for (_, row) in self.engine.events(room.num, &nums).await? {
                 counted.fresh += 1;
@@ -116,8 +115,7 @@ impl App {
     ) -> Result<(), ApiError> {
         let Ok(event) = PushEvent::parse(row.json()) else { return Ok(()) };
         // Only rules about the whole room ask who may notify it.
-        let levels =
-            if row.content().contains("room") { self.notification_levels(room).await? } else { None };
+        let levels = if row.content().contains("room") { self.notification_levels(room).await? } else { None };
         let context = PushContext {
             user_id: viewer.user_id,
             room_id: &room.id,
@@ -149,9 +147,9 @@ impl App {
     async fn notification_levels(&self, room: &Room) -> Result<Option<PushConditionPowerLevelsCtx>, ApiError> {
         let Some(levels) = self.engine.current_pdu(room, "m.room.power_levels", "").await? else { return Ok(None) };
         let Some(auth) = room.info().auth.clone() else { return Ok(None) };
-        let Ok(content) = serde_json::from_str::<ruma::events::room::power_levels::RoomPowerLevelsEventContent>(
-            levels.content.get(),
-        ) else {
+        let Ok(content) =
+            serde_json::from_str::<ruma::events::room::power_levels::RoomPowerLevelsEventContent>(levels.content.get())
+        else {
             return Ok(None);
         };
         let creators = auth.creators().map(|creators| creators.iter().cloned().collect::<Vec<_>>()).unwrap_or_default();
@@ -166,9 +164,7 @@ impl App {
 
 /// `,"unread_notifications":…`, with or without threads apart.
 pub(super) fn to_json(counts: &Counts, by_thread: bool) -> String {
-    let one = |counts: &UnreadCounts| {
-        json!({"notification_count": counts.notifications, "highlight_count": counts.highlights})
-    };
+    let one = |counts: &UnreadCounts| json!({"notification_count": counts.notifications, "highlight_count": counts.highlights});
     if by_thread {
         let threads: serde_json::Map<_, _> =
             counts.threads.iter().map(|(root, counts)| (root.to_string(), one(counts))).collect();

@@ -98,7 +98,7 @@ it("an expense is split to the cent, says who takes the odd one, and is saved as
   const user = open();
   await logIn(user);
   await openGroup(user);
-  await user.click(screen.getByRole("link", { name: "Add" }));
+  await user.click(await screen.findByRole("link", { name: "Add" }));
   const sheet = await screen.findByRole("dialog", { name: "Add expense" });
   await user.type(within(sheet).getByLabelText("Amount"), "100.01");
   await within(sheet).findByText(/^€0.01 does not divide evenly: it goes to (you|Ben|Carla|Dev)\.$/);
@@ -120,7 +120,7 @@ it("exact shares have to add up before anything is sent", async () => {
   const user = open();
   await logIn(user);
   await openGroup(user);
-  await user.click(screen.getByRole("link", { name: "Add" }));
+  await user.click(await screen.findByRole("link", { name: "Add" }));
   const sheet = await screen.findByRole("dialog", { name: "Add expense" });
   await user.type(within(sheet).getByLabelText("Amount"), "30");
   await user.type(within(sheet).getByLabelText("What for?"), "Ice cream");

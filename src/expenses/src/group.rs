@@ -28,6 +28,11 @@ const MAX_INVITED: usize = 200;
 /// Stands for the create event of a room that is not made yet.
 const SOME_EVENT: &str = "$create";
 
+/// What the making of the room is remembered by; the request itself stands for the opening of the ledger.
+fn room_path(request: Request<'_>) -> String {
+    format!("{}#room", request.path)
+}
+
 impl Expenses {
     /// Makes a room and opens its ledger. The same request again finds the room, and opens the ledger where that was cut short.
     pub(crate) async fn create_group(
@@ -60,11 +65,22 @@ impl Expenses {
         new: &NewGroup,
         name: &str,
     ) -> Result<Arc<Room>, RouteError> {
-        let path = format!("{}#room", request.path);
-        let txn = TxnKey { path: &path, ..request.txn() };
-        if let Some(room) = self.room_made_with(&txn).await? {
-            return Ok(room);
+        let path = room_path(request);
+        match self.room_made_with(&TxnKey { path: &path, ..request.txn() }).await? {
+            Some(room) => Ok(room),
+            None => self.make_room_once(request, new, name).await,
         }
+    }
+
+    /// Makes the room of a request that has none yet, as far as one could see.
+    pub(crate) async fn make_room_once(
+        &self,
+        request: Request<'_>,
+        new: &NewGroup,
+        name: &str,
+    ) -> Result<Arc<Room>, RouteError> {
+        let path = room_path(request);
+        let txn = TxnKey { path: &path, ..request.txn() };
         match self.make_room(request, new, name, txn).await {
             // The same request came twice at once, and the other one was first.
             Err(RouteError::Engine(EngineError::Conflict)) => {

@@ -84,9 +84,19 @@ impl Expenses {
         request: Request<'_>,
         draft: &NewEntry<'_>,
     ) -> Result<OwnedEventId, RouteError> {
-        if let Some(event_id) = self.engine.sent_with(&request.txn()).await? {
-            return Ok(event_id);
+        match self.engine.sent_with(&request.txn()).await? {
+            Some(event_id) => Ok(event_id),
+            None => self.make_entry(room, request, draft).await,
         }
+    }
+
+    /// Makes the entry of a request that has made none yet, as far as one could see.
+    pub(crate) async fn make_entry(
+        &self,
+        room: &Arc<Room>,
+        request: Request<'_>,
+        draft: &NewEntry<'_>,
+    ) -> Result<OwnedEventId, RouteError> {
         let ready = match self.prepare(room, &request.requester.user_id, draft).await {
             Ok(ready) => ready,
             // The same request may have landed meanwhile, and then there is nothing left to void or no uid left to use.

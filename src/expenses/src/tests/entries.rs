@@ -1,8 +1,10 @@
 //! Writing entries.
 
+use ledger::NewEntry;
 use serde_json::{Value, json};
 
-use super::server::{Server, balances, dinner, payment, user, with};
+use super::server::{BASE, Server, balances, dinner, payment, user, with};
+use crate::write::Request;
 
 const ALL: [&str; 3] = ["ann", "ben", "carl"];
 
@@ -117,6 +119,22 @@ async fn the_same_request_makes_one_entry() {
     let void = server.put("ann", &format!("{path}3"), &draft).await.ok();
     assert_eq!(server.put("ann", &format!("{path}3"), &draft).await.ok(), void);
     server.put("ann", &format!("{path}4"), &draft).await.names("target");
+}
+
+#[tokio::test]
+async fn a_request_that_another_overtook_finds_its_entry() {
+    let server = Server::new(&["ann", "ben"]).await;
+    let room = server.group(&["ann", "ben"]).await;
+    let (requester, held) = (server.requester("ann").await, server.room(&room).await);
+    let path = format!("{BASE}/rooms/{room}/ledger/entries/t");
+    let request = Request { requester: &requester, path: &path };
+    let content = with(&dinner(&["ann", "ben"]), json!({"uid": "u"}));
+    let draft = NewEntry { kind: "com.cliquepay.expense", content: &content };
+    // Both have seen that there is no entry yet; when the second is checked, its uid is taken: by itself.
+    let first = server.api().make_entry(&held, request, &draft).await.unwrap();
+    assert_eq!(server.api().make_entry(&held, request, &draft).await.unwrap(), first);
+    let other = Request { requester: &requester, path: "/other" };
+    assert!(server.api().make_entry(&held, other, &draft).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -72,6 +72,22 @@ async fn the_same_request_at_once_makes_one_group() {
 }
 
 #[tokio::test]
+async fn a_request_that_another_overtook_finds_its_room() {
+    let server = Server::new(&["ann", "ben"]).await;
+    let requester = server.requester("ann").await;
+    let path = format!("{BASE}/groups/t");
+    let request = Request { requester: &requester, path: &path };
+    let new: NewGroup = serde_json::from_value(new_group()).unwrap();
+    // Both have seen that there is no room yet.
+    let first = server.api().make_room_once(request, &new, "Friday dinner").await.unwrap();
+    let second = server.api().make_room_once(request, &new, "Friday dinner").await.unwrap();
+    assert_eq!(first.id, second.id);
+    let made = server.put("ann", "/groups/t", &new_group()).await.ok();
+    assert_eq!(made["room_id"], json!(first.id));
+    assert_eq!(server.api().engine.user_rooms().of(requester.user).await.unwrap().iter().count(), 1);
+}
+
+#[tokio::test]
 async fn a_request_that_was_cut_short_is_finished_by_its_repetition() {
     let mut server = Server::new(&["ann", "ben"]).await;
     let requester = server.requester("ann").await;

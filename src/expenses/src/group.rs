@@ -91,7 +91,7 @@ impl Expenses {
     }
 
     async fn room_made_with(&self, txn: &TxnKey<'_>) -> Result<Option<Arc<Room>>, RouteError> {
-        let Some(create) = self.engine.sent_with(txn).await? else { return Ok(None) };
+        let Some(create) = self.sent_before(txn).await? else { return Ok(None) };
         let (room, _) = self.engine.find_event_anywhere(create.as_str()).await?.ok_or(EngineError::UnknownRoom)?;
         Ok(Some(self.engine.room_by_num(room).await?))
     }

@@ -84,7 +84,7 @@ impl Expenses {
         request: Request<'_>,
         draft: &NewEntry<'_>,
     ) -> Result<OwnedEventId, RouteError> {
-        match self.engine.sent_with(&request.txn()).await? {
+        match self.sent_before(&request.txn()).await? {
             Some(event_id) => Ok(event_id),
             None => self.make_entry(room, request, draft).await,
         }
@@ -100,7 +100,7 @@ impl Expenses {
         let ready = match self.prepare(room, &request.requester.user_id, draft).await {
             Ok(ready) => ready,
             // The same request may have landed meanwhile, and then there is nothing left to void or no uid left to use.
-            Err(error) => return self.engine.sent_with(&request.txn()).await?.ok_or(error),
+            Err(error) => return self.sent_before(&request.txn()).await?.ok_or(error),
         };
         let content = ready.content.to_string();
         let mut writer = self.engine.write(room).await?;
@@ -119,7 +119,16 @@ impl Expenses {
         Ok(entry.event_id)
     }
 
-    /// The answer of a request that may still wait for its sync: no earlier than its own.
+    /// What was sent with a transaction key, once everybody sees it.
+    pub(crate) async fn sent_before(&self, txn: &TxnKey<'_>) -> Result<Option<OwnedEventId>, RouteError> {
+        match self.engine.sent_with(txn).await? {
+            Some(event_id) => Ok(Some(self.settled(event_id).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The answer of a request that may still wait for its sync, or whose rows are there while those who go by the newest
+    /// position do not look for them yet: no earlier than its own.
     async fn settled(&self, event_id: OwnedEventId) -> Result<OwnedEventId, RouteError> {
         self.engine.db.write().commit().await.map_err(EngineError::from)?;
         Ok(event_id)

@@ -157,6 +157,29 @@ async fn the_same_request_at_once_makes_one_entry() {
     assert_eq!(server.balances("ann", &room).await, balances(&[("ann", "840.00"), ("ben", "-840.00")]));
 }
 
+#[tokio::test]
+async fn a_repetition_waits_until_the_entry_can_be_read() {
+    let server = Server::new(&["ann", "ben"]).await;
+    let room = server.group(&["ann", "ben"]).await;
+    // So that there is a fold that would have to be brought up to date.
+    server.ledger("ann", &room).await;
+    let requester = server.requester("ann").await;
+    let path = format!("/rooms/{room}/ledger/entries/t");
+    let full = format!("{BASE}{path}");
+    let txn = Request { requester: &requester, path: &full }.txn();
+    let draft = json!({"type": "com.cliquepay.expense", "content": dinner(&["ann", "ben"])});
+    server.store.linger(100);
+    let again = async {
+        // Its rows are there, and the first request has no answer yet.
+        while server.api().engine.sent_with(&txn).await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        server.put("ann", &path, &draft).await.ok()
+    };
+    let (first, again) = tokio::join!(server.put("ann", &path, &draft), again);
+    assert_eq!(first.ok(), again);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_write_and_read_at_once() {
     let server = std::sync::Arc::new(Server::new(&ALL).await);

@@ -7,3 +7,4 @@ mod reading;
 mod refusals;
 mod server;
 mod settling;
+mod slow;

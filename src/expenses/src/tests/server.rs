@@ -15,10 +15,11 @@ use http_kit::{AuthError, AuthFuture, Authenticator, RequestMeta, Requester, Req
 use rand::{SeedableRng as _, rngs::StdRng};
 use ruma::{EventId, OwnedUserId, RoomVersionId, signatures::Ed25519KeyPair};
 use serde_json::{Map, Value, json};
-use store::{Clock, CommitterOptions, Db, Ids, ManualClock, MemoryStore, Store, open_schema};
+use store::{Clock, CommitterOptions, Db, Ids, ManualClock, Store, open_schema};
 use tower::ServiceExt as _;
 use users::{Users, UsersOptions, accounts::NewAccount};
 
+use super::slow::SlowStore;
 use crate::{Api, Expenses, LedgerIndex};
 
 pub(super) const BASE: &str = "/_matrix/client/unstable/com.cliquepay/v1";
@@ -35,7 +36,7 @@ struct Running {
 
 /// A server as its clients see it.
 pub(super) struct Server {
-    store: Arc<MemoryStore>,
+    pub(super) store: Arc<SlowStore>,
     key: Vec<u8>,
     version: RoomVersionId,
     running: Running,
@@ -97,7 +98,7 @@ async fn requester(users: &Users, token: &str) -> Option<Requester> {
     }))
 }
 
-fn run(store: &Arc<MemoryStore>, key: &[u8], clock: &Arc<ManualClock>, version: &RoomVersionId, seed: u64) -> Running {
+fn run(store: &Arc<SlowStore>, key: &[u8], clock: &Arc<ManualClock>, version: &RoomVersionId, seed: u64) -> Running {
     let db = Db::open(Arc::clone(store) as Arc<dyn Store>, CommitterOptions::default(), |_| {}).unwrap();
     let ids = Arc::new(Ids::new(Arc::clone(&db), 1000));
     let key = Ed25519KeyPair::from_der(key, "k1".to_owned()).unwrap();
@@ -125,7 +126,7 @@ impl Server {
     }
 
     pub(super) async fn with_version(version: RoomVersionId, names: &[&str]) -> Self {
-        let store = Arc::new(MemoryStore::default());
+        let store = Arc::new(SlowStore::default());
         open_schema(&*store, 1, &[]).unwrap();
         let clock = Arc::new(ManualClock::new(NOW));
         let key = Ed25519KeyPair::generate().to_vec();

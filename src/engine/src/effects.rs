@@ -165,8 +165,6 @@ impl RoomWriter<'_> {
             return Ok(());
         }
         let emptied = redacted_copy(&row, &redaction.event_id, self.room)?;
-        let event_type = row.event_type().into_owned();
-        self.ops.extend(self.engine.projector.redacted(self.room.num, place, &event_type));
         if let Some(staged) = self.staged.iter_mut().find(|staged| staged.num == place) {
             // It lands with this very commit: emptied from the start.
             staged.pdu = Arc::new(parse(&emptied, self.room)?);

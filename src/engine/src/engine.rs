@@ -43,8 +43,6 @@ impl std::fmt::Debug for Identity {
 pub trait Projector: Send + Sync {
     /// Rows for an accepted event. Only appends: it sees nothing but the event.
     fn project(&self, room: RoomNum, num: EventNum, event: &Pdu) -> Vec<Op>;
-    /// Rows for an event that a redaction emptied.
-    fn redacted(&self, room: RoomNum, num: EventNum, event_type: &str) -> Vec<Op>;
 }
 
 /// A projector that adds nothing.
@@ -53,9 +51,6 @@ pub struct NoProjector;
 
 impl Projector for NoProjector {
     fn project(&self, _: RoomNum, _: EventNum, _: &Pdu) -> Vec<Op> {
-        Vec::new()
-    }
-    fn redacted(&self, _: RoomNum, _: EventNum, _: &str) -> Vec<Op> {
         Vec::new()
     }
 }

@@ -119,8 +119,6 @@ pub struct Fields {
     pub sender: Range<usize>,
     /// `state_key`
     pub state_key: Option<Range<usize>>,
-    /// `redacts`
-    pub redacts: Option<Range<usize>>,
 }
 
 /// An event as stored; cheap to clone.
@@ -174,19 +172,17 @@ impl EventRow {
             start..at
         });
         out.extend_from_slice(json.as_bytes());
-        let layout =
-            Layout { fields: Fields { redacts: None, ..fields.clone() }, strings: layout_strings, json: at..out.len() };
+        let layout = Layout { fields: fields.clone(), strings: layout_strings, json: at..out.len() };
         Self { bytes: Bytes::from(out), layout }
     }
 
-    /// The same row with another stream position.
-    #[must_use]
-    pub fn with_pos(self, pos: Pos) -> Self {
-        let mut bytes = Vec::from(self.bytes);
+    /// Sets the stream position: in place, where nobody else holds the bytes.
+    pub fn set_pos(&mut self, pos: Pos) {
+        let mut bytes = Vec::from(std::mem::take(&mut self.bytes));
         if let Some(place) = bytes.get_mut(POS_AT..POS_AT + 8) {
             place.copy_from_slice(&pos.to_be_bytes());
         }
-        Self { bytes: Bytes::from(bytes), layout: self.layout }
+        self.bytes = Bytes::from(bytes);
     }
 
     /// Bytes of the whole row.
@@ -428,7 +424,6 @@ impl Value for EventRow {
             event_type: event_type.ok_or("no type")?,
             sender: sender.ok_or("no sender")?,
             state_key,
-            redacts: None,
         };
         Ok(Self { bytes, layout: Layout { fields, strings, json } })
     }

@@ -28,7 +28,7 @@ pub(crate) struct Staged {
 impl Staged {
     /// Adds the event's rows at its position.
     pub(crate) fn write(&mut self, room: &Room, pos: Pos, write: &mut DbWrite<'_>, overlay: &mut Overlay) {
-        self.row = self.row.clone().with_pos(pos);
+        self.row.set_pos(pos);
         let (depth, arrival) = (self.row.depth(), self.row.arrival());
         let event = EVENTS.put(&(room.num, self.num), &self.row);
         let id = EVENT_IDS.put(&self.row.event_id().to_owned(), &EventPlace { room: room.num, num: self.num });

@@ -313,7 +313,12 @@ impl<'a> RoomWriter<'a> {
     /// writer is then of no more use where something was staged before.
     pub async fn append(&mut self, event: NewEvent<'_>) -> Result<Appended, EngineError> {
         let auth_events = self.auth_events(&event).await?;
-        self.authorise_early(&event).await?;
+        // What most refusals need: no signature is made for an event that is not allowed.
+        let undecided = match self.quick_verdict(&event).await? {
+            Ok(()) => false,
+            Err(AuthError::Undecided) => true,
+            Err(error) => return Err(error.into()),
+        };
         if let Some(target) = event.redacts.filter(|_| event.event_type == TimelineEventType::RoomRedaction) {
             self.may_redact(event.sender, target).await?;
         }
@@ -321,7 +326,7 @@ impl<'a> RoomWriter<'a> {
         if let Some(target) = signed.pdu.redacts.as_deref().filter(|_| event.redacts.is_none()) {
             self.may_redact(event.sender, target).await?;
         }
-        if event.state_key.is_some() || self.undecided(&event).await? {
+        if event.state_key.is_some() || undecided {
             self.authorise_fully(&signed.pdu, &auth_events).await?;
         }
         let cited: SmallVec<[EventNum; 8]> = auth_events.iter().map(|(_, _, found)| found.num).collect();
@@ -330,18 +335,6 @@ impl<'a> RoomWriter<'a> {
             return Box::pin(self.append_to_some(&event, signed)).await;
         }
         self.accept(event, signed, &cited).await
-    }
-
-    /// What most refusals need: no signature is made for an event that is not allowed.
-    async fn authorise_early(&mut self, event: &NewEvent<'_>) -> Result<(), EngineError> {
-        match self.quick_verdict(event).await? {
-            Ok(()) | Err(AuthError::Undecided) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn undecided(&mut self, event: &NewEvent<'_>) -> Result<bool, EngineError> {
-        Ok(self.quick_verdict(event).await? == Err(AuthError::Undecided))
     }
 
     async fn quick_verdict(&mut self, event: &NewEvent<'_>) -> Result<Result<(), AuthError>, EngineError> {

@@ -26,8 +26,4 @@ impl Projector for LedgerIndex {
             _ => Vec::new(),
         }
     }
-
-    fn redacted(&self, _: RoomNum, _: EventNum, _: &str) -> Vec<Op> {
-        Vec::new()
-    }
 }

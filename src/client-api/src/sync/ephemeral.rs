@@ -6,10 +6,7 @@ use engine::Room;
 use serde_json::{Map, Value, json};
 use store::IdKind;
 
-use super::{
-    assemble::Window,
-    section::{RoomQuery, wants},
-};
+use super::{assemble::Window, section::RoomQuery};
 use crate::{ApiError, App};
 
 /// Receipts shown at once, at most: the newest.
@@ -24,10 +21,10 @@ impl App {
         query: &RoomQuery<'_>,
     ) -> Result<Vec<String>, ApiError> {
         let mut out = Vec::new();
-        if wants(&query.ephemeral, "m.receipt") {
+        if query.ephemeral.passes("m.receipt", "") {
             out.extend(self.receipts(room, fresh, window, query).await?);
         }
-        if wants(&query.ephemeral, "m.typing") {
+        if query.ephemeral.passes("m.typing", "") {
             let since = window.typing_after().filter(|_| !fresh);
             if let Some(typing) = self.engine.typing.changed(room.num, since) {
                 let mut ids = Vec::with_capacity(typing.len());

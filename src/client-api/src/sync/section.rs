@@ -11,11 +11,7 @@ use super::{
     timeline::Timeline,
     unread,
 };
-use crate::{
-    ApiError, App,
-    filter::{RowFilter, type_matches},
-    page::encode_point,
-};
+use crate::{ApiError, App, filter::RowFilter, page::encode_point};
 
 /// Events of a timeline, where the client names no limit, and at most.
 const TIMELINE: usize = 10;
@@ -197,9 +193,4 @@ impl App {
         out.push_str("]}");
         Ok(())
     }
-}
-
-/// Whether any of the patterns matches; used for kinds of ephemeral events.
-pub(super) fn wants(filter: &RowFilter, kind: &str) -> bool {
-    filter.passes(kind, "") && type_matches("*", kind)
 }

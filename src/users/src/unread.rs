@@ -35,6 +35,9 @@ pub struct Counts {
     /// Position of the event that the user has read up to: counting began behind it.
     #[serde(rename = "r", default)]
     pub read: Pos,
+    /// Position in the stream up to which receipts are taken into account.
+    #[serde(rename = "s", default)]
+    pub receipts: Pos,
     /// The whole room, or its main timeline where threads are counted apart.
     #[serde(flatten)]
     pub main: UnreadCounts,

@@ -1,12 +1,12 @@
 //! One look at everything between two positions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Membership, RoomNum, RoomsOfUser, UserNum};
 use http_kit::Requester;
 use ruma::api::client::filter::FilterDefinition;
 use store::Pos;
-use users::account_data::Item;
+use users::{account_data::Item, presence::UserPresence};
 
 use super::{rooms::Sections, section::RoomQuery};
 use crate::{ApiError, App, filter::type_matches, page::SyncToken};
@@ -73,8 +73,12 @@ impl App {
         for (room, place) in window.rooms.iter() {
             self.add_room(&mut sections, *room, *place, window, &room_query, &account_data).await?;
         }
-        let presence =
-            if query.quiet && window.since.is_some() { Vec::new() } else { self.presence(window, query).await? };
+        sections.met.remove(&requester.user);
+        let presence = if query.quiet && window.since.is_some() {
+            Vec::new()
+        } else {
+            self.presence(window, query, &sections.met).await?
+        };
 
         let mut out = String::with_capacity(512 + sections.len());
         out.push_str("{\"next_batch\":\"");
@@ -115,31 +119,29 @@ impl App {
         Ok(out)
     }
 
-    async fn presence(&self, window: &Window, query: &Query) -> Result<Vec<String>, ApiError> {
+    /// Presence that changed, and that of users met for the first time.
+    async fn presence(&self, window: &Window, query: &Query, met: &BTreeSet<UserNum>) -> Result<Vec<String>, ApiError> {
         let since = window.since.map(|since| since.presence);
-        if !self.config.presence || since == Some(window.to.presence) {
+        if !self.config.presence || (since == Some(window.to.presence) && met.is_empty()) {
             return Ok(Vec::new());
         }
         let sharing = self.sharing(&window.rooms).await?;
-        let (changes, _) = self.users.presence.changes(since, |user| sharing.contains(&user));
+        let (mut news, _) = self.users.presence.changes(since, |user| sharing.contains(&user) && !met.contains(&user));
+        news.extend(met.iter().filter_map(|user| Some((*user, self.users.presence.get(*user)?))));
         let filter = &query.filter.presence;
-        let mut out = Vec::with_capacity(changes.len());
-        for (user, presence) in changes {
+        let wants_kind =
+            filter.types.as_ref().is_none_or(|types| types.iter().any(|kind| type_matches(kind, "m.presence")))
+                && !filter.not_types.iter().any(|kind| type_matches(kind, "m.presence"));
+        if !wants_kind {
+            return Ok(Vec::new());
+        }
+        let mut out = Vec::with_capacity(news.len());
+        for (user, presence) in news {
             let Some(id) = self.engine.ids.name(store::IdKind::User, user).await? else { continue };
             let wanted = !filter.not_senders.iter().any(|sender| sender.as_str() == &*id)
-                && filter.senders.as_ref().is_none_or(|list| list.iter().any(|sender| sender.as_str() == &*id))
-                && filter.types.as_ref().is_none_or(|types| types.iter().any(|kind| type_matches(kind, "m.presence")))
-                && !filter.not_types.iter().any(|kind| type_matches(kind, "m.presence"));
+                && filter.senders.as_ref().is_none_or(|list| list.iter().any(|sender| sender.as_str() == &*id));
             if wanted {
-                let mut content = serde_json::json!({
-                    "presence": presence.state.as_str(),
-                    "last_active_ago": presence.last_active_ago,
-                    "currently_active": presence.currently_active,
-                });
-                if let Some(status) = presence.status_msg {
-                    content["status_msg"] = status.into();
-                }
-                out.push(serde_json::json!({"type": "m.presence", "sender": &*id, "content": content}).to_string());
+                out.push(presence_event(&id, presence));
             }
         }
         Ok(out)
@@ -167,6 +169,18 @@ fn pick_items(items: &[Item], query: &Query) -> Vec<String> {
         .filter(|item| !filter.not_types.iter().any(|kind| is(item, kind)))
         .map(item_event)
         .collect()
+}
+
+fn presence_event(user_id: &str, presence: UserPresence) -> String {
+    let mut content = serde_json::json!({
+        "presence": presence.state.as_str(),
+        "last_active_ago": presence.last_active_ago,
+        "currently_active": presence.currently_active,
+    });
+    if let Some(status) = presence.status_msg {
+        content["status_msg"] = status.into();
+    }
+    serde_json::json!({"type": "m.presence", "sender": user_id, "content": content}).to_string()
 }
 
 pub(super) fn item_event(item: &Item) -> String {

@@ -10,6 +10,8 @@ mod rooms;
 mod section;
 mod state;
 mod summary;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod unread;
 

@@ -1,8 +1,8 @@
 //! Which rooms a response speaks of, and in which section.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use engine::{Membership, RoomNum, UserRoom, splice::push_json_string};
+use engine::{Membership, RoomNum, UserNum, UserRoom, splice::push_json_string};
 use users::account_data::Item;
 
 use super::{assemble::Window, section::RoomQuery};
@@ -15,6 +15,8 @@ pub(super) struct Sections {
     invite: String,
     knock: String,
     leave: String,
+    /// Local users with whom the user shares a room since the last response.
+    pub(super) met: BTreeSet<UserNum>,
 }
 
 impl Sections {
@@ -88,8 +90,9 @@ impl App {
                 } else {
                     account_data.get(&Some(room.id.to_string())).map(Vec::as_slice).unwrap_or_default()
                 };
-                if let Some(section) = self.joined_room(&room, place, window, query, items).await? {
-                    push_field(&mut sections.join, room.id.as_str(), &section);
+                if let Some(joined) = self.joined_room(&room, place, window, query, items).await? {
+                    push_field(&mut sections.join, room.id.as_str(), &joined.json);
+                    sections.met.extend(joined.met);
                 }
             }
             // One that is repeated may show another state of the room.

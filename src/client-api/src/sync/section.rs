@@ -1,6 +1,6 @@
 //! One room's part of a response.
 
-use engine::{EventNum, EventRow, Rendering, Room, UserRoom, Viewer, splice::Format};
+use engine::{EventNum, EventRow, Membership, Rendering, Room, UserNum, UserRoom, Viewer, splice::Format};
 use http_kit::Requester;
 use ruma::{RoomId, api::client::filter::LazyLoadOptions};
 use store::Pos;
@@ -8,7 +8,7 @@ use users::account_data::Item;
 
 use super::{
     assemble::{Query, Window, item_event, push_events},
-    timeline::Timeline,
+    timeline::{Timeline, is_own_membership},
     unread,
 };
 use crate::{ApiError, App, filter::RowFilter, page::encode_point};
@@ -16,6 +16,7 @@ use crate::{ApiError, App, filter::RowFilter, page::encode_point};
 /// Events of a timeline, where the client names no limit, and at most.
 const TIMELINE: usize = 10;
 const TIMELINE_MAX: usize = 1000;
+
 /// What a client asked for, made ready for many rooms.
 pub(super) struct RoomQuery<'a> {
     pub(super) requester: &'a Requester,
@@ -67,6 +68,13 @@ impl<'a> RoomQuery<'a> {
     }
 }
 
+/// What there is to say of a room that the user is in.
+pub(super) struct Joined {
+    pub(super) json: String,
+    /// Users here with whom the user was not in this room before.
+    pub(super) met: Vec<UserNum>,
+}
+
 impl App {
     /// A room that the user is in, where there is anything to say of it.
     pub(super) async fn joined_room(
@@ -76,7 +84,7 @@ impl App {
         window: &Window,
         query: &RoomQuery<'_>,
         items: &[Item],
-    ) -> Result<Option<String>, ApiError> {
+    ) -> Result<Option<Joined>, ApiError> {
         let after = window.after();
         let fresh = window.since.is_none() || place.since > after;
         let viewer = Viewer { user_id: &query.requester.user_id, num: query.requester.user, place: Some(place) };
@@ -92,6 +100,8 @@ impl App {
         let range = (from, window.to.pos);
         let mut timeline =
             if moved || fresh { self.timeline(room, &viewer, range, query).await? } else { Timeline::default() };
+        // Who enters, perhaps not for the first time, starts the timeline anew instead of adding to what they have.
+        timeline.limited |= fresh && window.since.is_some();
         let full = fresh || query.full_state;
         let state = self.section_state(room, &mut timeline, range, full, query).await?;
         let mut out = String::with_capacity(1024);
@@ -111,7 +121,36 @@ impl App {
             out.push_str(&unread::to_json(&counts, query.by_thread));
         }
         out.push('}');
-        Ok(Some(out))
+        let met = self.met(room, place, window, &timeline, &state.rows).await?;
+        Ok(Some(Joined { json: out, met }))
+    }
+
+    /// Local users with whom the user shares the room since the last response. Of joins that a filter hides in a gap of the
+    /// timeline nothing is known here.
+    async fn met(
+        &self,
+        room: &Room,
+        place: UserRoom,
+        window: &Window,
+        timeline: &Timeline,
+        state: &[(EventNum, EventRow)],
+    ) -> Result<Vec<UserNum>, ApiError> {
+        let Some(since) = window.since else { return Ok(Vec::new()) };
+        if place.since > since.pos {
+            return Ok(room.info().local_members.to_vec());
+        }
+        let mut users = timeline.members.clone();
+        users.extend(state.iter().filter(|(_, row)| is_own_membership(row)).map(|(_, row)| row.sender_num()));
+        users.sort_unstable();
+        users.dedup();
+        let mut met = Vec::new();
+        for user in users {
+            let there = self.engine.user_rooms().get(user, room.num).await?;
+            if there.is_some_and(|there| there.membership == Membership::Join && there.since > since.pos) {
+                met.push(user);
+            }
+        }
+        Ok(met)
     }
 
     /// A room that the user has left or was thrown out of: what happened up to that.

@@ -1,6 +1,9 @@
 //! Unread counts: derived from the push rules when a sync asks, off the path of whoever sends.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use engine::{Direction, EventRow, Room, Viewer};
 use ruma::{OwnedEventId, push::PushConditionPowerLevelsCtx};
@@ -22,10 +25,41 @@ const CHECKPOINT: u64 = 100;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counted {
     counts: Counts,
-    /// The receipts that are taken into account.
-    receipts: Pos,
+    /// Up to where the user has read; `None` until the receipts were looked at.
+    reads: Option<Arc<Reads>>,
     /// Events since the last checkpoint.
     fresh: u64,
+}
+
+/// Positions of the events up to which a user has read.
+#[derive(Debug, Clone, Default)]
+struct Reads {
+    /// Everything.
+    all: Pos,
+    /// The main timeline.
+    main: Pos,
+    /// Threads, by their root.
+    threads: BTreeMap<OwnedEventId, Pos>,
+}
+
+impl Reads {
+    fn of(&self, thread: Option<&OwnedEventId>) -> Pos {
+        let apart = thread.map_or(self.main, |root| self.threads.get(root).copied().unwrap_or_default());
+        apart.max(self.all)
+    }
+}
+
+/// Threads by their root; `None` is the main timeline.
+type Threads = BTreeSet<Option<OwnedEventId>>;
+
+/// What is counted.
+struct Stretch<'a> {
+    /// Events behind this position.
+    after: Pos,
+    /// Up to this one.
+    to: Pos,
+    /// Of these threads only, where given.
+    only: Option<&'a Threads>,
 }
 
 impl App {
@@ -40,8 +74,9 @@ impl App {
             },
         };
         self.apply_receipts(room, viewer, &mut counted).await?;
-        if counted.counts.evaluated < to && room.pulse.timeline() > counted.counts.evaluated {
-            self.count(room, viewer, &mut counted, to).await?;
+        let after = counted.counts.evaluated;
+        if after < to && room.pulse.timeline() > after {
+            self.count(room, viewer, &mut counted, Stretch { after, to, only: None }).await?;
         }
         counted.counts.evaluated = counted.counts.evaluated.max(to);
         if counted.fresh >= CHECKPOINT {
@@ -52,68 +87,113 @@ impl App {
         Ok(counted.counts)
     }
 
-    /// Starts again behind the newest receipt, where that moved; nothing counts from before the user joined.
+    /// Where receipts moved, counts again what they speak of; nothing counts from before the user joined.
     async fn apply_receipts(&self, room: &Room, viewer: &Viewer<'_>, counted: &mut Counted) -> Result<(), ApiError> {
         let newest = room.pulse.receipts();
-        let mut read = viewer.place.map_or(0, |place| place.since);
-        let mut thread_reads: BTreeMap<OwnedEventId, Pos> = BTreeMap::new();
-        if newest > counted.receipts || counted.receipts == 0 {
-            for receipt in self.engine.receipts_of(room.num, viewer.num).await? {
-                let pos = self.engine.event(room.num, receipt.row.num).await?.pos();
-                match OwnedEventId::try_from(receipt.thread.as_str()) {
-                    Ok(thread) => {
-                        let place = thread_reads.entry(thread).or_default();
-                        *place = pos.max(*place);
-                    }
-                    Err(_) => read = read.max(pos),
-                }
-            }
-            counted.receipts = newest.max(1);
+        let joined = viewer.place.map_or(0, |place| place.since);
+        let mut moved = Threads::new();
+        let mut reads = match counted.reads.take() {
+            Some(reads) if newest <= counted.counts.receipts => reads,
+            _ => Arc::new(self.reads(room, viewer, &mut counted.counts, newest, &mut moved).await?),
+        };
+        if reads.all < joined {
+            Arc::make_mut(&mut reads).all = joined;
         }
-        if read > counted.counts.read {
+        let counts = &mut counted.counts;
+        if reads.all > counts.read {
             // Counting again from there is exact; what was counted before it is read.
-            counted.counts = Counts { evaluated: read, read, ..Counts::default() };
+            *counts = Counts { evaluated: reads.all, read: reads.all, receipts: counts.receipts, ..Counts::default() };
+            moved.clear();
         }
-        counted.counts.threads.retain(|thread, _| !thread_reads.contains_key(thread));
-        Ok(())
+        for thread in &moved {
+            match thread {
+                Some(root) => drop(counts.threads.remove(root)),
+                None => counts.main = UnreadCounts::default(),
+            }
+        }
+        let (after, to) = (moved.iter().map(|thread| reads.of(thread.as_ref())).min(), counts.evaluated);
+        counted.reads = Some(reads);
+        match after.filter(|after| *after < to) {
+            Some(after) => self.count(room, viewer, counted, Stretch { after, to, only: Some(&moved) }).await,
+            None => Ok(()),
+        }
     }
 
-    async fn count(&self, room: &Room, viewer: &Viewer<'_>, counted: &mut Counted, to: Pos) -> Result<(), ApiError> {
+    /// Up to where the receipts say that the user has read. Those that the counts do not know of yet go to `moved`.
+    async fn reads(
+        &self,
+        room: &Room,
+        viewer: &Viewer<'_>,
+        counts: &mut Counts,
+        newest: Pos,
+        moved: &mut Threads,
+    ) -> Result<Reads, ApiError> {
+        let mut reads = Reads::default();
+        let known = counts.receipts;
+        counts.receipts = known.max(newest);
+        for receipt in self.engine.receipts_of(room.num, viewer.num).await? {
+            let pos = self.engine.event(room.num, receipt.row.num).await?.pos();
+            let (place, thread) = match (receipt.thread.as_str(), OwnedEventId::try_from(receipt.thread.as_str())) {
+                ("main", _) => (&mut reads.main, Some(None)),
+                (_, Ok(root)) => (reads.threads.entry(root.clone()).or_default(), Some(Some(root))),
+                _ => (&mut reads.all, None),
+            };
+            *place = pos.max(*place);
+            counts.receipts = counts.receipts.max(receipt.row.pos);
+            moved.extend(thread.filter(|_| receipt.row.pos > known));
+        }
+        Ok(reads)
+    }
+
+    async fn count(
+        &self,
+        room: &Room,
+        viewer: &Viewer<'_>,
+        counted: &mut Counted,
+        stretch: Stretch<'_>,
+    ) -> Result<(), ApiError> {
         let rules = self.users.push_rules.compiled(viewer.num).await?;
         let ignored = self.users.account_data.ignored(viewer.num).await?;
+        let reads = counted.reads.clone().unwrap_or_default();
         let mut name = None;
+        let mut after = stretch.after;
         loop {
-            let page = self.engine.stream(room.num, counted.counts.evaluated, to, PAGE, Direction::Forward).await?;
+            let page = self.engine.stream(room.num, after, stretch.to, PAGE, Direction::Forward).await?;
             let nums: Vec<_> = page.iter().map(|(_, num)| *num).collect();
             for (_, row) in self.engine.events(room.num, &nums).await? {
                 counted.fresh += 1;
+                let thread = thread_of(&row);
+                let read = row.pos() <= reads.of(thread.as_ref());
+                let elsewhere = stretch.only.is_some_and(|only| !only.contains(&thread));
                 let own = row.sender_num() == viewer.num;
-                if own || row.is_redacted() || ignored.iter().any(|id| id.as_str() == row.sender()) {
+                if read || elsewhere || own || row.is_redacted() || ignored.iter().any(|id| id.as_str() == row.sender())
+                {
                     continue;
                 }
                 if name.is_none() {
                     name = Some(self.display_name(room, viewer).await?);
                 }
                 let display_name = name.as_deref().unwrap_or_default();
-                self.count_event(room, viewer, &row, &rules, display_name, &mut counted.counts).await?;
+                let weight = self.weigh(room, viewer, &row, &rules, display_name).await?;
+                add(&mut counted.counts, thread, weight);
             }
             match page.last() {
-                Some((pos, _)) if page.len() == PAGE => counted.counts.evaluated = *pos,
+                Some((pos, _)) if page.len() == PAGE => after = *pos,
                 _ => return Ok(()),
             }
         }
     }
 
-    async fn count_event(
+    /// What one event adds.
+    async fn weigh(
         &self,
         room: &Room,
         viewer: &Viewer<'_>,
         row: &EventRow,
         rules: &CompiledRules,
         display_name: &str,
-        counts: &mut Counts,
-    ) -> Result<(), ApiError> {
-        let Ok(event) = PushEvent::parse(row.json()) else { return Ok(()) };
+    ) -> Result<UnreadCounts, ApiError> {
+        let Ok(event) = PushEvent::parse(row.json()) else { return Ok(UnreadCounts::default()) };
         // Only rules about the whole room ask who may notify it.
         let levels = if row.content().contains("room") { self.notification_levels(room).await? } else { None };
         let context = PushContext {
@@ -124,14 +204,7 @@ impl App {
             power_levels: levels.as_ref(),
         };
         let actions = rules.evaluate(&event, &context);
-        let thread = row.relation().filter(|(kind, _)| *kind == "m.thread");
-        let place: &mut UnreadCounts = match thread.and_then(|(_, root)| OwnedEventId::try_from(root).ok()) {
-            Some(root) => counts.threads.entry(root).or_default(),
-            None => &mut counts.main,
-        };
-        place.notifications += u64::from(actions.notify);
-        place.highlights += u64::from(actions.highlight);
-        Ok(())
+        Ok(UnreadCounts { notifications: u64::from(actions.notify), highlights: u64::from(actions.highlight) })
     }
 
     async fn display_name(&self, room: &Room, viewer: &Viewer<'_>) -> Result<String, ApiError> {
@@ -160,6 +233,25 @@ impl App {
         );
         Ok(Some(levels.into()))
     }
+}
+
+/// Threads in which nothing notifies are not listed.
+fn add(counts: &mut Counts, thread: Option<OwnedEventId>, weight: UnreadCounts) {
+    if weight == UnreadCounts::default() {
+        return;
+    }
+    let place = match thread {
+        Some(root) => counts.threads.entry(root).or_default(),
+        None => &mut counts.main,
+    };
+    place.notifications += weight.notifications;
+    place.highlights += weight.highlights;
+}
+
+/// The root of the thread that an event is in.
+fn thread_of(row: &EventRow) -> Option<OwnedEventId> {
+    let (_, root) = row.relation().filter(|(kind, _)| *kind == "m.thread")?;
+    OwnedEventId::try_from(root).ok()
 }
 
 /// `,"unread_notifications":…`, with or without threads apart.

@@ -11,6 +11,7 @@ async fn a_checkpoint_outlives_a_restart() {
     let counts = Counts {
         evaluated: 9,
         read: 4,
+        receipts: 7,
         main: UnreadCounts { notifications: 3, highlights: 0 },
         threads: BTreeMap::from([thread]),
     };

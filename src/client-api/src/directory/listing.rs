@@ -6,13 +6,13 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use engine::{EventRow, Room, Visibility};
-use http_kit::MatrixError;
+use http_kit::{MatrixError, RawJson};
 use ruma::{
     OwnedMxcUri, OwnedRoomAliasId, UInt,
     directory::{Filter, PublicRoomsChunk, PublicRoomsChunkInit},
     room::JoinRuleKind,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{ApiError, App};
 
@@ -59,6 +59,26 @@ pub(super) struct Listing {
     pub(super) next_batch: Option<String>,
     pub(super) prev_batch: Option<String>,
     pub(super) total: usize,
+}
+
+impl Listing {
+    /// The response. It names the join rule of all rooms: not every client knows what one that is left out stands for.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub(super) fn reply(self) -> Result<RawJson, ApiError> {
+        let mut chunk = serde_json::to_value(self.chunk).map_err(MatrixError::internal)?;
+        for room in chunk.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+            room.entry("join_rule").or_insert_with(|| "public".into());
+        }
+        let mut out = json!({"chunk": chunk, "total_room_count_estimate": self.total});
+        for (field, token) in [("next_batch", self.next_batch), ("prev_batch", self.prev_batch)] {
+            if let Some(token) = token {
+                out[field] = token.into();
+            }
+        }
+        Ok(RawJson(out.to_string().into()))
+    }
 }
 
 impl App {

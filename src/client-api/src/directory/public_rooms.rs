@@ -1,7 +1,7 @@
 //! `GET /_matrix/client/v3/publicRooms`
 
 use axum::extract::State;
-use http_kit::{MatrixError, Ruma};
+use http_kit::{MatrixError, RawJson, Ruma};
 use ruma::{
     api::{
         IncomingRequest, auth_scheme::AccessTokenOptional, client::directory::get_public_rooms::v3 as ruma_endpoint,
@@ -38,21 +38,13 @@ impl IncomingRequest for Request {
     }
 }
 
-pub(super) async fn handler(
-    State(app): State<App>,
-    request: Ruma<Request>,
-) -> Result<ruma_endpoint::Response, ApiError> {
+pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
     let Ruma { body: Request(body), requester, .. } = request;
     if requester.is_none() && !app.config.public_rooms_without_auth {
         return Err(MatrixError::missing_token("Log in to see the rooms of this server").into());
     }
     app.only_this_server(body.server.as_deref())?;
-    let listing = app.published_rooms(&Filter::default(), body.since.as_deref(), body.limit).await?;
-    let mut response = ruma_endpoint::Response::new(listing.chunk);
-    response.next_batch = listing.next_batch;
-    response.prev_batch = listing.prev_batch;
-    response.total_room_count_estimate = Some(ruma::UInt::new_saturating(listing.total as u64));
-    Ok(response)
+    app.published_rooms(&Filter::default(), body.since.as_deref(), body.limit).await?.reply()
 }
 
 impl App {

@@ -27,11 +27,31 @@ pub(super) struct Change<'a> {
     pub(super) reason: Option<&'a str>,
     /// Who vouches for a join of a restricted room.
     pub(super) authorised_by: Option<OwnedUserId>,
+    /// What else the client wants in the content.
+    pub(super) extra: Map<String, Value>,
 }
+
+/// Fields of a membership that clients do not set this way.
+const OURS: [&str; 7] = [
+    "membership",
+    "displayname",
+    "avatar_url",
+    "reason",
+    "third_party_invite",
+    "third_party_signed",
+    "join_authorised_via_users_server",
+];
 
 impl<'a> Change<'a> {
     pub(super) fn new(target: &'a UserId, membership: MembershipState, reason: Option<&'a str>) -> Self {
-        Self { target, membership, reason, authorised_by: None }
+        Self { target, membership, reason, authorised_by: None, extra: Map::new() }
+    }
+
+    /// With the fields of a request's body that are not the server's to fill in.
+    pub(super) fn with_fields_of(mut self, body: &[u8]) -> Self {
+        self.extra = serde_json::from_slice(body).unwrap_or_default();
+        self.extra.retain(|field, _| !OURS.contains(&field.as_str()));
+        self
     }
 }
 
@@ -81,12 +101,13 @@ impl App {
         };
         writer.append(event).await?;
         writer.commit().await?;
-        self.after_sending(room, requester.user);
+        // Tools join and leave for users who are not there: what their clients say of them is not overwritten.
+        self.stopped_typing(room, requester.user);
         Ok(())
     }
 
     async fn membership_content(&self, change: &Change<'_>) -> Result<String, ApiError> {
-        let mut content = Map::new();
+        let mut content = change.extra.clone();
         content.insert("membership".to_owned(), change.membership.as_str().into());
         if matches!(change.membership, MembershipState::Join | MembershipState::Invite | MembershipState::Knock) {
             self.names_of(change.target).await?.add_to(&mut content);

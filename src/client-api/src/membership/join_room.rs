@@ -18,10 +18,11 @@ pub(super) async fn by_id(
     State(app): State<App>,
     request: Ruma<join_room_by_id::v3::Request>,
 ) -> Result<join_room_by_id::v3::Response, ApiError> {
-    let Ruma { body, requester, .. } = request;
+    let Ruma { body, requester, json_body, .. } = request;
     refuse_third_party(body.third_party_signed.as_ref())?;
     let room = app.room(&body.room_id).await?;
-    app.join(&room, &requester, body.reason.as_deref()).await?;
+    let change = Change::new(&requester.user_id, MembershipState::Join, body.reason.as_deref());
+    app.join(&room, &requester, change.with_fields_of(&json_body)).await?;
     Ok(join_room_by_id::v3::Response::new(room.id.clone()))
 }
 
@@ -29,10 +30,11 @@ pub(super) async fn by_id_or_alias(
     State(app): State<App>,
     request: Ruma<join_room_by_id_or_alias::v3::Request>,
 ) -> Result<join_room_by_id_or_alias::v3::Response, ApiError> {
-    let Ruma { body, requester, .. } = request;
+    let Ruma { body, requester, json_body, .. } = request;
     refuse_third_party(body.third_party_signed.as_ref())?;
     let room = app.room_by_id_or_alias(&body.room_id_or_alias).await?;
-    app.join(&room, &requester, body.reason.as_deref()).await?;
+    let change = Change::new(&requester.user_id, MembershipState::Join, body.reason.as_deref());
+    app.join(&room, &requester, change.with_fields_of(&json_body)).await?;
     Ok(join_room_by_id_or_alias::v3::Response::new(room.id.clone()))
 }
 
@@ -45,9 +47,8 @@ fn refuse_third_party(signed: Option<&ThirdPartySigned>) -> Result<(), ApiError>
 }
 
 impl App {
-    async fn join(&self, room: &Arc<Room>, requester: &Requester, reason: Option<&str>) -> Result<(), ApiError> {
+    async fn join(&self, room: &Arc<Room>, requester: &Requester, mut change: Change<'_>) -> Result<(), ApiError> {
         let place = self.engine.user_rooms().get(requester.user, room.num).await?;
-        let mut change = Change::new(&requester.user_id, MembershipState::Join, reason);
         change.authorised_by = self.authorise_join(room, requester, place.map(|place| place.membership)).await?;
         let step = |membership| Ok(if membership == MembershipState::Join { Step::Already } else { Step::Send });
         self.change_membership(room, requester, change, step).await?;

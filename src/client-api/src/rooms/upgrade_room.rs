@@ -103,8 +103,9 @@ impl App {
             before.into_iter().filter(|(field, _)| CREATE_FIELDS.contains(&field.as_str())).collect();
         create.insert("room_version".to_owned(), body.new_version.as_str().into());
         let mut predecessor = json!({"room_id": old.id});
+        // Where the tombstone cannot be made first, because it names a room whose id is not known before, clients look for it.
         let newest = self.engine.stream(old.num, 0, self.engine.frontier(), 1, Direction::Backward).await?;
-        if let Some((_, num)) = newest.first() {
+        if let Some((_, num)) = newest.first().filter(|_| !rules.room_create_event_id_as_room_id) {
             predecessor["event_id"] = self.engine.event(old.num, *num).await?.event_id().into();
         }
         create.insert("predecessor".to_owned(), predecessor);

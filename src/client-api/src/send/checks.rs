@@ -16,6 +16,11 @@ impl App {
         if self.config.presence {
             self.users.presence.active(user);
         }
+        self.stopped_typing(room, user);
+    }
+
+    /// Somebody does not type in a room any more.
+    pub(crate) fn stopped_typing(&self, room: &Room, user: u64) {
         if self.engine.typing.set(room.num, user, 0) {
             self.wake_room(room);
         }

@@ -153,8 +153,8 @@ async fn the_list_says_what_a_room_is_and_is_searched() {
     let wanted = json!([{
         "room_id": room, "name": "Dinner Club", "topic": "Who pays?", "canonical_alias": "#food:hs",
         "avatar_url": "mxc://hs/a", "num_joined_members": 1, "world_readable": true, "guest_can_join": true,
+        "join_rule": "public",
     }]);
-    // A `join_rule` that is left out is `public`.
     assert_eq!(found["chunk"], wanted);
     for term in ["PAYS", "food", " club "] {
         assert_eq!(names(&search(json!({"generic_search_term": term})).await), ["Dinner Club"], "{term}");

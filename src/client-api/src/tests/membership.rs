@@ -165,3 +165,16 @@ async fn reasons_are_bounded() {
     act(&test, "bob", &room, "leave", body).await.refused(400, "M_INVALID_PARAM");
     assert_eq!(membership(&test, &room, "bob").await, "join");
 }
+
+#[tokio::test]
+async fn joins_carry_what_the_client_adds_but_not_what_the_server_says() {
+    let test = TestApp::new(&["alice", "bob"]).await;
+    let room = test.public_room(&["alice"]).await;
+    let body = json!({
+        "org.example.table": 4, "reason": "thirst", "membership": "ban", "displayname": "Alice",
+        "join_authorised_via_users_server": "@alice:hs",
+    });
+    act(&test, "bob", &room, "join", body).await.ok();
+    let wanted = json!({"membership": "join", "reason": "thirst", "org.example.table": 4});
+    assert_eq!(test.state(&room, "m.room.member", "@bob:hs").await, wanted);
+}

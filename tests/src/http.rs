@@ -107,11 +107,11 @@ pub fn bearer(token: &str) -> Result<HeaderValue, HttpError> {
     Ok(value)
 }
 
-/// One open connection. Requests on it go one after the other.
+/// One kept-alive connection. Requests on it go one after the other; one that the server closed while it was idle is opened anew.
 #[derive(Debug)]
 pub struct Conn {
     sender: http1::SendRequest<Full<Bytes>>,
-    host: HeaderValue,
+    endpoint: Endpoint,
 }
 
 impl Conn {
@@ -120,6 +120,10 @@ impl Conn {
     /// # Errors
     /// [`HttpError::Io`] when nobody listens.
     pub async fn open(endpoint: &Endpoint) -> Result<Self, HttpError> {
+        Ok(Self { sender: Self::connect(endpoint).await?, endpoint: endpoint.clone() })
+    }
+
+    async fn connect(endpoint: &Endpoint) -> Result<http1::SendRequest<Full<Bytes>>, HttpError> {
         let stream = TcpStream::connect(endpoint.address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -127,7 +131,7 @@ impl Conn {
             // Its error reaches whoever waits for an answer on it.
             let _ = connection.await;
         });
-        Ok(Self { sender, host: endpoint.host.clone() })
+        Ok(sender)
     }
 
     /// Whether the next request on it is bound to fail.
@@ -147,7 +151,7 @@ impl Conn {
         token: Option<&HeaderValue>,
         body: Option<Bytes>,
     ) -> Result<Reply, HttpError> {
-        let mut request = Request::builder().method(method).uri(path).header(HOST, &self.host);
+        let mut request = Request::builder().method(method).uri(path).header(HOST, &self.endpoint.host);
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token);
         }
@@ -155,7 +159,10 @@ impl Conn {
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let request = request.body(Full::new(body.unwrap_or_default()))?;
-        self.sender.ready().await?;
+        if self.sender.ready().await.is_err() {
+            self.sender = Self::connect(&self.endpoint).await?;
+            self.sender.ready().await?;
+        }
         let answer = self.sender.send_request(request).await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_BODY)

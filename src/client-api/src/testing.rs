@@ -10,7 +10,6 @@ use engine::{CacheSizes, Engine, Identity, NoProjector};
 use http::{Method, Request, header};
 use http_kit::{AuthError, AuthFuture, Authenticator, RequestMeta, Requester, RequesterInfo};
 use rand::{SeedableRng as _, rngs::StdRng};
-use ruma::signatures::Ed25519KeyPair;
 use serde_json::{Value, json};
 use store::{Clock, CommitterOptions, Db, Ids, ManualClock, MemoryStore, Store, open_schema};
 use tower::ServiceExt as _;
@@ -89,7 +88,7 @@ impl TestApp {
         let db = Db::open(Arc::new(store) as Arc<dyn Store>, CommitterOptions::default(), |_| {}).unwrap();
         let ids = Arc::new(Ids::new(Arc::clone(&db), 1000));
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
-        let key = Ed25519KeyPair::from_der(&Ed25519KeyPair::generate(), "k1".to_owned()).unwrap();
+        let key = room::SigningKey::from_seed(&[7; 32], "k1").unwrap();
         let identity = Identity { server_name: SERVER.try_into().unwrap(), key };
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let engine = Arc::new(Engine::new(

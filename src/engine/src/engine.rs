@@ -8,8 +8,8 @@ use std::sync::{
 use bytes::Bytes;
 use dashmap::DashMap;
 use quick_cache::{Weighter, sync::Cache};
-use room::Pdu;
-use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomVersionId, UserId, signatures::Ed25519KeyPair};
+use room::{Pdu, SigningKey};
+use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomVersionId, UserId};
 use store::{Clock, Db, IdKind, Ids, Op, Pos};
 use tokio::sync::Mutex;
 
@@ -30,7 +30,7 @@ pub struct Identity {
     /// Its name.
     pub server_name: OwnedServerName,
     /// The key that signs its events.
-    pub key: Ed25519KeyPair,
+    pub key: SigningKey,
 }
 
 impl std::fmt::Debug for Identity {
@@ -287,6 +287,11 @@ impl Engine {
         let room = Arc::new(load::room(self, num).await?);
         self.register(&room);
         Ok(room)
+    }
+
+    /// The room with a number, where it is in memory.
+    pub(crate) fn loaded(&self, num: RoomNum) -> Option<Arc<Room>> {
+        self.kept.get(&num)
     }
 
     pub(crate) fn register(&self, room: &Arc<Room>) {

@@ -30,7 +30,9 @@ pub(crate) async fn room(engine: &Engine, num: RoomNum) -> Result<Room, EngineEr
     room.publish(Arc::new(head.info.clone()));
     *room.writer.lock().await = Some(head);
     let last = engine.db.scan_prefix(&STREAM, &num, Page::last(1)).await?;
-    room.pulse.timeline_at(last.first().map_or(0, |((_, pos), _)| *pos));
+    let last = last.first().map_or(0, |((_, pos), _)| *pos);
+    room.pulse.timeline_at(last);
+    room.tail_from(last);
     let last = engine.db.scan_prefix(&RECEIPT_STREAM, &num, Page::last(1)).await?;
     room.pulse.receipts_at(last.first().map_or(0, |((_, pos), _)| *pos));
     Ok(room)

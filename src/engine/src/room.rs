@@ -1,11 +1,15 @@
 //! A room in memory: what readers see of it, and its writer's lock.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex as SyncMutex;
 use room::{RoomVersionRules, fast::RoomAuthView};
 use ruma::{OwnedRoomId, RoomVersionId};
 use store::Pos;
@@ -15,7 +19,7 @@ use crate::{
     head::Head,
     row::Visibility,
     state_tree::NodeId,
-    tables::{RoomNum, UserNum},
+    tables::{EventNum, RoomNum, UserNum},
 };
 
 /// What is known of a room's current state without reading it: replaced whole when a commit that changes it is durable.
@@ -82,6 +86,39 @@ impl Pulse {
     }
 }
 
+/// The newest events of a room in the order in which this server saw them, so that who follows a room reads no index.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    /// Every event behind this position is in the list.
+    since: Pos,
+    events: VecDeque<(Pos, EventNum)>,
+}
+
+/// Events in a [`Tail`], at most.
+const TAIL: usize = 64;
+
+impl Tail {
+    /// A tail that knows nothing up to a position.
+    fn starting(since: Pos) -> Self {
+        Self { since, events: VecDeque::new() }
+    }
+
+    fn push(&mut self, pos: Pos, num: EventNum) {
+        if self.events.len() == TAIL
+            && let Some((oldest, _)) = self.events.pop_front()
+        {
+            self.since = oldest;
+        }
+        self.events.push_back((pos, num));
+    }
+
+    /// The events behind `after` and up to `to`, oldest first; `None` where it does not reach back so far.
+    fn between(&self, after: Pos, to: Pos) -> Option<Vec<(Pos, EventNum)>> {
+        let first = self.events.partition_point(|(pos, _)| *pos <= after);
+        (after >= self.since).then(|| self.events.range(first..).take_while(|(pos, _)| *pos <= to).copied().collect())
+    }
+}
+
 /// A room that this server knows.
 pub struct Room {
     /// Its number.
@@ -94,6 +131,7 @@ pub struct Room {
     pub rules: RoomVersionRules,
     /// Where its newest events and receipts are.
     pub pulse: Pulse,
+    tail: SyncMutex<Tail>,
     info: ArcSwap<RoomInfo>,
     pub(crate) writer: Arc<Mutex<Option<Head>>>,
     pub(crate) broken: AtomicBool,
@@ -119,6 +157,7 @@ impl Room {
             version,
             rules,
             pulse: Pulse::default(),
+            tail: SyncMutex::default(),
             info: ArcSwap::from_pointee(head.info.clone()),
             writer: Arc::new(Mutex::new(Some(head))),
             broken: AtomicBool::new(false),
@@ -128,6 +167,23 @@ impl Room {
     /// What is durable and known of its state.
     pub fn info(&self) -> Arc<RoomInfo> {
         self.info.load_full()
+    }
+
+    /// Nothing up to this position is in the tail, everything behind it will be: for a room that was read from the store.
+    pub(crate) fn tail_from(&self, since: Pos) {
+        *self.tail.lock() = Tail::starting(since);
+    }
+
+    /// Events landed, in the order of their positions.
+    pub(crate) fn landed(&self, events: impl Iterator<Item = (Pos, EventNum)>) {
+        let mut tail = self.tail.lock();
+        for (pos, num) in events {
+            tail.push(pos, num);
+        }
+    }
+
+    pub(crate) fn recent(&self, after: Pos, to: Pos) -> Option<Vec<(Pos, EventNum)>> {
+        self.tail.lock().between(after, to)
     }
 
     pub(crate) fn publish(&self, info: Arc<RoomInfo>) {

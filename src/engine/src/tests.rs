@@ -7,9 +7,8 @@ mod random;
 
 use std::sync::Arc;
 
-use ruma::{
-    OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId, events::TimelineEventType, signatures::Ed25519KeyPair,
-};
+use room::SigningKey;
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId, events::TimelineEventType};
 use serde_json::{Value, json};
 use store::{Clock, CommitterOptions, Db, Ids, ManualClock, MemoryStore, Store, open_schema};
 
@@ -33,7 +32,7 @@ impl World {
         open_schema(&*store, 1, &[]).unwrap();
         let db = Db::open(Arc::clone(&store) as Arc<dyn Store>, CommitterOptions::default(), |_| {}).unwrap();
         let ids = Arc::new(Ids::new(Arc::clone(&db), 1000));
-        let key = Ed25519KeyPair::from_der(&Ed25519KeyPair::generate(), "k1".to_owned()).unwrap();
+        let key = SigningKey::from_seed(&[7; 32], "k1").unwrap();
         let identity = Identity { server_name: "hs".try_into().unwrap(), key };
         let engine = Engine::new(
             db,

@@ -86,6 +86,13 @@ impl Engine {
         limit: usize,
         direction: Direction,
     ) -> Result<Vec<(Pos, EventNum)>, EngineError> {
+        if let Some(mut recent) = self.loaded(room).and_then(|room| room.recent(after, to)) {
+            if direction == Direction::Backward {
+                recent.reverse();
+            }
+            recent.truncate(limit);
+            return Ok(recent);
+        }
         let page = Page { limit, reverse: direction == Direction::Backward };
         let rows = self.db.scan(&STREAM, &(room, after.saturating_add(1)), &(room, to.saturating_add(1)), page).await?;
         Ok(rows.into_iter().map(|((_, pos), num)| (pos, num)).collect())

@@ -8,6 +8,7 @@ use std::{
 };
 
 use rand::RngExt as _;
+use room::SigningKey;
 use ruma::signatures::Ed25519KeyPair;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,7 @@ struct KeyFile {
 }
 
 /// Reads the key, or makes one where there is none.
-pub fn load_or_make(data_dir: &Path) -> Result<Ed25519KeyPair, StartError> {
+pub fn load_or_make(data_dir: &Path) -> Result<SigningKey, StartError> {
     let path = data_dir.join("signing-key.json");
     let refused = |why: String| StartError::Key(path.display().to_string(), why);
     let file = if path.exists() {
@@ -32,7 +33,7 @@ pub fn load_or_make(data_dir: &Path) -> Result<Ed25519KeyPair, StartError> {
         make(&path)?
     };
     let der = decode(&file.pkcs8).ok_or_else(|| refused("not hexadecimal".to_owned()))?;
-    Ed25519KeyPair::from_der(&der, file.version).map_err(|error| refused(error.to_string()))
+    SigningKey::from_pkcs8(&der, &file.version).map_err(|error| refused(error.to_string()))
 }
 
 fn make(path: &PathBuf) -> Result<KeyFile, StartError> {

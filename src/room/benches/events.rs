@@ -6,9 +6,9 @@
 use std::{hint::black_box, time::Instant};
 
 use room::{
-    Pdu, RoomVersionRules,
+    Pdu, RoomVersionRules, SigningKey,
     auth::check_dependent,
-    build::{EventDraft, SignedEvent, key_pair, sign},
+    build::{EventDraft, SignedEvent, sign},
     check::check_received,
     fast::RoomAuthView,
 };
@@ -16,7 +16,7 @@ use ruma::{
     CanonicalJsonObject, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, RoomVersionId, UInt, UserId,
     events::{StateEventType, TimelineEventType, room::member::MembershipState},
     server_name,
-    signatures::{Ed25519KeyPair, KeyPair as _, hash_and_sign_event, reference_hash},
+    signatures::{KeyPair as _, hash_and_sign_event, reference_hash},
 };
 
 fn measure(what: &str, mut operation: impl FnMut()) {
@@ -37,7 +37,7 @@ fn measure(what: &str, mut operation: impl FnMut()) {
 
 struct Bench {
     rules: RoomVersionRules,
-    key: Ed25519KeyPair,
+    key: SigningKey,
     prev: Vec<OwnedEventId>,
     auth: Vec<OwnedEventId>,
 }
@@ -65,7 +65,7 @@ fn main() {
     let id = |n: u8| EventId::parse(format!("${}", char::from(n).to_string().repeat(43))).unwrap();
     let bench = Bench {
         rules: RoomVersionId::V11.rules().unwrap(),
-        key: key_pair(&[7; 32], "1").unwrap(),
+        key: SigningKey::from_seed(&[7; 32], "1").unwrap(),
         prev: vec![id(b'a')],
         auth: vec![id(b'b'), id(b'c'), id(b'd')],
     };

@@ -16,7 +16,7 @@ use ruma::{
     canonical_json::redact_content_in_place,
     events::TimelineEventType,
     room_version_rules::{EventIdFormatVersion, EventsReferenceFormatVersion, RoomVersionRules},
-    signatures::{Ed25519KeyPair, KeyPair},
+    signatures::KeyPair,
 };
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest as _, Sha256};
@@ -159,25 +159,6 @@ pub fn sign<K: KeyPair>(
     let pdu = parsed(draft, rules, content, &reference_hash)?;
     Ok(SignedEvent { json: buffer, pdu, reference_hash })
 }
-
-/// An ed25519 key pair from its 32-byte seed. `version` is the part of the key's id after `ed25519:`.
-///
-/// # Errors
-/// [`InvalidKey`] if `version` has characters other than ASCII letters, digits and `_`, or none.
-pub fn key_pair(seed: &[u8; 32], version: &str) -> Result<Ed25519KeyPair, InvalidKey> {
-    // The fixed head of a PKCS #8 document that holds an ed25519 seed (RFC 8410, section 7).
-    const HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-    if version.is_empty() || !version.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        return Err(InvalidKey);
-    }
-    let document = [HEAD.as_slice(), seed].concat();
-    Ed25519KeyPair::from_der(&document, version.to_owned()).map_err(|_| InvalidKey)
-}
-
-/// A signing key or its version is not valid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a valid signing key")]
-pub struct InvalidKey;
 
 /// The id an event with this reference hash has from version 3 on.
 pub(crate) fn event_id_of_hash(reference_hash: &str) -> Result<OwnedEventId, PduError> {

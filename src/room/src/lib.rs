@@ -6,6 +6,7 @@
 //! | [`canonical`] | is this JSON canonical, within bounds, and how is it printed? |
 //! | [`pdu`] | what does a stored event say? |
 //! | [`build`] | how does a new event become hashed, signed bytes? |
+//! | [`key`] | what does a server sign with? |
 //! | [`check`] | is an event from another server genuine? |
 //! | [`redact`] | what remains of an event after redaction? |
 //! | [`auth`] | may this event happen in this state? |
@@ -22,6 +23,7 @@ pub mod canonical;
 pub mod check;
 pub mod dag;
 pub mod fast;
+pub mod key;
 pub mod pdu;
 pub mod redact;
 pub mod resolve;
@@ -31,5 +33,6 @@ pub use ruma::room_version_rules::{AuthorizationRules, RoomVersionRules};
 
 pub use crate::{
     build::{EventDraft, SignedEvent},
+    key::SigningKey,
     pdu::Pdu,
 };

@@ -11,8 +11,8 @@ use common::{
 };
 use proptest::prelude::*;
 use room::{
-    Pdu,
-    build::{self, BuildError, MAX_DEPTH, MAX_EVENT_BYTES},
+    Pdu, SigningKey,
+    build::{BuildError, MAX_DEPTH, MAX_EVENT_BYTES},
     canonical::{JsonError, MAX_CONTENT_DEPTH, MAX_EVENT_DEPTH, parse_object, push_string},
     check::{CheckError, check_received, required_servers},
     redact::redact,
@@ -20,7 +20,7 @@ use room::{
 use ruma::{
     CanonicalJsonObject, EventId, MilliSecondsSinceUnixEpoch, UInt,
     events::TimelineEventType,
-    signatures::{Ed25519KeyPair, hash_and_sign_event, reference_hash},
+    signatures::{hash_and_sign_event, reference_hash},
 };
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ fn same(left: &Pdu, right: &Pdu) -> bool {
     format!("{left:?}") == format!("{right:?}")
 }
 
-fn public(key: &Ed25519KeyPair) -> [u8; 32] {
+fn public(key: &SigningKey) -> [u8; 32] {
     key.public_key()
 }
 
@@ -243,7 +243,7 @@ fn reception_refuses_what_is_not_genuine() {
     let moved = signed.json.replace(r#""depth":5"#, r#""depth":6"#);
     assert_ne!(moved, signed.json);
     assert!(matches!(check(&moved), Err(CheckError::Signature(_))));
-    let other_key = |_: &_, _: &str, _| Some(public(&build::key_pair(&[8; 32], "test").unwrap()));
+    let other_key = |_: &_, _: &str, _| Some(public(&SigningKey::from_seed(&[8; 32], "test").unwrap()));
     assert!(matches!(check_received(&signed.json, &rules("12"), other_key), Err(CheckError::Signature(_))));
     assert!(matches!(check_received(&signed.json, &rules("12"), |_, _, _| None), Err(CheckError::Signature(_))));
     let padded = signed.json.replace("hi", &"x".repeat(MAX_EVENT_BYTES));
@@ -274,14 +274,14 @@ fn keys_are_asked_for_the_time_where_the_version_says_so() {
 
 #[test]
 fn signing_keys() {
-    assert!(build::key_pair(&[1; 32], "a_Z9").is_ok());
+    assert!(SigningKey::from_seed(&[1; 32], "a_Z9").is_ok());
     for version in ["", "a b", "ä", "a:b"] {
-        assert!(build::key_pair(&[1; 32], version).is_err(), "{version}");
+        assert!(SigningKey::from_seed(&[1; 32], version).is_err(), "{version}");
     }
     // RFC 8032, section 7.1, test 1.
     let seed = [
         0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44, 0x49,
         0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60,
     ];
-    assert_eq!(build::key_pair(&seed, "x").unwrap().public_key()[..4], [0xd7, 0x5a, 0x98, 0x01]);
+    assert_eq!(SigningKey::from_seed(&seed, "x").unwrap().public_key()[..4], [0xd7, 0x5a, 0x98, 0x01]);
 }

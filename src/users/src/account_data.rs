@@ -10,7 +10,7 @@ use quick_cache::sync::Cache;
 use ruma::{OwnedRoomId, OwnedUserId, RoomId};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
-use store::{Page, Pos, WakeKeys};
+use store::{Outcome, Page, Pos, WakeKeys};
 
 use crate::{
     core::{Core, missing, release},
@@ -86,6 +86,8 @@ pub(crate) type Watcher = Arc<dyn Fn(UserNum) + Send + Sync>;
 pub struct AccountData {
     core: Arc<Core>,
     ignored: Arc<Cache<UserNum, Arc<HashSet<OwnedUserId>>>>,
+    /// The position of each user's newest change, for those who sync.
+    newest: Arc<Cache<UserNum, Pos>>,
     push_rules_changed: Watcher,
 }
 
@@ -97,7 +99,8 @@ impl std::fmt::Debug for AccountData {
 
 impl AccountData {
     pub(crate) fn new(core: Arc<Core>, cached_users: usize, push_rules_changed: Watcher) -> Self {
-        Self { core, ignored: Arc::new(Cache::new(cached_users)), push_rules_changed }
+        let (ignored, newest) = (Arc::new(Cache::new(cached_users)), Arc::new(Cache::new(cached_users)));
+        Self { core, ignored, newest, push_rules_changed }
     }
 
     /// Sets an item and returns the position it got. Content is a JSON object of at most [`MAX_CONTENT`] bytes.
@@ -150,13 +153,19 @@ impl AccountData {
         };
         let on_done = release(lock, self.on_done(user, room, event_type));
         let stream_key = AccountDataKey { room, event_type: event_type.to_owned() };
+        let newest = Arc::clone(&self.newest);
         let ticket = self.core.db.enqueue_at(1, move |pos, mut write| {
             if let Some(old) = old {
                 write.delete(&ACCOUNT_DATA_STREAM, &(user, old.pos));
             }
             write.put(&ACCOUNT_DATA, &key, &AccountDataRow { pos, deleted, content });
             write.put(&ACCOUNT_DATA_STREAM, &(user, pos), &stream_key);
-            write.wake(WakeKeys::one(user)).on_done(on_done);
+            write.wake(WakeKeys::one(user)).on_done(move |outcome| {
+                if outcome == Outcome::Done {
+                    newest.insert(user, pos);
+                }
+                on_done(outcome);
+            });
             write
         });
         Ok(Some(ticket.await?.pos))
@@ -236,6 +245,9 @@ impl AccountData {
     /// # Errors
     /// Those of the store.
     pub async fn changes(&self, user: UserNum, from: Pos, to: Pos) -> Result<Vec<Item>> {
+        if self.newest(user).await? <= from {
+            return Ok(Vec::new());
+        }
         let keys = self.changed_keys(user, from, to).await?;
         let rows = self.core.db.multi_get(&ACCOUNT_DATA, &keys).await?;
         let mut items = Vec::with_capacity(keys.len());
@@ -246,6 +258,19 @@ impl AccountData {
             }
         }
         Ok(items)
+    }
+
+    async fn newest(&self, user: UserNum) -> Result<Pos> {
+        if let Some(newest) = self.newest.get(&user) {
+            return Ok(newest);
+        }
+        // A change that lands meanwhile takes the place of what is being read here.
+        self.newest
+            .get_or_insert_async(&user, async {
+                let last = self.core.db.scan_prefix(&ACCOUNT_DATA_STREAM, &user, Page::last(1)).await?;
+                Ok(last.first().map_or(0, |((_, pos), _)| *pos))
+            })
+            .await
     }
 
     async fn changed_keys(&self, user: UserNum, mut from: Pos, to: Pos) -> Result<Vec<(UserNum, RoomNum, String)>> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use quick_cache::{Weighter, sync::Cache};
 use serde_json::value::RawValue;
 use store::Page;
 
@@ -17,15 +18,29 @@ const MAX_FILTER: usize = 64 * 1024;
 /// Filters of one user, at most: clients upload the same few again and again, and those are kept once.
 const MAX_FILTERS: u64 = 1000;
 
+/// Filters kept in memory, in bytes: every sync names one.
+const KEPT_BYTES: u64 = 4 << 20;
+
+#[derive(Debug, Clone, Copy)]
+struct ByBytes;
+
+impl Weighter<(UserNum, u64), Arc<str>> for ByBytes {
+    fn weight(&self, _: &(UserNum, u64), filter: &Arc<str>) -> u64 {
+        filter.len() as u64 + 64
+    }
+}
+
 /// The filters of local users.
 #[derive(Debug, Clone)]
 pub struct Filters {
     core: Arc<Core>,
+    /// What an id stands for never changes.
+    kept: Arc<Cache<(UserNum, u64), Arc<str>, ByBytes>>,
 }
 
 impl Filters {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+        Self { core, kept: Arc::new(Cache::with_weighter(4096, KEPT_BYTES, ByBytes)) }
     }
 
     /// Keeps a filter and returns its id; the same text gets the same id again.
@@ -60,9 +75,15 @@ impl Filters {
     ///
     /// # Errors
     /// [`UsersError::FilterNotFound`] and those of the store.
-    pub async fn get(&self, user: UserNum, id: &str) -> Result<String> {
+    pub async fn get(&self, user: UserNum, id: &str) -> Result<Arc<str>> {
         let number: u64 = id.parse().map_err(|_| UsersError::FilterNotFound)?;
-        self.core.db.get(&FILTERS, &(user, number)).await?.ok_or(UsersError::FilterNotFound)
+        let key = (user, number);
+        if let Some(filter) = self.kept.get(&key) {
+            return Ok(filter);
+        }
+        let filter: Arc<str> = self.core.db.get(&FILTERS, &key).await?.ok_or(UsersError::FilterNotFound)?.into();
+        self.kept.insert(key, Arc::clone(&filter));
+        Ok(filter)
     }
 }
 

@@ -11,5 +11,5 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let Ruma { body, requester, .. } = request;
     only_own(&requester, &body.user_id)?;
     let filter = app.users.filters.get(requester.user, &body.filter_id).await?;
-    Ok(RawJson(Bytes::from(filter)))
+    Ok(RawJson(Bytes::copy_from_slice(filter.as_bytes())))
 }

@@ -34,6 +34,10 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     Ok(RawJson(Bytes::from(json)))
 }
 
+/// How long a long poll gathers: one that is woken earlier than this after it began waits until then, so that in a burst of
+/// events a client gets a few responses with several of them instead of one for each. Who waits for longer is answered at once.
+const GATHER: Duration = Duration::from_millis(8);
+
 impl App {
     async fn filter_of(&self, requester: &Requester, filter: Option<Filter>) -> Result<FilterDefinition, ApiError> {
         let id = match filter {
@@ -65,7 +69,8 @@ impl App {
     ) -> Result<String, ApiError> {
         // Registered before the first look, so that nothing that happens in between is missed.
         let waiter = self.engine.db.notifier().register(requester.user);
-        let deadline = tokio::time::Instant::now() + timeout;
+        let began = tokio::time::Instant::now();
+        let deadline = began + timeout;
         loop {
             let window = Window::open(self, requester.user, since).await?;
             let (json, news) = self.assemble(requester, &window, query).await?;
@@ -80,6 +85,9 @@ impl App {
             };
             // Either way we look again: a wake-up may be for another device's account data only.
             let _ = tokio::time::timeout_at(wake_at, waiter.woken()).await;
+            if began.elapsed() < GATHER {
+                tokio::time::sleep_until(deadline.min(began + GATHER)).await;
+            }
         }
     }
 

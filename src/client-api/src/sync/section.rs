@@ -140,7 +140,8 @@ impl App {
             return Ok(room.info().local_members.to_vec());
         }
         let mut users = timeline.members.clone();
-        users.extend(state.iter().filter(|(_, row)| is_own_membership(row)).map(|(_, row)| row.sender_num()));
+        let news = state.iter().filter(|(_, row)| row.pos() > since.pos && is_own_membership(row));
+        users.extend(news.map(|(_, row)| row.sender_num()));
         users.sort_unstable();
         users.dedup();
         let mut met = Vec::new();

@@ -170,7 +170,7 @@ impl App {
                 {
                     continue;
                 }
-                if name.is_none() {
+                if name.is_none() && rules.ask_display_name() {
                     name = Some(self.display_name(room, viewer).await?);
                 }
                 let display_name = name.as_deref().unwrap_or_default();

@@ -6,14 +6,14 @@ use std::{
 };
 
 use room::{
-    EventDraft, Pdu, RoomVersionRules,
+    EventDraft, Pdu, RoomVersionRules, SigningKey,
     auth::auth_types,
-    build::{key_pair, sign},
+    build::sign,
     check::{ReceivedEvent, check_received},
 };
 use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, RoomVersionId, UInt, UserId,
-    events::TimelineEventType, signatures::Ed25519KeyPair,
+    events::TimelineEventType,
 };
 use serde_json::{Value, json, value::to_raw_value};
 use store::{Clock, CommitterOptions, Db, Ids, ManualClock, MemoryStore, Store, open_schema};
@@ -30,10 +30,10 @@ pub(super) const CAROL: &str = "@carol:two";
 
 pub(super) type State = BTreeMap<(String, String), String>;
 
-fn key_of(server: &str) -> Ed25519KeyPair {
+fn key_of(server: &str) -> SigningKey {
     let mut seed = [7; 32];
     seed.iter_mut().zip(server.bytes()).for_each(|(to, from)| *to = from);
-    key_pair(&seed, "k1").unwrap()
+    SigningKey::from_seed(&seed, "k1").unwrap()
 }
 
 pub(super) struct Peer {

@@ -9,7 +9,7 @@ use crate::{
     error::EngineError,
     head::Head,
     room::Room,
-    row::EventRow,
+    row::{EventRow, Verdict},
     staged::UserChange,
     tables::{EventNum, HEADS, UserNum},
 };
@@ -109,6 +109,8 @@ impl Landed {
                 view.emptied(room.num, num);
                 view.event(room.num, num, row);
             }
+            let accepted = self.events.iter().filter(|(_, row)| row.verdict() == Verdict::Accepted);
+            room.landed(accepted.map(|(num, row)| (row.pos(), *num)));
             for (num, row) in self.events {
                 view.event(room.num, num, row);
             }

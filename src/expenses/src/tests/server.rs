@@ -13,7 +13,8 @@ use engine::{CacheSizes, Engine, Identity, Names, NewEvent, NewRoom, Preset, Roo
 use http::{Method, Request, header};
 use http_kit::{AuthError, AuthFuture, Authenticator, RequestMeta, Requester, RequesterInfo};
 use rand::{SeedableRng as _, rngs::StdRng};
-use ruma::{EventId, OwnedUserId, RoomVersionId, signatures::Ed25519KeyPair};
+use room::SigningKey;
+use ruma::{EventId, OwnedUserId, RoomVersionId};
 use serde_json::{Map, Value, json};
 use store::{Clock, CommitterOptions, Db, Ids, ManualClock, Store, open_schema};
 use tower::ServiceExt as _;
@@ -37,7 +38,7 @@ struct Running {
 /// A server as its clients see it.
 pub(super) struct Server {
     pub(super) store: Arc<SlowStore>,
-    key: Vec<u8>,
+    key: [u8; 32],
     version: RoomVersionId,
     running: Running,
     pub(super) clock: Arc<ManualClock>,
@@ -98,10 +99,16 @@ async fn requester(users: &Users, token: &str) -> Option<Requester> {
     }))
 }
 
-fn run(store: &Arc<SlowStore>, key: &[u8], clock: &Arc<ManualClock>, version: &RoomVersionId, seed: u64) -> Running {
+fn run(
+    store: &Arc<SlowStore>,
+    key: &[u8; 32],
+    clock: &Arc<ManualClock>,
+    version: &RoomVersionId,
+    seed: u64,
+) -> Running {
     let db = Db::open(Arc::clone(store) as Arc<dyn Store>, CommitterOptions::default(), |_| {}).unwrap();
     let ids = Arc::new(Ids::new(Arc::clone(&db), 1000));
-    let key = Ed25519KeyPair::from_der(key, "k1".to_owned()).unwrap();
+    let key = SigningKey::from_seed(key, "k1").unwrap();
     let identity = Identity { server_name: "hs".try_into().unwrap(), key };
     let shared: Arc<dyn Clock> = Arc::clone(clock) as _;
     let (sizes, projector) = (CacheSizes::default(), Arc::new(LedgerIndex));
@@ -129,7 +136,7 @@ impl Server {
         let store = Arc::new(SlowStore::default());
         open_schema(&*store, 1, &[]).unwrap();
         let clock = Arc::new(ManualClock::new(NOW));
-        let key = Ed25519KeyPair::generate().to_vec();
+        let key = [7; 32];
         let running = run(&store, &key, &clock, &version, 7);
         let server = Self { store, key, version, running, clock, txn: AtomicU64::new(0) };
         for name in names {

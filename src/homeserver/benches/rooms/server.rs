@@ -10,6 +10,7 @@ use expenses::LedgerIndex;
 use http::{Request, header};
 use http_kit::{AuthFuture, Authenticator, RequestMeta, Requester, RequesterInfo};
 use rand::{SeedableRng as _, rngs::StdRng};
+use room::SigningKey;
 use ruma::{OwnedRoomId, OwnedUserId, RoomVersionId, events::TimelineEventType};
 use serde_json::Map;
 use store::{Clock, CommitterOptions, Db, Ids, SCHEMA_VERSION, Store, SystemClock, open_schema};
@@ -56,7 +57,7 @@ impl Server {
         let db = Db::open(backend, CommitterOptions::default(), |error| panic!("{error}")).unwrap();
         let ids = Arc::new(Ids::new(Arc::clone(&db), 10_000));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let key = room::build::key_pair(&[7; 32], "bench").unwrap();
+        let key = SigningKey::from_seed(&[7; 32], "bench").unwrap();
         let engine = Arc::new(Engine::new(
             Arc::clone(&db),
             Arc::clone(&ids),

@@ -7,7 +7,7 @@ pub mod made;
 use std::{collections::HashMap, sync::Arc};
 
 use room::{
-    Pdu, RoomVersionRules,
+    Pdu, RoomVersionRules, SigningKey,
     auth::{AuthError, auth_types, check_auth},
     build::{self, EventDraft, LegacyIds, SignedEvent},
     dag::next_depth,
@@ -17,7 +17,6 @@ use room::{
 use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, UInt, UserId,
     events::{StateEventType, TimelineEventType},
-    signatures::Ed25519KeyPair,
 };
 use serde_json::{Value, json, value::to_raw_value};
 
@@ -39,8 +38,8 @@ pub fn user(id: &str) -> &UserId {
     <&UserId>::try_from(id).unwrap()
 }
 
-pub fn key() -> Ed25519KeyPair {
-    build::key_pair(&[7; 32], "test").unwrap()
+pub fn key() -> SigningKey {
+    SigningKey::from_seed(&[7; 32], "test").unwrap()
 }
 
 /// One end of the room's graph: the newest event of a branch and the state after it.
@@ -57,7 +56,7 @@ pub struct Room {
     pub events: HashMap<OwnedEventId, SharedPdu>,
     pub json: HashMap<OwnedEventId, String>,
     hashes: HashMap<OwnedEventId, String>,
-    key: Ed25519KeyPair,
+    key: SigningKey,
     pub clock: u64,
     /// Added to the timestamps: servers' clocks differ.
     pub skew: u64,

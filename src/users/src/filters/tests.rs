@@ -10,7 +10,7 @@ async fn the_same_filter_gets_the_same_id_across_restarts() {
     assert_ne!(first, second);
     let users = bench.users();
     assert_eq!(users.filters.upload(1, &json(r#"{"room":{}}"#)).await.unwrap(), first);
-    assert_eq!(users.filters.get(1, &first).await.unwrap(), r#"{"room":{}}"#);
+    assert_eq!(&*users.filters.get(1, &first).await.unwrap(), r#"{"room":{}}"#);
     for (user, id) in [(2, first.as_str()), (1, "99"), (1, "{}"), (1, "-1"), (1, "")] {
         assert!(matches!(users.filters.get(user, id).await, Err(UsersError::FilterNotFound)), "{id}");
     }

@@ -110,6 +110,11 @@ impl CompiledRules {
         self.rules.iter().find(|rule| rule.applies(event, context)).map_or(&NONE, |rule| &rule.actions)
     }
 
+    /// Whether any rule asks for [`PushContext::display_name`]: the default ones do not.
+    pub fn ask_display_name(&self) -> bool {
+        self.rules.iter().any(|rule| rule.checks.iter().any(|check| matches!(check, Check::DisplayName)))
+    }
+
     /// How many rules there are to ask, for tests and metrics.
     pub fn len(&self) -> usize {
         self.rules.len()

@@ -51,7 +51,9 @@ impl Authenticator for Anybody {
 
 impl Server {
     pub async fn open(folder: &Path) -> Self {
-        let store = Arc::new(RocksDbStore::open(&RocksDbOptions::new(folder.join("db"))).unwrap());
+        let mut options = RocksDbOptions::new(folder.join("db"));
+        options.statistics = true;
+        let store = Arc::new(RocksDbStore::open(&options).unwrap());
         open_schema(&*store, SCHEMA_VERSION, &[]).unwrap();
         let backend = Arc::clone(&store) as Arc<dyn Store>;
         let db = Db::open(backend, CommitterOptions::default(), |error| panic!("{error}")).unwrap();

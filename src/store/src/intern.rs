@@ -23,6 +23,8 @@ pub enum IdKind {
     User = 1,
     /// A Matrix room id.
     Room = 2,
+    /// A Matrix server name.
+    Server = 3,
 }
 
 /// Why an id has no number.
@@ -41,7 +43,7 @@ pub struct Ids {
     db: Arc<Db>,
     numbers: Cache<(u8, String), u64>,
     names: Cache<(u8, u64), Arc<str>>,
-    next: [Mutex<Option<u64>>; 2],
+    next: [Mutex<Option<u64>>; 3],
 }
 
 impl std::fmt::Debug for Ids {
@@ -57,7 +59,7 @@ impl Ids {
             db,
             numbers: Cache::new(capacity),
             names: Cache::new(capacity),
-            next: [Mutex::new(None), Mutex::new(None)],
+            next: [const { Mutex::const_new(None) }; 3],
         }
     }
 

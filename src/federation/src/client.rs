@@ -1,0 +1,134 @@
+//! Signed requests to other servers.
+//! [Request authentication](https://spec.matrix.org/v1.19/server-server-api/#request-authentication).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engine::Engine;
+use http::{HeaderMap, HeaderValue, Method, header};
+use ruma::{
+    OwnedServerSigningKeyId, ServerName,
+    api::{IncomingResponseExt as _, OutgoingRequest, federation::authentication::XMatrix, path_builder::PathBuilder},
+    serde::Base64,
+    signatures::KeyPair as _,
+};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use store::Clock;
+
+use crate::{
+    error::CallError,
+    transport::{Call, CallLimits, Reply, Transport},
+};
+
+/// The longest part of another server's error message that is kept, in bytes.
+const MAX_ERROR: usize = 300;
+
+/// Makes signed requests to other servers.
+#[derive(Debug)]
+pub struct Client {
+    engine: Arc<Engine>,
+    transport: Arc<dyn Transport>,
+    #[expect(dead_code, reason = "backoff of servers that do not answer")]
+    clock: Arc<dyn Clock>,
+}
+
+impl Client {
+    pub(crate) fn new(engine: Arc<Engine>, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
+        Self { engine, transport, clock }
+    }
+
+    /// Sends a request of a type that ruma knows, and reads the answer.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub async fn send<R>(
+        &self,
+        to: &ServerName,
+        request: R,
+        limits: CallLimits,
+    ) -> Result<R::IncomingResponse, CallError>
+    where
+        R: OutgoingRequest,
+        R::Body: ruma::api::OutgoingBody,
+        for<'a> R::PathBuilder: PathBuilder<Input<'a> = ()>,
+    {
+        let bad = |error: String| CallError::BadRequest(error);
+        let request = request
+            .try_into_http_request_inner(&format!("https://{to}"), ())
+            .map_err(|error| bad(error.to_string()))?;
+        let (parts, body) = request.into_parts();
+        let body: Vec<u8> = ruma::api::OutgoingBody::try_into_buf(body).map_err(|_| bad("its body".to_owned()))?;
+        let target = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+        let reply = self.call(to, parts.method, target, body.into(), limits).await?;
+        let response = http::Response::builder()
+            .status(reply.status)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(&*reply.body)
+            .map_err(|error| CallError::BadReply(error.to_string()))?;
+        R::IncomingResponse::try_from_http_response(response).map_err(|error| CallError::BadReply(error.to_string()))
+    }
+
+    /// Sends a request to a path (with query) and reads the answer as JSON of the shape `T`. For the few endpoints that ruma does not
+    /// know, and where events are wanted as the text they came as.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub async fn json<T: DeserializeOwned>(
+        &self,
+        to: &ServerName,
+        method: Method,
+        target: String,
+        body: Option<&RawValue>,
+        limits: CallLimits,
+    ) -> Result<T, CallError> {
+        let body = body.map(|body| Bytes::copy_from_slice(body.get().as_bytes())).unwrap_or_default();
+        let reply = self.call(to, method, target, body, limits).await?;
+        serde_json::from_slice(&reply.body).map_err(|error| CallError::BadReply(error.to_string()))
+    }
+
+    /// Signs and sends; an answer that is no success is an error.
+    async fn call(
+        &self,
+        to: &ServerName,
+        method: Method,
+        target: String,
+        body: Bytes,
+        limits: CallLimits,
+    ) -> Result<Reply, CallError> {
+        let headers = self.sign(to, &method, &target, &body)?;
+        let call = Call { destination: to.to_owned(), method, target, headers, body, limits };
+        let reply = self.transport.call(call).await?;
+        if reply.status.is_success() { Ok(reply) } else { Err(refusal(&reply)) }
+    }
+
+    fn sign(&self, to: &ServerName, method: &Method, target: &str, body: &Bytes) -> Result<HeaderMap, CallError> {
+        let bad = |error: &dyn std::fmt::Display| CallError::BadRequest(error.to_string());
+        let request =
+            http::Request::builder().method(method).uri(target).body(body.clone()).map_err(|error| bad(&error))?;
+        let identity = &self.engine.identity;
+        let object = XMatrix::request_object(&request, &identity.server_name, to).map_err(|error| bad(&error))?;
+        let text = serde_json::to_vec(&object).map_err(|error| bad(&error))?;
+        let signature = identity.key.sign(&text);
+        let key = OwnedServerSigningKeyId::try_from(signature.id().as_str()).map_err(|error| bad(&error))?;
+        let signature = Base64::new(signature.as_bytes().to_vec());
+        let auth = XMatrix::new(identity.server_name.clone(), to.to_owned(), key, signature);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, HeaderValue::from(&auth));
+        if !body.is_empty() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        Ok(headers)
+    }
+}
+
+fn refusal(reply: &Reply) -> CallError {
+    let body = serde_json::from_slice::<serde_json::Value>(&reply.body).ok().filter(serde_json::Value::is_object);
+    let text = |field: &str| {
+        let mut text = body.as_ref().and_then(|body| body.get(field)?.as_str()).unwrap_or_default().to_owned();
+        text.truncate(text.floor_char_boundary(MAX_ERROR));
+        text
+    };
+    let errcode = Some(text("errcode")).filter(|code| !code.is_empty()).unwrap_or_else(|| "M_UNKNOWN".to_owned());
+    CallError::Status { status: reply.status, errcode, error: text("error"), body }
+}

@@ -1,0 +1,149 @@
+//! Everything between this server and others: signing keys and trust, finding and reaching servers, the Server-Server API on
+//! both sides, and the outbox. [Server-Server API](https://spec.matrix.org/v1.19/server-server-api/).
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`transport`] | the seam to the network: one request to one server |
+//! | [`client`] | signed requests to other servers |
+//! | [`keys`] | our signing keys, those of others, and the notary |
+//! | [`pdus`] | events of others: checked, completed, handed to the engine |
+//! | [`inbound`] | the endpoints that others call |
+//! | [`outbox`] | what is on its way to others, as rows |
+//! | [`remote`] | rooms, profiles and directories that live elsewhere |
+//!
+//! No lock of the engine is held across a request to another server, and every walk through what another server says is bounded.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+pub mod client;
+mod config;
+mod error;
+pub mod inbound;
+pub mod keys;
+pub mod outbox;
+pub mod pdus;
+pub mod remote;
+pub mod transport;
+
+use std::sync::Arc;
+
+use axum::Router;
+use engine::Engine;
+use parking_lot::Mutex;
+use rand::Rng;
+use ruma::ServerName;
+use store::{Clock, Db};
+use users::Users;
+
+pub use crate::{
+    client::Client,
+    config::FederationConfig,
+    error::CallError,
+    keys::KeyRing,
+    outbox::Outbox,
+    transport::{Call, CallLimits, Reply, Transport, TransportError},
+};
+
+/// What federation is made of.
+pub struct FederationParts {
+    /// Rooms.
+    pub engine: Arc<Engine>,
+    /// Local users.
+    pub users: Arc<Users>,
+    /// The database.
+    pub db: Arc<Db>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for transaction ids and jitter.
+    pub rng: Box<dyn Rng + Send>,
+    /// The network.
+    pub transport: Arc<dyn Transport>,
+    /// The operator's choices.
+    pub config: FederationConfig,
+}
+
+/// Federation as it runs.
+pub struct Federation {
+    /// Rooms.
+    pub engine: Arc<Engine>,
+    /// Local users.
+    pub users: Arc<Users>,
+    /// The database.
+    pub db: Arc<Db>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The operator's choices.
+    pub config: FederationConfig,
+    /// Signed requests to other servers.
+    pub client: Arc<Client>,
+    /// Signing keys of others.
+    pub keys: Arc<KeyRing>,
+    /// What is on its way to others.
+    pub outbox: Arc<Outbox>,
+    pub(crate) inbound: inbound::InboundState,
+    pub(crate) pdus: pdus::PduState,
+    pub(crate) rng: Mutex<Box<dyn Rng + Send>>,
+}
+
+impl std::fmt::Debug for Federation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Federation").field("server", &self.server_name()).finish_non_exhaustive()
+    }
+}
+
+impl Federation {
+    /// Puts the parts together.
+    pub fn new(parts: FederationParts) -> Arc<Self> {
+        let FederationParts { engine, users, db, clock, rng, transport, config } = parts;
+        let client = Arc::new(Client::new(Arc::clone(&engine), transport, Arc::clone(&clock)));
+        let keys = Arc::new(KeyRing::new(
+            Arc::clone(&engine),
+            Arc::clone(&db),
+            Arc::clone(&clock),
+            Arc::clone(&client),
+            &config,
+        ));
+        let outbox = Arc::new(Outbox::new(
+            Arc::clone(&engine),
+            Arc::clone(&db),
+            Arc::clone(&clock),
+            Arc::clone(&client),
+            &config,
+        ));
+        Arc::new(Self {
+            engine,
+            users,
+            db,
+            clock,
+            client,
+            keys,
+            outbox,
+            inbound: inbound::InboundState::default(),
+            pdus: pdus::PduState::default(),
+            rng: Mutex::new(rng),
+            config,
+        })
+    }
+
+    /// This server's name.
+    pub fn server_name(&self) -> &ServerName {
+        &self.engine.identity.server_name
+    }
+}
+
+/// Federation as the handlers' state.
+#[derive(Debug, Clone)]
+pub struct Api(pub Arc<Federation>);
+
+impl std::ops::Deref for Api {
+    type Target = Federation;
+
+    fn deref(&self) -> &Federation {
+        &self.0
+    }
+}
+
+/// The endpoints that other servers call.
+pub fn router() -> Router<Api> {
+    Router::new().merge(keys::router()).merge(inbound::router())
+}

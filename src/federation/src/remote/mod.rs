@@ -1,0 +1,1 @@
+//! What local users want of rooms, profiles and directories that live on other servers.

@@ -19,6 +19,9 @@ use crate::{
     pdu::{Pdu, PduError},
 };
 
+/// Signatures of one server that are looked at, at most: every further key id would be one more thing to fetch.
+pub const MAX_SIGNATURES: usize = 8;
+
 /// A received event that is genuine. Whether it is *allowed* is for [`crate::auth`].
 #[derive(Debug, Clone)]
 pub struct ReceivedEvent {
@@ -76,28 +79,86 @@ pub fn check_received(
     rules: &RoomVersionRules,
     public_key: impl Fn(&ServerName, &str, Option<MilliSecondsSinceUnixEpoch>) -> Option<[u8; 32]>,
 ) -> Result<ReceivedEvent, CheckError> {
-    let mut object = parse(json)?;
-    object.remove("unsigned");
-    let json = print_object(&object);
-    if json.len() > MAX_EVENT_BYTES {
-        return Err(CheckError::TooLarge(json.len()));
+    UnverifiedEvent::parse(json, rules)?.verify(rules, public_key)
+}
+
+/// A received event of proper size and form, of which nobody has looked at signatures and hash: everything that costs no key.
+#[derive(Debug, Clone)]
+pub struct UnverifiedEvent {
+    object: CanonicalJsonObject,
+    json: String,
+    wanted: Vec<(OwnedServerName, Vec<String>)>,
+    valid_at: Option<MilliSecondsSinceUnixEpoch>,
+}
+
+impl UnverifiedEvent {
+    /// Checks size and form.
+    ///
+    /// # Errors
+    /// [`CheckError`], also where a server whose signature is needed did not sign at all.
+    pub fn parse(json: &str, rules: &RoomVersionRules) -> Result<Self, CheckError> {
+        let mut object = parse(json)?;
+        object.remove("unsigned");
+        let json = print_object(&object);
+        if json.len() > MAX_EVENT_BYTES {
+            return Err(CheckError::TooLarge(json.len()));
+        }
+        check_form(&mut object, rules)?;
+        let mut wanted = Vec::new();
+        for server in signers(&object, &signature_rules(&object, rules))? {
+            let key_ids = key_ids(&object, &server);
+            if key_ids.is_empty() {
+                return Err(CheckError::Signature(format!("{server} did not sign")));
+            }
+            wanted.push((server, key_ids));
+        }
+        let valid_at = valid_at(&object, rules)?;
+        Ok(Self { object, json, wanted, valid_at })
     }
-    check_form(&mut object, rules)?;
 
-    let rules = &signature_rules(&object, rules);
-    let keys = keys_for(&object, rules, public_key)?;
-    let verified = verify_event(&keys, &object, rules).map_err(|error| CheckError::Signature(error.to_string()))?;
-    let redacted = matches!(verified, Verified::Signatures);
-    let json = if redacted {
-        redact_in_place(&mut object, &rules.redaction, None).map_err(format_error)?;
-        print_object(&object)
-    } else {
-        json
-    };
+    /// The servers whose signatures the event needs, each with the ids of the keys that it says it signed with: at most
+    /// [`MAX_SIGNATURES`] each.
+    pub fn wanted_keys(&self) -> &[(OwnedServerName, Vec<String>)] {
+        &self.wanted
+    }
 
-    let (event_id, reference_hash) = event_id(&object, rules)?;
-    let pdu = Pdu::from_object(&object, event_id, rules)?;
-    Ok(ReceivedEvent { json, pdu, redacted, reference_hash })
+    /// When the keys have to have been valid; `None` where any key that the server ever had will do.
+    pub fn valid_at(&self) -> Option<MilliSecondsSinceUnixEpoch> {
+        self.valid_at
+    }
+
+    /// Checks signatures and hash. `public_key` as in [`check_received`].
+    ///
+    /// # Errors
+    /// [`CheckError`]; the event is then to be dropped.
+    pub fn verify(
+        self,
+        rules: &RoomVersionRules,
+        public_key: impl Fn(&ServerName, &str, Option<MilliSecondsSinceUnixEpoch>) -> Option<[u8; 32]>,
+    ) -> Result<ReceivedEvent, CheckError> {
+        let Self { mut object, json, wanted, valid_at } = self;
+        let rules = &signature_rules(&object, rules);
+        let mut keys = PublicKeyMap::new();
+        for (server, key_ids) in wanted {
+            let key = |key_id: String| {
+                let key = public_key(&server, &key_id, valid_at)?;
+                Some((key_id, Base64::new(key.to_vec())))
+            };
+            let known: BTreeMap<String, Base64> = key_ids.into_iter().filter_map(key).collect();
+            keys.insert(server.to_string(), known);
+        }
+        let verified = verify_event(&keys, &object, rules).map_err(|error| CheckError::Signature(error.to_string()))?;
+        let redacted = matches!(verified, Verified::Signatures);
+        let json = if redacted {
+            redact_in_place(&mut object, &rules.redaction, None).map_err(format_error)?;
+            print_object(&object)
+        } else {
+            json
+        };
+        let (event_id, reference_hash) = event_id(&object, rules)?;
+        let pdu = Pdu::from_object(&object, event_id, rules)?;
+        Ok(ReceivedEvent { json, pdu, redacted, reference_hash })
+    }
 }
 
 /// An event's id and its reference hash (unpadded Base64 in the alphabet of the version's event ids).
@@ -149,31 +210,25 @@ fn signers(
     required_server_signatures_to_verify_event(object, &rules.signatures).map_err(format_error)
 }
 
-fn keys_for(
+/// The keys that a server says it signed with, of the one algorithm there is.
+fn key_ids(object: &CanonicalJsonObject, server: &ServerName) -> Vec<String> {
+    let by_key =
+        object.get("signatures").and_then(|signatures| signatures.as_object()?.get(server.as_str())?.as_object());
+    let ids = by_key.into_iter().flat_map(|by_key| by_key.keys());
+    ids.filter(|id| id.starts_with("ed25519:")).take(MAX_SIGNATURES).cloned().collect()
+}
+
+fn valid_at(
     object: &CanonicalJsonObject,
     rules: &RoomVersionRules,
-    public_key: impl Fn(&ServerName, &str, Option<MilliSecondsSinceUnixEpoch>) -> Option<[u8; 32]>,
-) -> Result<PublicKeyMap, CheckError> {
+) -> Result<Option<MilliSecondsSinceUnixEpoch>, CheckError> {
     let sent = object
         .get("origin_server_ts")
         .and_then(CanonicalJsonValue::as_integer)
         .and_then(|ts| UInt::try_from(i64::from(ts)).ok())
         .map(MilliSecondsSinceUnixEpoch)
         .ok_or_else(|| CheckError::Format("missing or invalid `origin_server_ts`".to_owned()))?;
-    let valid_at = rules.enforce_key_validity.then_some(sent);
-    let mut keys = PublicKeyMap::new();
-    for server in signers(object, rules)? {
-        let key_ids = object
-            .get("signatures")
-            .and_then(|signatures| signatures.as_object()?.get(server.as_str())?.as_object())
-            .into_iter()
-            .flat_map(|by_key| by_key.keys());
-        let known: BTreeMap<String, Base64> = key_ids
-            .filter_map(|key_id| Some((key_id.clone(), Base64::new(public_key(&server, key_id, valid_at)?.to_vec()))))
-            .collect();
-        keys.insert(server.to_string(), known);
-    }
-    Ok(keys)
+    Ok(rules.enforce_key_validity.then_some(sent))
 }
 
 fn format_error(error: impl std::fmt::Display) -> CheckError {

@@ -87,6 +87,9 @@ impl Client {
         serde_json::from_slice(&reply.body).map_err(|error| CallError::BadReply(error.to_string()))
     }
 
+    /// A server is there: it sent a request that it had signed. What was put off because it did not answer need not wait longer.
+    pub fn heard_from(&self, _server: &ServerName) {}
+
     /// Signs and sends; an answer that is no success is an error.
     async fn call(
         &self,

@@ -9,10 +9,14 @@ use serde::de::IgnoredAny;
 
 use crate::{MAX_JSON_DEPTH, MatrixError, depth_within};
 
-pub(crate) const EMPTY_OBJECT: Bytes = Bytes::from_static(b"{}");
+/// `{}`: what an empty JSON body counts as.
+pub const EMPTY_OBJECT: Bytes = Bytes::from_static(b"{}");
 
 /// Reads the whole body: at most `limit` bytes, within `timeout`.
-pub(crate) async fn read(body: Body, limit: usize, timeout: Duration) -> Result<Bytes, MatrixError> {
+///
+/// # Errors
+/// 413 `M_TOO_LARGE`, 408 where it comes too slowly, 400 where it breaks off.
+pub async fn read(body: Body, limit: usize, timeout: Duration) -> Result<Bytes, MatrixError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -66,6 +70,14 @@ fn too_large(limit: usize) -> MatrixError {
 /// Refuses what is not an object (serde would read an array as a struct), what is not UTF-8 (serde does not look at fields
 /// that it skips) and what is nested too deeply, and stands in `{}` for an empty body.
 pub(crate) fn json(body: Bytes) -> Result<Bytes, MatrixError> {
+    json_within(body, MAX_JSON_DEPTH)
+}
+
+/// As every JSON body is read, but nested up to `max_depth` levels.
+///
+/// # Errors
+/// 400 `M_NOT_JSON` and `M_BAD_JSON`.
+pub fn json_within(body: Bytes, max_depth: usize) -> Result<Bytes, MatrixError> {
     match body.trim_ascii_start().first() {
         None => return Ok(EMPTY_OBJECT),
         Some(b'{') => {}
@@ -74,8 +86,8 @@ pub(crate) fn json(body: Bytes) -> Result<Bytes, MatrixError> {
     if let Err(error) = std::str::from_utf8(&body) {
         return Err(MatrixError::not_json(format!("The body is not valid UTF-8: {error}")));
     }
-    if !depth_within(&body, MAX_JSON_DEPTH) {
-        return Err(MatrixError::bad_json(format!("The body is nested deeper than {MAX_JSON_DEPTH} levels")));
+    if !depth_within(&body, max_depth) {
+        return Err(MatrixError::bad_json(format!("The body is nested deeper than {max_depth} levels")));
     }
     Ok(body)
 }

@@ -164,7 +164,8 @@ where
     }
 }
 
-async fn bounded(answer: impl Future<Output = Response> + Send, options: EndpointOptions) -> Response {
+/// Runs a handler within its time, and adds what its options say to the answer.
+pub async fn bounded(answer: impl Future<Output = Response> + Send, options: EndpointOptions) -> Response {
     let mut response = tokio::time::timeout(options.timeout, answer).await.unwrap_or_else(|_| {
         MatrixError::unknown("The request took too long").with_status(http::StatusCode::GATEWAY_TIMEOUT).into_response()
     });
@@ -217,12 +218,12 @@ where
         M: 'static,
     {
         let endpoint = Endpoint { handler, options, marker: PhantomData };
-        self.route(path, on(filter(&H::Request::METHOD), endpoint))
+        self.route(path, on(method_filter(&H::Request::METHOD), endpoint))
     }
 }
 
-/// ruma's endpoints use only these methods.
-fn filter(method: &Method) -> MethodFilter {
+/// A method as axum's routes take it; ruma's endpoints use only these.
+pub fn method_filter(method: &Method) -> MethodFilter {
     match *method {
         Method::POST => MethodFilter::POST,
         Method::PUT => MethodFilter::PUT,

@@ -95,7 +95,10 @@ where
 
 /// Some of ruma's parsers panic on odd input (a log-in without a `type`): that must cost the stranger who sent it an
 /// error, not everybody on the connection theirs.
-fn parse_request<T: IncomingRequest>(
+///
+/// # Errors
+/// As [`Ruma`] refuses.
+pub fn parse_request<T: IncomingRequest>(
     request: http::Request<&[u8]>,
     args: &[&str],
     json_body: &[u8],
@@ -106,7 +109,10 @@ fn parse_request<T: IncomingRequest>(
 }
 
 /// The decoded path arguments, in the order in which they stand in the path.
-async fn path_args(parts: &mut Parts) -> Result<Option<RawPathParams>, MatrixError> {
+///
+/// # Errors
+/// 400 `M_INVALID_PARAM` where one is not UTF-8.
+pub async fn path_args(parts: &mut Parts) -> Result<Option<RawPathParams>, MatrixError> {
     match RawPathParams::from_request_parts(parts, &()).await {
         Ok(params) => Ok(Some(params)),
         Err(RawPathParamsRejection::MissingPathParams(_)) => Ok(None),

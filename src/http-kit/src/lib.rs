@@ -42,7 +42,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod auth;
-mod body;
+pub mod body;
 mod clock;
 mod cors;
 mod endpoint;
@@ -65,9 +65,9 @@ pub use auth::{
 };
 pub use clock::Clock;
 pub use cors::with_cors;
-pub use endpoint::{EndpointOptions, RumaHandler, RumaRouter};
+pub use endpoint::{EndpointOptions, RumaHandler, RumaRouter, bounded, method_filter};
 pub use error::{ErrCode, MatrixError};
-pub use extract::{JsonBody, Ruma};
+pub use extract::{JsonBody, Ruma, parse_request, path_args};
 pub use fallback::finish;
 pub use json::{MAX_JSON_DEPTH, depth_within};
 pub use limits::{LimitConfig, LimitKey, RateLimiter};

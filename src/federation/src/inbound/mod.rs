@@ -1,6 +1,16 @@
 //! The endpoints that other servers call.
 
+mod get_server_version;
+mod route;
+mod signed;
+mod x_matrix;
+
 use axum::Router;
+
+pub use crate::inbound::{
+    route::{FedHandler, FedRequest, FedRouter},
+    signed::{Open, Signed},
+};
 
 use crate::Api;
 
@@ -10,4 +20,6 @@ pub(crate) struct InboundState {}
 
 pub(crate) fn router() -> Router<Api> {
     Router::new()
+        // Server
+        .fed(get_server_version::handler)
 }

@@ -1,0 +1,92 @@
+//! Who sent a request.
+//! [Request authentication](https://spec.matrix.org/v1.19/server-server-api/#request-authentication).
+
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use http::{HeaderMap, header, request::Parts};
+use http_kit::MatrixError;
+use ruma::{
+    MilliSecondsSinceUnixEpoch, OwnedServerName, ServerName, UInt,
+    api::federation::authentication::{XMatrix, XMatrixParseError},
+};
+use serde_json::Value;
+
+use crate::Api;
+
+/// `Authorization` headers of one request that are looked at: a server may sign with several keys.
+const MAX_SIGNATURES: usize = 4;
+
+/// What a request says about who signed it, all of it by the same server and to this one.
+pub(super) fn claims(headers: &HeaderMap, us: &ServerName) -> Result<Vec<XMatrix>, MatrixError> {
+    let mut claims: Vec<XMatrix> = Vec::new();
+    for value in headers.get_all(header::AUTHORIZATION).iter().take(MAX_SIGNATURES) {
+        match XMatrix::try_from(value) {
+            Ok(claim) => claims.push(claim),
+            Err(XMatrixParseError::NotFound) => {}
+            Err(error) => return Err(MatrixError::unauthorized(format!("The Authorization header: {error}"))),
+        }
+    }
+    let Some(first) = claims.first() else {
+        return Err(MatrixError::unauthorized("This request must be signed: it has no X-Matrix Authorization header"));
+    };
+    if first.origin == us {
+        return Err(MatrixError::unauthorized("This server sends itself no requests"));
+    }
+    if claims.iter().any(|claim| claim.origin != first.origin) {
+        return Err(MatrixError::unauthorized("The signatures are of different servers"));
+    }
+    // Servers from before there was a destination leave it out; it is part of what is signed all the same.
+    if let Some(other) = claims.iter().filter_map(|claim| claim.destination.as_ref()).find(|name| *name != us) {
+        return Err(MatrixError::unauthorized(format!("This request is for {other}, this is {us}")));
+    }
+    Ok(claims)
+}
+
+/// Checks the signatures; one that is right is enough.
+pub(super) async fn verify(
+    api: &Api,
+    claims: &[XMatrix],
+    parts: &Parts,
+    body: &[u8],
+) -> Result<OwnedServerName, MatrixError> {
+    let Some(origin) = claims.first().map(|claim| claim.origin.clone()) else {
+        return Err(MatrixError::unauthorized("This request must be signed"));
+    };
+    let text = signed_text(parts, body, &origin, api.server_name())?;
+    let now = UInt::new(api.clock.now_ms()).map(MilliSecondsSinceUnixEpoch);
+    let ids: Vec<String> = claims.iter().map(|claim| claim.key.to_string()).collect();
+    let keys = api.keys.fetch(&[(origin.clone(), ids)], now).await;
+    let mut known = false;
+    for claim in claims {
+        let Some(key) = keys.get(&origin, claim.key.as_str(), now) else { continue };
+        known = true;
+        if UnparsedPublicKey::new(&ED25519, &key).verify(&text, claim.sig.as_bytes()).is_ok() {
+            api.client.heard_from(&origin);
+            return Ok(origin);
+        }
+    }
+    Err(MatrixError::unauthorized(if known {
+        format!("The signature of {origin} does not match this request")
+    } else {
+        format!("The key that this request is signed with cannot be had of {origin}")
+    }))
+}
+
+/// The canonical JSON that is signed: over the path and query exactly as they came, since encoding is the sender's choice.
+fn signed_text(parts: &Parts, body: &[u8], origin: &ServerName, us: &ServerName) -> Result<Vec<u8>, MatrixError> {
+    let uri = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let mut object = serde_json::Map::new();
+    object.insert("destination".to_owned(), us.as_str().into());
+    object.insert("method".to_owned(), parts.method.as_str().into());
+    object.insert("origin".to_owned(), origin.as_str().into());
+    object.insert("uri".to_owned(), uri.into());
+    if !body.is_empty() {
+        object.insert("content".to_owned(), content(body)?);
+    }
+    serde_json::to_vec(&object).map_err(MatrixError::internal)
+}
+
+/// A body as it stands in what is signed. Not every number in it need be one that canonical JSON allows: rooms of the first versions
+/// have events with fractions.
+fn content(body: &[u8]) -> Result<Value, MatrixError> {
+    serde_json::from_slice(body).map_err(|error| MatrixError::not_json(format!("The body is not valid JSON: {error}")))
+}

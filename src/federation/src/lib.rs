@@ -23,6 +23,8 @@ pub mod keys;
 pub mod outbox;
 pub mod pdus;
 pub mod remote;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transport;
 
 use std::sync::Arc;

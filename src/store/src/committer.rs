@@ -14,7 +14,7 @@ use std::{
 };
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tracing::error;
 
 use crate::{
@@ -89,7 +89,20 @@ struct Queue {
 struct Shared {
     queue: Mutex<Queue>,
     ready: Condvar,
+    /// Where a [`Stepper`] stands in for the thread: told of what is queued.
+    stepped: Option<Arc<Notify>>,
     frontier: AtomicU64,
+}
+
+impl Shared {
+    fn new(last_pos: Pos, stepped: Option<Arc<Notify>>) -> Arc<Self> {
+        Arc::new(Self {
+            queue: Mutex::new(Queue { next_pos: last_pos + 1, ..Queue::default() }),
+            ready: Condvar::new(),
+            stepped,
+            frontier: AtomicU64::new(last_pos),
+        })
+    }
 }
 
 type OnFatal = Box<dyn Fn(&StoreError) + Send + Sync>;
@@ -108,14 +121,25 @@ impl Committer {
         last_pos: Pos,
         on_fatal: OnFatal,
     ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue { next_pos: last_pos + 1, ..Queue::default() }),
-            ready: Condvar::new(),
-            frontier: AtomicU64::new(last_pos),
-        });
+        let shared = Shared::new(last_pos, None);
         let worker = Worker { shared: Arc::clone(&shared), store, notifier, stats, options, on_fatal };
         let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(move || worker.run())?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// A committer without a thread: what is queued lands when the [`Stepper`] is told so.
+    pub(crate) fn stepped(
+        store: Arc<dyn Store>,
+        notifier: Arc<Notifier>,
+        stats: Arc<StoreStats>,
+        last_pos: Pos,
+    ) -> (Self, Stepper) {
+        let queued = Arc::new(Notify::new());
+        let shared = Shared::new(last_pos, Some(Arc::clone(&queued)));
+        let options = CommitterOptions::default();
+        let on_fatal = Box::new(|_: &StoreError| {});
+        let worker = Worker { shared: Arc::clone(&shared), store, notifier, stats, options, on_fatal };
+        (Self { shared, thread: Mutex::new(None) }, Stepper { worker, queued })
     }
 
     pub(crate) fn frontier(&self) -> Pos {
@@ -140,6 +164,9 @@ impl Committer {
         drop(queue);
         if wake {
             self.shared.ready.notify_one();
+            if let Some(stepped) = &self.shared.stepped {
+                stepped.notify_one();
+            }
         }
         Ticket { answer: ticket }
     }
@@ -160,6 +187,47 @@ impl Committer {
 impl Drop for Committer {
     fn drop(&mut self) {
         self.shutdown();
+    }
+}
+
+/// Lands queued commits when it is told to, in place of the committer's thread: for simulations, which decide when a write becomes
+/// durable. What was not durable when it is dropped is lost, as in a crash.
+pub struct Stepper {
+    worker: Worker,
+    queued: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Stepper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stepper").finish_non_exhaustive()
+    }
+}
+
+impl Stepper {
+    /// Returns when something was queued since the last step.
+    pub async fn queued(&self) {
+        self.queued.notified().await;
+    }
+
+    /// Lands everything that is queued now, and answers its callers. False where the store has failed.
+    pub fn step(&mut self) -> bool {
+        while !self.worker.shared.queue.lock().pending.is_empty() {
+            let Some(group) = self.worker.next_group() else { break };
+            if !self.worker.commit(group) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Stepper {
+    fn drop(&mut self) {
+        let mut queue = self.worker.shared.queue.lock();
+        queue.failed = true;
+        let lost = std::mem::take(&mut queue.pending);
+        drop(queue);
+        drop(lost);
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    committer::{Committer, CommitterOptions, Ticket, Write},
+    committer::{Committer, CommitterOptions, Stepper, Ticket, Write},
     error::{CommitError, StoreError},
     key::Key,
     notifier::{Notifier, WakeKeys},
@@ -75,6 +75,19 @@ impl Db {
         )
         .map_err(|error| StoreError::Backend(error.to_string()))?;
         Ok(Arc::new(Self { store, committer, notifier, stats }))
+    }
+
+    /// Opens a store as [`Db::open`] does, with no thread of its own: commits land when the [`Stepper`] is told so.
+    ///
+    /// # Errors
+    /// Where the last position cannot be read.
+    pub fn open_stepped(store: Arc<dyn Store>) -> Result<(Arc<Self>, Stepper), StoreError> {
+        let last_pos = schema::last_position(&*store)?;
+        let notifier = Arc::new(Notifier::default());
+        let stats = Arc::new(StoreStats::default());
+        let (committer, stepper) =
+            Committer::stepped(Arc::clone(&store), Arc::clone(&notifier), Arc::clone(&stats), last_pos);
+        Ok((Arc::new(Self { store, committer, notifier, stats }), stepper))
     }
 
     /// The store below.
@@ -336,6 +349,27 @@ mod tests {
         assert_eq!(db.frontier(), 10);
         assert_eq!(db.scan_all(&NUMBERS, &1u32).await.unwrap().len(), 5);
         assert_eq!(db.scan_prefix(&NUMBERS, &1u32, Page::last(1)).await.unwrap(), [((1, 4), 9)]);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_stepped_is_lost() {
+        let store = Arc::new(MemoryStore::default());
+        open_schema(&*store, 1, &[]).unwrap();
+        let (db, mut stepper) = Db::open_stepped(Arc::clone(&store) as Arc<dyn Store>).unwrap();
+        let put = |n: u32| {
+            let mut write = db.write();
+            write.put(&NUMBERS, &(3, n), &1);
+            write.enqueue()
+        };
+        let first = put(1);
+        stepper.queued().await;
+        assert!(stepper.step());
+        first.await.unwrap();
+        let second = put(2);
+        drop(stepper);
+        assert!(matches!(second.await, Err(CommitError::Unknown(_))));
+        assert!(matches!(put(3).await, Err(CommitError::Stopped)));
+        assert_eq!(open(&store).scan_all(&NUMBERS, &3u32).await.unwrap().len(), 1);
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ mod table;
 mod traits;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use committer::{Committed, CommitterOptions, Ticket};
+pub use committer::{Committed, CommitterOptions, Stepper, Ticket};
 pub use db::{Db, DbWrite, Page};
 pub use error::{CommitError, StoreError};
 pub use intern::{IdKind, Ids, InternError};

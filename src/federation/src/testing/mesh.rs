@@ -1,0 +1,173 @@
+//! The network between the servers of a world.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Body};
+use bytes::Bytes;
+use futures::{FutureExt as _, future::BoxFuture};
+use http::Request;
+use parking_lot::Mutex;
+use ruma::{OwnedServerName, ServerName};
+use tower::ServiceExt as _;
+
+use crate::transport::{Call, CallLimits, Reply, Transport, TransportError};
+
+/// What the network does to one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fate {
+    /// How long the request is on its way.
+    pub delay: Duration,
+    /// How long the answer is on its way.
+    pub reply_delay: Duration,
+    /// How often the request arrives; 0: it is lost.
+    pub times: u8,
+    /// The answer is lost.
+    pub lose_reply: bool,
+}
+
+impl Fate {
+    /// It arrives at once, and so does the answer.
+    pub const DELIVERED: Self =
+        Self { delay: Duration::ZERO, reply_delay: Duration::ZERO, times: 1, lose_reply: false };
+    /// It never arrives.
+    pub const LOST: Self = Self { times: 0, ..Self::DELIVERED };
+}
+
+/// Decides what becomes of a call from a server.
+pub type Judge = Arc<dyn Fn(&ServerName, &Call) -> Fate + Send + Sync>;
+
+/// Which servers there are, how to reach them, and what is broken between them.
+#[derive(Default)]
+pub struct Mesh {
+    routers: Mutex<BTreeMap<OwnedServerName, Router>>,
+    cut: Mutex<BTreeSet<(String, String)>>,
+    judge: Mutex<Option<Judge>>,
+}
+
+impl fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mesh").field("cut", &self.cut).finish_non_exhaustive()
+    }
+}
+
+impl Mesh {
+    /// What decides about every call from now on.
+    pub fn judge(&self, judge: impl Fn(&ServerName, &Call) -> Fate + Send + Sync + 'static) {
+        *self.judge.lock() = Some(Arc::new(judge));
+    }
+
+    /// Whether calls from one server reach another.
+    pub fn set_link(&self, from: &str, to: &str, up: bool) {
+        let link = (from.to_owned(), to.to_owned());
+        if up {
+            self.cut.lock().remove(&link)
+        } else {
+            self.cut.lock().insert(link)
+        };
+    }
+
+    /// Heals all links and delivers everything.
+    pub fn heal(&self) {
+        self.cut.lock().clear();
+        *self.judge.lock() = None;
+    }
+
+    /// A server that answers by a router of the test's own, such as a hostile one.
+    pub fn answer_by(&self, name: &str, router: Router) {
+        self.routers.lock().insert(name.try_into().unwrap(), router);
+    }
+
+    pub(super) fn forget(&self, name: &ServerName) {
+        self.routers.lock().remove(name);
+    }
+
+    fn is_cut(&self, from: &str, to: &str) -> bool {
+        self.cut.lock().contains(&(from.to_owned(), to.to_owned()))
+    }
+
+    fn fate(&self, from: &ServerName, call: &Call) -> Fate {
+        let judge = self.judge.lock().clone();
+        judge.map_or(Fate::DELIVERED, |judge| judge(from, call))
+    }
+
+    async fn deliver(self: Arc<Self>, from: OwnedServerName, call: Call) -> Result<Reply, TransportError> {
+        let unreachable = |why: &str| Err(TransportError::Unreachable(why.to_owned()));
+        let to = call.destination.clone();
+        let fate = self.fate(&from, &call);
+        tokio::time::sleep(fate.delay).await;
+        if self.is_cut(from.as_str(), to.as_str()) {
+            return unreachable("the link is cut");
+        }
+        let mut reply = None;
+        for _ in 0..fate.times {
+            let Some(router) = self.routers.lock().get(&to).cloned() else { return unreachable("the server is down") };
+            // As with a real server, nobody who stops waiting takes the handler's time away.
+            let answer = tokio::spawn(answer(router, call.clone()));
+            let answer = answer.await.map_err(|error| TransportError::Unreachable(error.to_string()))??;
+            reply.get_or_insert(answer);
+        }
+        let Some(reply) = reply.filter(|_| !fate.lose_reply) else {
+            // Silence, until the caller gives up.
+            return std::future::pending().await;
+        };
+        tokio::time::sleep(fate.reply_delay).await;
+        if self.is_cut(to.as_str(), from.as_str()) || !self.routers.lock().contains_key(&to) {
+            return unreachable("the link broke");
+        }
+        Ok(reply)
+    }
+}
+
+async fn answer(router: Router, call: Call) -> Result<Reply, TransportError> {
+    let Call { method, target, headers, body, limits, .. } = call;
+    let mut request = Request::builder().method(method).uri(target).body(Body::from(body)).unwrap();
+    *request.headers_mut() = headers;
+    let response = match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    let status = response.status();
+    let body = read(response.into_body(), &limits).await?;
+    Ok(Reply { status, body })
+}
+
+async fn read(body: Body, limits: &CallLimits) -> Result<Bytes, TransportError> {
+    axum::body::to_bytes(body, limits.max_body).await.map_err(|_| TransportError::TooLarge(limits.max_body))
+}
+
+/// A server's way into the [`Mesh`].
+pub struct MeshTransport {
+    pub(super) from: OwnedServerName,
+    pub(super) mesh: Arc<Mesh>,
+    /// Whether the server still runs: what is left of one that crashed sends nothing.
+    pub(super) alive: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for MeshTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeshTransport").field("from", &self.from).finish_non_exhaustive()
+    }
+}
+
+impl Transport for MeshTransport {
+    fn call(&self, call: Call) -> BoxFuture<'_, Result<Reply, TransportError>> {
+        async move {
+            if !self.alive.load(Ordering::Acquire) {
+                return Err(TransportError::Unreachable("this server is down".to_owned()));
+            }
+            let timeout = call.limits.timeout;
+            let delivery = Arc::clone(&self.mesh).deliver(self.from.clone(), call);
+            let reply = tokio::time::timeout(timeout, delivery).await.map_err(|_| TransportError::Timeout)?;
+            if self.alive.load(Ordering::Acquire) { reply } else { Err(TransportError::Timeout) }
+        }
+        .boxed()
+    }
+}

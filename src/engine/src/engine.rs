@@ -1,7 +1,7 @@
 //! The engine: rooms by id, and what they share.
 
 use std::sync::{
-    Arc, Weak,
+    Arc, OnceLock, Weak,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -17,6 +17,7 @@ use crate::{
     auth_chain::ChainCache,
     error::EngineError,
     load,
+    receipts::ReceiptWatcher,
     room::Room,
     row::EventRow,
     state_tree::NodeId,
@@ -178,6 +179,7 @@ pub struct Engine {
     pub typing: Typing,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) projector: Arc<dyn Projector>,
+    pub(crate) receipt_watcher: OnceLock<ReceiptWatcher>,
     view: Arc<View>,
     pub(crate) nodes: Cache<(RoomNum, NodeId), Bytes, ByBytes>,
     pub(crate) chains: ChainCache,
@@ -216,6 +218,7 @@ impl Engine {
             identity,
             clock,
             projector,
+            receipt_watcher: OnceLock::new(),
             nodes: by_bytes(sizes.node_bytes),
             chains: ChainCache::new(sizes.chain_bytes),
             kept: Cache::new(sizes.rooms),

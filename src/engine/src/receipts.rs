@@ -58,7 +58,15 @@ pub struct NewReceipt<'a> {
     pub event_id: &'a str,
 }
 
+/// Told of each public receipt once it is durable, with its room. Called on the committer's thread: it takes a note and returns.
+pub type ReceiptWatcher = Arc<dyn Fn(RoomNum, Receipt) + Send + Sync>;
+
 impl Engine {
+    /// Sets who is told of public receipts; the first stays.
+    pub fn watch_receipts(&self, watcher: ReceiptWatcher) {
+        let _ = self.receipt_watcher.set(watcher);
+    }
+
     /// Sets a receipt, where it does not go back behind the one there is. Says whether it was set.
     ///
     /// # Errors
@@ -89,6 +97,7 @@ impl Engine {
         let wake = if private { WakeKeys::one(new.user) } else { WakeKeys::Shared(room.info().local_members.clone()) };
         let (user_id, event_id) = (new.user_id.to_owned(), new.event_id.to_owned());
         let room_here = Arc::clone(room);
+        let watcher = self.receipt_watcher.get().filter(|_| !private).cloned();
         let ticket = self.db.enqueue_at(1, |at, mut write| {
             match before {
                 Some(before) => {
@@ -101,12 +110,17 @@ impl Engine {
             }
             let place = format!("{}\u{0}{}\u{0}{}", key.1, key.2, key.3);
             write.put(&RECEIPT_STREAM, &(room.num, at), &place);
-            write.put(&RECEIPTS, &key, &Json(ReceiptRow { user_id, event_id, num, ts, pos: at }));
+            let row = Json(ReceiptRow { user_id, event_id, num, ts, pos: at });
+            write.put(&RECEIPTS, &key, &row);
             write.wake(wake);
             // Before anybody is woken: who looks then has to see that there is something to look at.
             write.on_done(move |outcome| {
                 if outcome == Outcome::Done {
                     room_here.pulse.receipts_at(at);
+                    if let Some(watcher) = watcher {
+                        let (room, user, kind, thread) = key;
+                        watcher(room, Receipt { user, kind, thread, row: row.0 });
+                    }
                 }
             });
             write

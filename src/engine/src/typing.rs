@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -32,18 +32,38 @@ impl RoomTyping {
     }
 }
 
+/// Told in which room somebody began or stopped typing. Called by who sets it: it takes a note and returns.
+pub type TypingWatcher = Box<dyn Fn(RoomNum) + Send + Sync>;
+
 /// The typing notifications of all rooms.
-#[derive(Debug)]
 pub struct Typing {
     epoch: u64,
     next: AtomicU64,
     rooms: DashMap<RoomNum, RoomTyping>,
     clock: Arc<dyn Clock>,
+    watcher: OnceLock<TypingWatcher>,
+}
+
+impl std::fmt::Debug for Typing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Typing").field("epoch", &self.epoch).field("rooms", &self.rooms.len()).finish_non_exhaustive()
+    }
 }
 
 impl Typing {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { epoch: clock.now_ms(), next: AtomicU64::new(0), rooms: DashMap::new(), clock }
+        Self {
+            epoch: clock.now_ms(),
+            next: AtomicU64::new(0),
+            rooms: DashMap::new(),
+            clock,
+            watcher: OnceLock::new(),
+        }
+    }
+
+    /// Sets who is told of changes; the first stays. That somebody's time ran out is not told: see [`Typing::next_expiry`].
+    pub fn watch(&self, watcher: TypingWatcher) {
+        let _ = self.watcher.set(watcher);
     }
 
     /// The epoch of this run.
@@ -70,6 +90,10 @@ impl Typing {
         };
         if changed {
             typing.changed = self.next.fetch_add(1, Ordering::SeqCst) + 1;
+        }
+        drop(typing);
+        if changed && let Some(watcher) = self.watcher.get() {
+            watcher(room);
         }
         changed
     }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use parking_lot::Mutex;
@@ -79,18 +79,38 @@ struct Stream {
     order: BTreeMap<u64, UserNum>,
 }
 
+/// Told who has something new to show to others. Called by who changes it: it takes a note and returns.
+pub type PresenceWatcher = Box<dyn Fn(&[UserNum]) + Send + Sync>;
+
 /// Who is online.
-#[derive(Debug)]
 pub struct Presence {
     clock: Arc<dyn Clock>,
     epoch: u64,
     options: PresenceOptions,
     stream: Mutex<Stream>,
+    watcher: OnceLock<PresenceWatcher>,
+}
+
+impl std::fmt::Debug for Presence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Presence").field("epoch", &self.epoch).field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 impl Presence {
     pub(crate) fn new(clock: Arc<dyn Clock>, epoch: u64, options: PresenceOptions) -> Self {
-        Self { clock, epoch, options, stream: Mutex::default() }
+        Self { clock, epoch, options, stream: Mutex::default(), watcher: OnceLock::new() }
+    }
+
+    /// Sets who is told of changes; the first stays.
+    pub fn watch(&self, watcher: PresenceWatcher) {
+        let _ = self.watcher.set(watcher);
+    }
+
+    fn tell(&self, users: &[UserNum]) {
+        if let Some(watcher) = self.watcher.get().filter(|_| !users.is_empty()) {
+            watcher(users);
+        }
     }
 
     /// Where the stream is now.
@@ -167,6 +187,8 @@ impl Presence {
             };
             self.place(&mut stream, *user, decayed);
         }
+        drop(stream);
+        self.tell(&users);
         users
     }
 
@@ -209,6 +231,10 @@ impl Presence {
         } else {
             // The times moved, which is not worth a message to anybody.
             stream.users.insert(user, entry);
+        }
+        drop(stream);
+        if changed {
+            self.tell(&[user]);
         }
         changed
     }

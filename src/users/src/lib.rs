@@ -12,6 +12,7 @@ pub mod devices;
 mod error;
 pub mod filters;
 mod hash;
+pub mod openid;
 pub mod presence;
 pub mod profile;
 pub mod push;
@@ -37,6 +38,7 @@ use crate::{
     core::Core,
     devices::{DeviceOps, Devices, NewDevice},
     filters::Filters,
+    openid::OpenIdTokens,
     presence::{Presence, PresenceOptions},
     profile::Profiles,
     push::PushRules,
@@ -83,6 +85,8 @@ pub struct Users {
     pub unread: Unread,
     /// Who is online.
     pub presence: Presence,
+    /// Proofs of identity for third parties.
+    pub openid: OpenIdTokens,
 }
 
 impl Users {
@@ -110,6 +114,7 @@ impl Users {
             account_data,
             filters: Filters::new(Arc::clone(&core)),
             unread: Unread::new(Arc::clone(&core)),
+            openid: OpenIdTokens::new(Arc::clone(&core)),
             presence: Presence::new(Arc::clone(&core.clock), boot_epoch, options.presence),
             core,
         })

@@ -1,6 +1,6 @@
 //! All tables of this crate: bytes 32 to 95 of the keyspace Index, 32 to 63 of Orders.
 //!
-//! Index 64 to 95 and Orders 40 to 63 are kept free for end-to-end encryption keys, device lists and to-device messages.
+//! Index 64 to 69, 72 to 95 (of which 72 and 73 are the engine's) and Orders 40 to 63 are kept free for end-to-end encryption keys, device lists and to-device messages.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use store::{Json, Keyspace, Pos, Table, Value};
@@ -9,6 +9,7 @@ use crate::{
     accounts::AccountRow,
     devices::{DeviceRow, Seen},
     hash::Hash,
+    openid::OpenIdRow,
     tokens::{LoginTokenRow, TokenRow},
     unread::Counts,
 };
@@ -40,6 +41,10 @@ pub(crate) const ACCOUNT_DATA: Table<(UserNum, RoomNum, String), AccountDataRow>
 pub(crate) const FILTERS: Table<(UserNum, u64), String> = Table::new(Keyspace::Index, 42, "filters");
 /// SHA-256 of a filter's text → its number.
 pub(crate) const FILTER_HASHES: Table<(UserNum, Hash), u64> = Table::new(Keyspace::Index, 43, "filter_hashes");
+/// OpenID tokens: whose, and until when in Unix milliseconds.
+pub(crate) const OPENID_TOKENS: Table<Hash, Json<OpenIdRow>> = Table::new(Keyspace::Index, 70, "openid_tokens");
+/// The same by their ends, so that expired ones are found.
+pub(crate) const OPENID_ENDS: Table<(u64, Hash), ()> = Table::new(Keyspace::Index, 71, "openid_ends");
 pub(crate) const UNREAD: Table<(UserNum, RoomNum), Json<Counts>> = Table::new(Keyspace::Index, 44, "unread");
 
 /// (user, position) → the item that was set there last.

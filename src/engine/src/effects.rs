@@ -67,7 +67,8 @@ impl RoomWriter<'_> {
         count(&mut head.info.invited, before == Membership::Invite, membership == Membership::Invite);
         let Ok(user_id) = <&UserId>::try_from(user_id) else { return Ok(()) };
         if !self.engine.is_local(user_id) {
-            return Ok(());
+            let (was, is) = (before == Membership::Join, membership == Membership::Join);
+            return if was == is { Ok(()) } else { self.count_remote(user_id, is).await };
         }
         let user = self.engine.user_num(user_id).await?;
         self.change_local_member(user, num, before, membership).await

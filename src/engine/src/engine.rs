@@ -17,6 +17,7 @@ use crate::{
     auth_chain::ChainCache,
     error::EngineError,
     load,
+    outgoing::Watching,
     receipts::ReceiptWatcher,
     room::Room,
     row::EventRow,
@@ -143,6 +144,7 @@ pub(crate) struct View {
     pdus: Cache<(RoomNum, EventNum), Arc<Pdu>, ByBytes>,
     user_rooms: UserRooms,
     rewrites: Rewrites,
+    pub(crate) outgoing: Watching,
 }
 
 impl View {
@@ -211,6 +213,7 @@ impl Engine {
                 pdus: by_bytes(sizes.pdu_bytes),
                 user_rooms: UserRooms::new(Arc::clone(&db)),
                 rewrites: Rewrites::default(),
+                outgoing: Watching::default(),
             }),
             typing: Typing::new(Arc::clone(&clock)),
             db,

@@ -12,6 +12,7 @@ use store::{Db, Key, Keyspace, Op, Pos, StoreError, Table, Value};
 
 use crate::{
     room::RoomInfo,
+    serve::ServerCounts,
     state_tree::NodeId,
     tables::{Arrival, Depth, EventNum},
 };
@@ -212,6 +213,8 @@ pub struct Head {
     pub power_levels: Option<StateRef>,
     /// What readers will see once everything queued is durable.
     pub info: RoomInfo,
+    /// Joined members of other servers.
+    pub servers: ServerCounts,
     /// Queued rows.
     pub overlay: Overlay,
     /// What some sets of states, by their roots in order, resolved to: branches that live on are resolved once.
@@ -229,6 +232,7 @@ impl Head {
             create: None,
             power_levels: None,
             info,
+            servers: ServerCounts::default(),
             overlay: Overlay::default(),
             resolved: VecDeque::new(),
             members: HashMap::new(),

@@ -12,6 +12,7 @@ use crate::{
     head::{Head, StateRef},
     room::{Room, RoomInfo},
     row::{EventRow, Visibility},
+    serve::{self, ServerAcl, ServerCounts},
     tables::{CURRENT, EVENTS, EventNum, HEADS, RECEIPT_STREAM, RoomNum, STREAM},
     user_rooms::Membership,
 };
@@ -59,17 +60,21 @@ pub(crate) async fn head(engine: &Engine, room: &Room) -> Result<Head, EngineErr
     let row = engine.db.get(&HEADS, &room.num).await?.ok_or(EngineError::UnknownRoom)?;
     let mut info = RoomInfo { root: row.root, ..RoomInfo::empty() };
     let encoded = row.encode();
-    count_members(engine, room.num, &mut info).await?;
+    let servers = count_members(engine, room.num, &mut info).await?;
     info.encrypted = engine.current(room.num, "m.room.encryption", "").await?.is_some();
+    let acl = engine.current_event(room.num, "m.room.server_acl", "").await?;
+    info.acl = acl.map(|event| Arc::new(ServerAcl::parse(event.content())));
     let mut head = Head::new(row, Some(encoded), info);
+    head.servers = servers;
     refresh_auth(engine, room, &mut head).await?;
     Ok(head)
 }
 
-async fn count_members(engine: &Engine, room: RoomNum, info: &mut RoomInfo) -> Result<(), EngineError> {
+async fn count_members(engine: &Engine, room: RoomNum, info: &mut RoomInfo) -> Result<ServerCounts, EngineError> {
     let mut local = Vec::new();
     let suffix = format!(":{}", engine.identity.server_name);
-    for member in engine.members(room).await? {
+    let members = engine.members(room).await?;
+    for member in &members {
         match member.membership {
             Membership::Join => {
                 info.joined += 1;
@@ -84,7 +89,9 @@ async fn count_members(engine: &Engine, room: RoomNum, info: &mut RoomInfo) -> R
         }
     }
     info.local_members = local.into();
-    Ok(())
+    let servers = serve::count_servers(engine, &members).await?;
+    info.servers = servers.list();
+    Ok(servers)
 }
 
 /// Parses again, through the overlay, the state that decides about most events.

@@ -58,10 +58,25 @@ impl Engine {
     /// [`EngineError::BadEvent`] for an event of another room, [`EngineError::Conflict`] where trying again may work, and those of
     /// the store.
     pub async fn receive(&self, room: &Arc<Room>, event: ReceivedEvent) -> Result<Received, EngineError> {
-        // Naming a new user is a commit of its own: not under the lock.
+        self.take(room, event, false).await
+    }
+
+    /// The same for an event that its server gave to this one alone, to pass it on: a membership that was sent with `send_join` and
+    /// its like. Where it is accepted, its own commit queues it for the other servers that take part.
+    ///
+    /// # Errors
+    /// As [`Engine::receive`].
+    pub async fn receive_and_relay(&self, room: &Arc<Room>, event: ReceivedEvent) -> Result<Received, EngineError> {
+        self.take(room, event, true).await
+    }
+
+    async fn take(&self, room: &Arc<Room>, event: ReceivedEvent, relay: bool) -> Result<Received, EngineError> {
+        // Naming a new user or server is a commit of its own: not under the lock.
         self.user_num(&event.pdu.sender).await?;
+        self.server_num(event.pdu.sender.server_name()).await?;
         loop {
             let mut writer = self.write(room).await?;
+            writer.relay = relay;
             let received = writer.receive(event.clone()).await?;
             match received {
                 Received::Stored { .. } => writer.commit().await?,
@@ -212,6 +227,7 @@ impl RoomWriter<'_> {
             // Who is not part of the room relates to nothing in it.
             relation: meta.relation.filter(|_| verdict == Verdict::Accepted),
             new_root: None,
+            to: None,
         };
         let op = EVENTS.put(&(self.room.num, num), &staged.row);
         let id = EVENT_IDS.put(&pdu.event_id.to_string(), &EventPlace { room: self.room.num, num });
@@ -225,7 +241,9 @@ impl RoomWriter<'_> {
             self.cite(&references.cited, num);
         }
         if verdict == Verdict::Accepted {
+            let (others, replaces) = (self.others()?, self.replaced_member(&pdu).await?);
             self.enter(&pdu, end, before).await?;
+            self.pass_on(&pdu, replaces, others).await?;
         }
         self.apply_parked(&pdu).await?;
         Ok(num)

@@ -18,8 +18,9 @@ use tokio::sync::Mutex;
 use crate::{
     head::Head,
     row::Visibility,
+    serve::ServerAcl,
     state_tree::NodeId,
-    tables::{EventNum, RoomNum, UserNum},
+    tables::{EventNum, RoomNum, ServerNum, UserNum},
 };
 
 /// What is known of a room's current state without reading it: replaced whole when a commit that changes it is durable.
@@ -31,6 +32,8 @@ pub struct RoomInfo {
     pub root: NodeId,
     /// Joined users of this server.
     pub local_members: Arc<[UserNum]>,
+    /// The other servers that have joined members, by their numbers.
+    pub servers: Arc<[ServerNum]>,
     /// Joined members.
     pub joined: u64,
     /// Invited members.
@@ -39,6 +42,8 @@ pub struct RoomInfo {
     pub visibility: Visibility,
     /// Whether `m.room.encryption` is set.
     pub encrypted: bool,
+    /// `m.room.server_acl`, where there is one.
+    pub acl: Option<Arc<ServerAcl>>,
     /// `m.room.create`'s type, such as `m.space`.
     pub room_type: Option<String>,
 }
@@ -50,10 +55,12 @@ impl RoomInfo {
             auth: None,
             root: NodeId::EMPTY,
             local_members: Arc::from([]),
+            servers: Arc::from([]),
             joined: 0,
             invited: 0,
             visibility: Visibility::Shared,
             encrypted: false,
+            acl: None,
             room_type: None,
         }
     }

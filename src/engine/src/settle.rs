@@ -94,6 +94,9 @@ impl RoomWriter<'_> {
         if changes.iter().any(decides) {
             self.refresh_auth().await?;
         }
+        if changes.iter().any(|change| change.event_type == "m.room.server_acl" && change.state_key.is_empty()) {
+            self.refresh_acl().await?;
+        }
         if changes.iter().any(|change| change.event_type == "m.room.encryption" && change.state_key.is_empty()) {
             let encrypted = self.current("m.room.encryption", "").await?.is_some();
             self.head_mut()?.info.encrypted = encrypted;

@@ -4,14 +4,7 @@ use ruma::{OwnedRoomId, OwnedServerName, RoomId};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{
-    engine::Engine,
-    error::EngineError,
-    room::Room,
-    row::EventRow,
-    summary::RoomSummary,
-    tables::EventNum,
-};
+use crate::{engine::Engine, error::EngineError, room::Room, row::EventRow, summary::RoomSummary, tables::EventNum};
 
 /// Rooms of one space, at most; those that come first.
 const MAX_CHILDREN: usize = 1000;

@@ -11,7 +11,7 @@ use crate::{
     room::Room,
     row::{EventRow, Verdict},
     state_tree::NodeId,
-    tables::{EVENT_IDS, EVENTS, EventNum, HISTORY, RELATIONS, ROOTS, STREAM, USER_ROOMS, UserNum},
+    tables::{EVENT_IDS, EVENTS, EventNum, HISTORY, OUTBOX, RELATIONS, ROOTS, STREAM, ServerNum, USER_ROOMS, UserNum},
     user_rooms::{Membership, UserRoom},
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Staged {
     pub(crate) relation: Option<(String, String)>,
     /// The state from it on, where that is not the one before.
     pub(crate) new_root: Option<NodeId>,
+    /// The servers that it goes to.
+    pub(crate) to: Option<Arc<[ServerNum]>>,
 }
 
 impl Staged {
@@ -37,6 +39,9 @@ impl Staged {
         write.op(event).op(id);
         if self.row.verdict() != Verdict::Accepted {
             return;
+        }
+        for server in self.to.iter().flat_map(|to| to.iter()) {
+            write.op(OUTBOX.put(&(*server, pos), &EventPlace { room: room.num, num: self.num }));
         }
         write.op(STREAM.put(&(room.num, pos), &self.num));
         write.op(HISTORY.put(&(room.num, depth, arrival), &self.num));

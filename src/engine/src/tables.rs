@@ -19,6 +19,8 @@ use crate::{
 pub type RoomNum = u64;
 /// A user's number on this server.
 pub type UserNum = u64;
+/// A server's number on this server.
+pub type ServerNum = u64;
 /// An event's number within its room, dense, in the order of arrival, from 1.
 pub type EventNum = u32;
 /// A depth, as [`room::Pdu::depth`].
@@ -47,6 +49,10 @@ pub const RECEIPT_STREAM: Table<(RoomNum, Pos), String> = Table::new(Keyspace::O
 
 /// Roots of threads by the place of their newest reply.
 pub const THREAD_ORDER: Table<(RoomNum, Depth, Arrival), String> = Table::new(Keyspace::Orders, 8, "thread_order");
+
+/// What is on its way to other servers: (the server, the position at which it was queued). The position is that of the event where
+/// it was queued in the event's own commit. Rows go once they are delivered.
+pub const OUTBOX: Table<(ServerNum, Pos), EventPlace> = Table::new(Keyspace::Orders, 9, "outbox");
 
 /// The newest end of each room.
 pub const HEADS: Table<RoomNum, HeadRow> = Table::new(Keyspace::State, 1, "heads");

@@ -2,6 +2,7 @@
 
 mod exchange;
 mod fixtures;
+mod outgoing;
 mod peer;
 mod random;
 

@@ -52,13 +52,7 @@ impl std::fmt::Debug for Typing {
 
 impl Typing {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            epoch: clock.now_ms(),
-            next: AtomicU64::new(0),
-            rooms: DashMap::new(),
-            clock,
-            watcher: OnceLock::new(),
-        }
+        Self { epoch: clock.now_ms(), next: AtomicU64::new(0), rooms: DashMap::new(), clock, watcher: OnceLock::new() }
     }
 
     /// Sets who is told of changes; the first stays. That somebody's time ran out is not told: see [`Typing::next_expiry`].

@@ -26,6 +26,7 @@ use crate::{
     load,
     room::Room,
     row::{EventMeta, EventRow, Verdict, Visibility},
+    serve::ServerAcl,
     splice::find_fields,
     staged::{Staged, UserChange},
     state::{CurrentRow, RoomNodes, membership_in},
@@ -101,6 +102,8 @@ pub struct RoomWriter<'a> {
     pub(crate) state_changed: bool,
     pub(crate) user_changes: Vec<UserChange>,
     pub(crate) rewritten: Vec<(EventNum, EventRow)>,
+    /// What comes from another server is to go on to the rest.
+    pub(crate) relay: bool,
 }
 
 impl std::fmt::Debug for RoomWriter<'_> {
@@ -192,6 +195,7 @@ impl<'a> RoomWriter<'a> {
             state_changed: false,
             user_changes: Vec::new(),
             rewritten: Vec::new(),
+            relay: false,
         }
     }
 
@@ -312,9 +316,22 @@ impl<'a> RoomWriter<'a> {
     /// [`EngineError::Forbidden`] where the rules refuse it, [`EngineError::TooLarge`] and [`EngineError::BadEvent`]; the
     /// writer is then of no more use where something was staged before.
     pub async fn append(&mut self, event: NewEvent<'_>) -> Result<Appended, EngineError> {
-        let auth_events = self.auth_events(&event).await?;
+        let (signed, cited) = self.authorised(&event).await?;
+        if self.head()?.row.extremities.len() > room::build::MAX_PREV_EVENTS {
+            // It cannot follow them all, so the state before it is not the current one.
+            return Box::pin(self.append_to_some(&event, signed)).await;
+        }
+        self.accept(event, signed, &cited).await
+    }
+
+    /// The event as it would be sent now, signed, and the numbers of what it cites.
+    pub(crate) async fn authorised(
+        &mut self,
+        event: &NewEvent<'_>,
+    ) -> Result<(SignedEvent, SmallVec<[EventNum; 8]>), EngineError> {
+        let auth_events = self.auth_events(event).await?;
         // What most refusals need: no signature is made for an event that is not allowed.
-        let undecided = match self.quick_verdict(&event).await? {
+        let undecided = match self.quick_verdict(event).await? {
             Ok(()) => false,
             Err(AuthError::Undecided) => true,
             Err(error) => return Err(error.into()),
@@ -322,19 +339,14 @@ impl<'a> RoomWriter<'a> {
         if let Some(target) = event.redacts.filter(|_| event.event_type == TimelineEventType::RoomRedaction) {
             self.may_redact(event.sender, target).await?;
         }
-        let signed = self.sign(&event, &auth_events)?;
+        let signed = self.sign(event, &auth_events)?;
         if let Some(target) = signed.pdu.redacts.as_deref().filter(|_| event.redacts.is_none()) {
             self.may_redact(event.sender, target).await?;
         }
         if event.state_key.is_some() || undecided {
             self.authorise_fully(&signed.pdu, &auth_events).await?;
         }
-        let cited: SmallVec<[EventNum; 8]> = auth_events.iter().map(|(_, _, found)| found.num).collect();
-        if self.head()?.row.extremities.len() > room::build::MAX_PREV_EVENTS {
-            // It cannot follow them all, so the state before it is not the current one.
-            return Box::pin(self.append_to_some(&event, signed)).await;
-        }
-        self.accept(event, signed, &cited).await
+        Ok((signed, auth_events.iter().map(|(_, _, found)| found.num).collect()))
     }
 
     async fn quick_verdict(&mut self, event: &NewEvent<'_>) -> Result<Result<(), AuthError>, EngineError> {
@@ -469,7 +481,9 @@ impl<'a> RoomWriter<'a> {
             pdu: Arc::new(signed.pdu),
             relation: meta.relation,
             new_root: None,
+            to: None,
         };
+        let before = self.others()?;
         self.ops.extend(self.engine.projector.project(self.room.num, num, &staged.pdu));
         let pdu = Arc::clone(&staged.pdu);
         let (relation, place) = (staged.relation.clone(), HistoryPoint::before(&staged.row));
@@ -483,6 +497,7 @@ impl<'a> RoomWriter<'a> {
             self.cite(cited, num);
             self.change_state(&pdu, num, replaces, kind, key).await?;
         }
+        self.address(&pdu, replaces, before, None).await?;
         if pdu.event_type == TimelineEventType::RoomRedaction {
             self.redact_target(&pdu, num).await?;
         }
@@ -541,6 +556,9 @@ impl<'a> RoomWriter<'a> {
                 self.refresh_auth().await?;
             }
             "m.room.encryption" if key.is_empty() => self.head_mut()?.info.encrypted = true,
+            "m.room.server_acl" if key.is_empty() => {
+                self.head_mut()?.info.acl = Some(Arc::new(ServerAcl::parse(pdu.content.get())));
+            }
             _ => {}
         }
         Ok(())

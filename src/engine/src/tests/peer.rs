@@ -239,6 +239,11 @@ impl Peer {
                 && self.engine.is_local(<&UserId>::try_from(&*member.user_id).unwrap())
         });
         assert_eq!(info.local_members.len(), local.count());
+        let own = self.engine.identity.server_name.as_str();
+        let joined = members.iter().filter(|member| member.membership == Membership::Join);
+        let servers: BTreeSet<&str> = joined.map(|member| member.user_id.split_once(':').unwrap().1).collect();
+        let others: Vec<_> = servers.into_iter().filter(|server| *server != own).collect();
+        assert_eq!(self.engine.servers(room).await.unwrap(), others);
         assert_eq!(self.engine.root_at(room.num, self.engine.frontier()).await.unwrap(), info.root);
     }
 }

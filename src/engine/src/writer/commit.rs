@@ -10,8 +10,8 @@ use crate::{
     head::Head,
     room::Room,
     row::{EventRow, Verdict},
-    staged::UserChange,
-    tables::{EventNum, HEADS, UserNum},
+    staged::{Staged, UserChange},
+    tables::{EventNum, HEADS, ServerNum, UserNum},
 };
 
 impl RoomWriter<'_> {
@@ -40,6 +40,7 @@ impl RoomWriter<'_> {
         }
         let info = self.state_changed.then(|| Arc::new(head.info.clone()));
         let wake = wake_keys(&head, &changes);
+        let outgoing = destinations(&staged);
         let room = Arc::clone(self.room);
         let (engine, overlay) = (self.engine, &mut head.overlay);
         let ticket = self.engine.db.enqueue_at(staged.len() as u64, |first, mut write| {
@@ -62,6 +63,7 @@ impl RoomWriter<'_> {
                 users,
                 events: staged.iter().map(|event| (event.num, event.row.clone())).collect(),
                 rewritten,
+                outgoing,
             };
             let view = engine.view();
             write.on_done(move |outcome| landed.publish(&view, &room, outcome));
@@ -90,6 +92,15 @@ fn wake_keys(head: &Head, changes: &[UserChange]) -> WakeKeys {
     wake
 }
 
+/// The servers that the commit has something for.
+fn destinations(staged: &[Staged]) -> Vec<ServerNum> {
+    let mut servers: Vec<ServerNum> =
+        staged.iter().filter_map(|event| event.to.as_deref()).flatten().copied().collect();
+    servers.sort_unstable();
+    servers.dedup();
+    servers
+}
+
 /// What a commit changes in memory once it is durable.
 struct Landed {
     last: u64,
@@ -99,6 +110,7 @@ struct Landed {
     users: Vec<(UserNum, crate::user_rooms::UserRoom)>,
     events: Vec<(EventNum, EventRow)>,
     rewritten: Vec<(EventNum, EventRow)>,
+    outgoing: Vec<ServerNum>,
 }
 
 impl Landed {
@@ -127,6 +139,7 @@ impl Landed {
                 view.user_room(user, room.num, row);
             }
             room.pulse.timeline_at(self.last);
+            view.outgoing.tell(&self.outgoing);
         } else {
             room.broken.store(true, Ordering::Release);
         }

@@ -1,9 +1,10 @@
 //! What other servers may read of rooms.
 
-use std::sync::Arc;
+mod acl;
+mod servers;
 
 use ::room::SignedEvent;
-use ruma::{EventId, OwnedEventId, OwnedServerName, ServerName};
+use ruma::{EventId, OwnedEventId, ServerName};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -15,6 +16,9 @@ use crate::{
     writer::{NewEvent, RoomWriter},
 };
 
+pub(crate) use self::servers::count as count_servers;
+pub use self::{acl::ServerAcl, servers::ServerCounts};
+
 /// The state before an event, and the events that allow it.
 #[derive(Debug, Clone, Default)]
 pub struct StateAt {
@@ -25,31 +29,6 @@ pub struct StateAt {
 }
 
 impl Engine {
-    /// The other servers that have joined members now, in the order of their names.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn servers(&self, _room: &Room) -> Result<Vec<OwnedServerName>, EngineError> {
-        Err(EngineError::UnknownRoom)
-    }
-
-    /// Whether a server has a joined member in the room now.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn takes_part(&self, _room: &Room, _server: &ServerName) -> Result<bool, EngineError> {
-        Err(EngineError::UnknownRoom)
-    }
-
-    /// Whether the room's `m.room.server_acl` lets a server in.
-    /// [Server access control lists](https://spec.matrix.org/v1.19/server-server-api/#server-access-control-lists-acls).
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn acl_allows(&self, _room: &Room, _server: &ServerName) -> Result<bool, EngineError> {
-        Err(EngineError::UnknownRoom)
-    }
-
     /// Whether a server may see an event, by the history visibility at it and its users' memberships then and since.
     ///
     /// # Errors
@@ -149,7 +128,3 @@ impl RoomWriter<'_> {
         Err(EngineError::UnknownRoom)
     }
 }
-
-/// Told, after a commit that has something for other servers is durable, which servers. Called on the committer's thread: it wakes and
-/// returns.
-pub type OutgoingWatcher = Arc<dyn Fn(&[u64]) + Send + Sync>;

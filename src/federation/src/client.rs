@@ -1,7 +1,7 @@
 //! Signed requests to other servers.
 //! [Request authentication](https://spec.matrix.org/v1.19/server-server-api/#request-authentication).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use engine::Engine;
@@ -24,18 +24,27 @@ use crate::{
 /// The longest part of another server's error message that is kept, in bytes.
 const MAX_ERROR: usize = 300;
 
+/// Told that a server is there. It takes a note and returns.
+pub type HeardWatcher = Box<dyn Fn(&ServerName) + Send + Sync>;
+
 /// Makes signed requests to other servers.
-#[derive(Debug)]
 pub struct Client {
     engine: Arc<Engine>,
     transport: Arc<dyn Transport>,
     #[expect(dead_code, reason = "backoff of servers that do not answer")]
     clock: Arc<dyn Clock>,
+    heard: OnceLock<HeardWatcher>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("transport", &self.transport).finish_non_exhaustive()
+    }
 }
 
 impl Client {
     pub(crate) fn new(engine: Arc<Engine>, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
-        Self { engine, transport, clock }
+        Self { engine, transport, clock, heard: OnceLock::new() }
     }
 
     /// Sends a request of a type that ruma knows, and reads the answer.
@@ -88,7 +97,16 @@ impl Client {
     }
 
     /// A server is there: it sent a request that it had signed. What was put off because it did not answer need not wait longer.
-    pub fn heard_from(&self, _server: &ServerName) {}
+    pub fn heard_from(&self, server: &ServerName) {
+        if let Some(heard) = self.heard.get() {
+            heard(server);
+        }
+    }
+
+    /// Sets who is told of those that are heard from; the first stays.
+    pub fn on_heard(&self, watcher: HeardWatcher) {
+        let _ = self.heard.set(watcher);
+    }
 
     /// Signs and sends; an answer that is no success is an error.
     async fn call(

@@ -20,6 +20,8 @@ pub struct FederationConfig {
     pub key_servers: Vec<OwnedServerName>,
     /// `host:port` that other servers reach this one at, served as `/.well-known/matrix/server`; none leaves it unserved.
     pub well_known_server: Option<String>,
+    /// Whether other servers are told of the presence of local users.
+    pub presence: bool,
 }
 
 impl Default for FederationConfig {
@@ -31,6 +33,7 @@ impl Default for FederationConfig {
             srv: true,
             key_servers: Vec::new(),
             well_known_server: None,
+            presence: true,
         }
     }
 }

@@ -42,7 +42,7 @@ pub use crate::{
     config::FederationConfig,
     error::CallError,
     keys::KeyRing,
-    outbox::Outbox,
+    outbox::{Outbox, OutboxStats},
     transport::{Call, CallLimits, Reply, Transport, TransportError},
 };
 
@@ -96,7 +96,7 @@ impl std::fmt::Debug for Federation {
 impl Federation {
     /// Puts the parts together.
     pub fn new(parts: FederationParts) -> Arc<Self> {
-        let FederationParts { engine, users, db, clock, rng, transport, config } = parts;
+        let FederationParts { engine, users, db, clock, mut rng, transport, config } = parts;
         let client = Arc::new(Client::new(Arc::clone(&engine), transport, Arc::clone(&clock)));
         let keys = Arc::new(KeyRing::new(
             Arc::clone(&engine),
@@ -105,13 +105,15 @@ impl Federation {
             Arc::clone(&client),
             &config,
         ));
-        let outbox = Arc::new(Outbox::new(
-            Arc::clone(&engine),
-            Arc::clone(&db),
-            Arc::clone(&clock),
-            Arc::clone(&client),
-            &config,
-        ));
+        let outbox = Arc::new(Outbox::new(outbox::OutboxParts {
+            engine: Arc::clone(&engine),
+            users: Arc::clone(&users),
+            db: Arc::clone(&db),
+            clock: Arc::clone(&clock),
+            client: Arc::clone(&client),
+            config: &config,
+            seed: rng.next_u64(),
+        }));
         Arc::new(Self {
             engine,
             users,

@@ -1,0 +1,251 @@
+//! Typing, receipts and presence of local users: noted where they happen, told to the servers that they concern.
+//! [Typing](https://spec.matrix.org/v1.19/server-server-api/#typing-notifications),
+//! [receipts](https://spec.matrix.org/v1.19/server-server-api/#receipts),
+//! [presence](https://spec.matrix.org/v1.19/server-server-api/#presence).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use engine::{Engine, EngineError, Membership, Receipt, Room, RoomNum, ServerNum, UserNum};
+use parking_lot::Mutex;
+use ruma::{
+    OwnedUserId, UInt,
+    api::federation::transactions::edu::{PresenceUpdate, TypingContent},
+};
+use store::IdKind;
+use tokio::{sync::Notify, time::Instant};
+use users::Users;
+
+use super::{
+    Outbox, OutboxError,
+    edus::{News, PublicReceipt},
+    sleep_until,
+};
+
+/// Rooms, or receipts, that are noted at one time.
+const MAX_NOTED: usize = 10_000;
+/// Presence is told at most so often, of so many users.
+const PRESENCE_EVERY: Duration = Duration::from_secs(1);
+const PRESENCE_USERS: usize = 100;
+/// Other servers forget after a time that somebody types: those who go on are told again.
+const TYPING_AGAIN: Duration = Duration::from_secs(20);
+/// Between two looks at who stopped typing.
+const TYPING_LOOK: Duration = Duration::from_secs(1);
+
+type ReceiptKey = (RoomNum, UserNum, String);
+
+#[derive(Debug, Default)]
+struct Notes {
+    typing: BTreeSet<RoomNum>,
+    receipts: BTreeMap<ReceiptKey, Receipt>,
+    presence: BTreeSet<UserNum>,
+}
+
+/// What happened and was not looked at yet.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    notes: Mutex<Notes>,
+    wake: Notify,
+}
+
+impl Inbox {
+    /// Has everything noted that local users do.
+    pub(super) fn watch(self: &Arc<Self>, engine: &Engine, users: &Users, presence: bool) {
+        let inbox = Arc::clone(self);
+        engine.typing.watch(Box::new(move |room| {
+            inbox.note(|notes| {
+                if notes.typing.len() < MAX_NOTED {
+                    notes.typing.insert(room);
+                }
+            });
+        }));
+        let (inbox, server_name) = (Arc::clone(self), engine.identity.server_name.clone());
+        engine.watch_receipts(Arc::new(move |room, receipt| {
+            if receipt.row.user_id.split_once(':').is_some_and(|(_, server)| server == server_name.as_str()) {
+                inbox.note(|notes| {
+                    if notes.receipts.len() < MAX_NOTED {
+                        notes.receipts.insert((room, receipt.user, receipt.thread.clone()), receipt);
+                    }
+                });
+            }
+        }));
+        if presence {
+            let inbox = Arc::clone(self);
+            users.presence.watch(Box::new(move |users| inbox.note(|notes| notes.presence.extend(users))));
+        }
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Notes)) {
+        note(&mut self.notes.lock());
+        self.wake.notify_one();
+    }
+}
+
+/// Whom other servers were told of, by room, and when.
+type Told = BTreeMap<RoomNum, BTreeMap<UserNum, Instant>>;
+
+impl Outbox {
+    /// Turns notes into news for destinations, for ever.
+    pub(super) async fn fan_out(&self) {
+        let mut told = Told::new();
+        let mut next_presence = Instant::now();
+        loop {
+            let now = Instant::now();
+            let notes = self.take_notes(next_presence <= now);
+            if !notes.presence.is_empty() {
+                next_presence = now + PRESENCE_EVERY;
+            }
+            if let Err(error) = self.look(notes, &mut told).await {
+                tracing::error!(%error, "other servers cannot be told of typing, receipts and presence");
+            }
+            let waiting = (!self.inbox.notes.lock().presence.is_empty()).then_some(next_presence);
+            let at = waiting.into_iter().chain(self.next_typing(&told)).min();
+            tokio::select! {
+                () = self.inbox.wake.notified() => {}
+                () = sleep_until(at) => {}
+            }
+        }
+    }
+
+    fn take_notes(&self, with_presence: bool) -> Notes {
+        let mut notes = self.inbox.notes.lock();
+        let mut presence = BTreeSet::new();
+        while with_presence
+            && presence.len() < PRESENCE_USERS
+            && let Some(user) = notes.presence.pop_first()
+        {
+            presence.insert(user);
+        }
+        Notes { typing: std::mem::take(&mut notes.typing), receipts: std::mem::take(&mut notes.receipts), presence }
+    }
+
+    async fn look(&self, mut notes: Notes, told: &mut Told) -> Result<(), OutboxError> {
+        notes.typing.extend(told.keys());
+        for room in notes.typing {
+            self.look_at_typing(room, told).await?;
+        }
+        for ((room, user, thread), receipt) in notes.receipts {
+            self.tell_receipt(room, user, thread, receipt).await?;
+        }
+        for user in notes.presence {
+            self.tell_presence(user).await?;
+        }
+        Ok(())
+    }
+
+    /// When somebody may have stopped, or has to be told of again.
+    fn next_typing(&self, told: &Told) -> Option<Instant> {
+        let now = Instant::now();
+        let again = told.values().flat_map(BTreeMap::values).min().map(|at| *at + TYPING_AGAIN)?;
+        let ends =
+            self.engine.typing.next_expiry(told.keys().copied()).map_or(now, |ms| now + Duration::from_millis(ms));
+        Some(again.min(ends).max(now + TYPING_LOOK))
+    }
+
+    async fn look_at_typing(&self, num: RoomNum, told: &mut Told) -> Result<(), OutboxError> {
+        let now = Instant::now();
+        let typing = self.engine.typing.changed(num, None).unwrap_or_default();
+        let before = told.remove(&num).unwrap_or_default();
+        let (room, servers) = match self.audience(num).await {
+            Ok(found) => found,
+            Err(OutboxError::Engine(EngineError::UnknownRoom)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut after = BTreeMap::new();
+        for user in typing {
+            let recent = before.get(&user).filter(|at| now.duration_since(**at) < TYPING_AGAIN);
+            match recent {
+                Some(at) => {
+                    after.insert(user, *at);
+                }
+                None if !servers.is_empty() && self.tell_typing(&room, user, true, &servers).await? => {
+                    after.insert(user, now);
+                }
+                None => {}
+            }
+        }
+        for user in before.keys().filter(|user| !after.contains_key(user)) {
+            self.tell_typing(&room, *user, false, &servers).await?;
+        }
+        if !after.is_empty() {
+            told.insert(num, after);
+        }
+        Ok(())
+    }
+
+    /// Says whether the user is one to tell of.
+    async fn tell_typing(
+        &self,
+        room: &Room,
+        user: UserNum,
+        typing: bool,
+        servers: &[ServerNum],
+    ) -> Result<bool, OutboxError> {
+        let Some(user_id) = self.local_user(user).await? else { return Ok(false) };
+        let content = Arc::new(TypingContent::new(room.id.clone(), user_id, typing));
+        self.queues.tell(servers, &News::Typing(room.num, user, content));
+        Ok(true)
+    }
+
+    async fn tell_receipt(
+        &self,
+        room: RoomNum,
+        user: UserNum,
+        thread: String,
+        receipt: Receipt,
+    ) -> Result<(), OutboxError> {
+        let (room, servers) = match self.audience(room).await {
+            Ok(found) => found,
+            Err(OutboxError::Engine(EngineError::UnknownRoom)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let (Ok(user_id), Ok(event)) = (receipt.row.user_id.try_into(), receipt.row.event_id.try_into()) else {
+            return Ok(());
+        };
+        if !servers.is_empty() {
+            let public = PublicReceipt { room: room.id.clone(), user: user_id, event, thread, ts: receipt.row.ts };
+            self.queues.tell(&servers, &News::Receipt(room.num, user, Arc::new(public)));
+        }
+        Ok(())
+    }
+
+    async fn tell_presence(&self, user: UserNum) -> Result<(), OutboxError> {
+        let Some(user_id) = self.local_user(user).await? else { return Ok(()) };
+        let Some(now) = self.users.presence.get(user) else { return Ok(()) };
+        let mut servers = BTreeSet::new();
+        for (room, place) in self.engine.user_rooms().of(user).await?.iter() {
+            if place.membership == Membership::Join {
+                servers.extend(self.audience(*room).await?.1);
+            }
+        }
+        if servers.is_empty() {
+            return Ok(());
+        }
+        let ago = UInt::try_from(now.last_active_ago).unwrap_or(UInt::MAX);
+        let mut update = PresenceUpdate::new(user_id, now.state, ago);
+        update.status_msg = now.status_msg;
+        update.currently_active = now.currently_active;
+        let servers: Vec<ServerNum> = servers.into_iter().collect();
+        self.queues.tell(&servers, &News::Presence(user, Arc::new(update)));
+        Ok(())
+    }
+
+    async fn local_user(&self, user: UserNum) -> Result<Option<OwnedUserId>, OutboxError> {
+        let id = self.engine.ids.name(IdKind::User, user).await?;
+        let id = id.and_then(|id| OwnedUserId::try_from(&*id).ok());
+        Ok(id.filter(|id| self.engine.is_local(id)))
+    }
+
+    /// A room, and the other servers that have members there.
+    async fn audience(&self, num: RoomNum) -> Result<(Arc<Room>, Vec<ServerNum>), OutboxError> {
+        let room = self.engine.room_by_num(num).await?;
+        let mut servers = Vec::new();
+        for name in self.engine.servers(&room).await? {
+            servers.push(self.engine.server_num(&name).await?);
+        }
+        Ok((room, servers))
+    }
+}

@@ -1,0 +1,212 @@
+//! One transaction to one destination.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use engine::{EngineError, OUTBOX, ServerNum};
+use http::Method;
+use ruma::{OwnedServerName, ServerName};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use store::{IdKind, Json, Page};
+
+use super::{
+    Outbox, OutboxError,
+    backoff::{self, Next},
+    edus::Batch,
+    queues::Done,
+    stats::add,
+    tables::{HEALTH, Health, IN_FLIGHT, InFlight},
+};
+use crate::{CallError, CallLimits};
+
+/// Events in a transaction, at most.
+/// [Transactions](https://spec.matrix.org/v1.19/server-server-api/#transactions).
+const MAX_PDUS: usize = 50;
+/// Receivers answer when they have taken everything in, which may need requests of their own.
+const LIMITS: CallLimits = CallLimits { timeout: Duration::from_secs(60), max_body: 1 << 20 };
+
+/// A transaction about to be sent.
+struct Transaction {
+    row: InFlight,
+    /// Whether the row is in the store: those without events are not.
+    durable: bool,
+    /// Where the EDUs came from, for those that are not.
+    batch: Batch,
+    /// Whether there was more than fitted.
+    more: bool,
+}
+
+/// `PUT /_matrix/federation/v1/send/{txnId}`
+#[derive(Serialize)]
+struct Body<'a> {
+    origin: &'a ServerName,
+    origin_server_ts: u64,
+    pdus: Vec<&'a RawValue>,
+    edus: &'a [Box<RawValue>],
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    /// What became of each event, where the server says so.
+    #[serde(default)]
+    pdus: BTreeMap<String, PduResult>,
+}
+
+#[derive(Deserialize)]
+struct PduResult {
+    error: Option<String>,
+}
+
+impl Outbox {
+    /// Sends the next transaction to a destination: the one that it did not take before, or a new one.
+    pub(super) async fn turn(&self, server: ServerNum, due: bool) -> Result<Done, OutboxError> {
+        let Some(name) = self.name_of(server).await? else {
+            self.forget(server).await?;
+            return Ok(Done::Idle);
+        };
+        let health = self.db.get(&HEALTH, &server).await?.map(|row| row.0);
+        if let Some(health) = &health {
+            let left = Duration::from_millis(health.retry_at.saturating_sub(self.clock.now_ms()));
+            if !due && !left.is_zero() {
+                return Ok(Done::Wait { name, time: left.min(backoff::LONGEST) });
+            }
+            self.queues.trying(server, &name);
+            self.collapse(server, &name, health).await?;
+        }
+        let Some(transaction) = self.next_transaction(server).await? else { return Ok(Done::Idle) };
+        match self.send(&name, &transaction.row).await? {
+            Ok(answer) => {
+                self.note_refusals(&name, &transaction.row, &answer);
+                add(&self.counters.transactions, 1);
+                add(&self.counters.pdus, transaction.row.pdus.len());
+                add(&self.counters.edus, transaction.row.edus.len());
+                self.settle(server, &transaction, health.is_some()).await?;
+                Ok(Done::Sent { more: transaction.more })
+            }
+            Err(error) => self.failed(server, name, transaction, health, &error).await,
+        }
+    }
+
+    pub(super) async fn name_of(&self, server: ServerNum) -> Result<Option<OwnedServerName>, OutboxError> {
+        let name = self.engine.ids.name(IdKind::Server, server).await?;
+        Ok(name.and_then(|name| OwnedServerName::try_from(&*name).ok()))
+    }
+
+    /// Deletes what is queued for a server that has no name.
+    async fn forget(&self, server: ServerNum) -> Result<(), OutboxError> {
+        tracing::error!(server, "something is queued for a server that is not known");
+        let mut write = self.db.write();
+        write.op(OUTBOX.delete_prefix(&server)).delete(&IN_FLIGHT, &server).delete(&HEALTH, &server);
+        Ok(write.commit().await?)
+    }
+
+    async fn next_transaction(&self, server: ServerNum) -> Result<Option<Transaction>, OutboxError> {
+        if let Some(Json(row)) = self.db.get(&IN_FLIGHT, &server).await? {
+            return Ok(Some(Transaction { row, durable: true, batch: Batch::default(), more: true }));
+        }
+        let mut rows = self.db.scan_prefix(&OUTBOX, &server, Page::first(MAX_PDUS + 1)).await?;
+        let more = rows.len() > MAX_PDUS;
+        rows.truncate(MAX_PDUS);
+        let mut batch = self.queues.take_edus(server);
+        if rows.is_empty() && batch.edus.is_empty() {
+            return Ok(None);
+        }
+        let now = self.clock.now_ms();
+        let row = InFlight {
+            txn_id: format!("{now:x}-{:016x}", self.random()),
+            origin_server_ts: now,
+            pdus: rows.into_iter().map(|((_, pos), place)| (pos, place.room, place.num)).collect(),
+            edus: std::mem::take(&mut batch.edus),
+        };
+        let durable = !row.pdus.is_empty();
+        if durable {
+            let mut write = self.db.write();
+            write.put(&IN_FLIGHT, &server, &Json(row.clone()));
+            write.commit().await?;
+        }
+        Ok(Some(Transaction { row, durable, batch, more }))
+    }
+
+    /// The outer error is this server's own.
+    async fn send(&self, to: &ServerName, row: &InFlight) -> Result<Result<Answer, CallError>, OutboxError> {
+        let mut events = Vec::with_capacity(row.pdus.len());
+        for (_, room, num) in &row.pdus {
+            match self.engine.event(*room, *num).await {
+                Ok(event) => events.push(event),
+                // The room was purged since.
+                Err(EngineError::UnknownEvent) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let body = to_raw_value(&Body {
+            origin: &self.engine.identity.server_name,
+            origin_server_ts: row.origin_server_ts,
+            pdus: events.iter().map(|event| serde_json::from_str(event.json())).collect::<Result<_, _>>()?,
+            edus: &row.edus,
+        })?;
+        let target = format!("/_matrix/federation/v1/send/{}", row.txn_id);
+        Ok(self.client.json(to, Method::PUT, target, Some(&body), LIMITS).await)
+    }
+
+    /// Events that the other server would not have are its decision: they are not sent again.
+    fn note_refusals(&self, to: &ServerName, row: &InFlight, answer: &Answer) {
+        for (event_id, result) in answer.pdus.iter().take(row.pdus.len()) {
+            if let Some(error) = &result.error {
+                add(&self.counters.refused, 1);
+                let error = error.get(..error.floor_char_boundary(300)).unwrap_or_default();
+                tracing::warn!(%to, event_id, error, "an event was refused");
+            }
+        }
+    }
+
+    /// Deletes what was taken, and that the destination was down.
+    async fn settle(&self, server: ServerNum, transaction: &Transaction, was_down: bool) -> Result<(), OutboxError> {
+        if !transaction.durable && !was_down {
+            return Ok(());
+        }
+        let mut write = self.db.write();
+        if transaction.durable {
+            write.delete(&IN_FLIGHT, &server);
+            for (pos, _, _) in &transaction.row.pdus {
+                write.delete(&OUTBOX, &(server, *pos));
+            }
+        }
+        if was_down {
+            write.delete(&HEALTH, &server);
+        }
+        Ok(write.commit().await?)
+    }
+
+    async fn failed(
+        &self,
+        server: ServerNum,
+        name: OwnedServerName,
+        transaction: Transaction,
+        health: Option<Health>,
+        error: &CallError,
+    ) -> Result<Done, OutboxError> {
+        add(&self.counters.failures, 1);
+        let now = self.clock.now_ms();
+        let failures = health.map_or(0, |health| health.failures).saturating_add(1);
+        let jitter = u32::try_from(self.random() >> 32).unwrap_or_default();
+        let time = match backoff::next(error, failures) {
+            Next::Retry(least) => backoff::wait(failures, jitter).max(least),
+            Next::GiveUp => {
+                tracing::warn!(%name, %error, events = transaction.row.pdus.len(), "a transaction was never taken");
+                add(&self.counters.dropped, transaction.row.pdus.len());
+                self.settle(server, &transaction, true).await?;
+                return Ok(Done::Sent { more: true });
+            }
+        };
+        tracing::info!(%name, %error, failures, ?time, "a transaction was not taken");
+        if !transaction.durable {
+            self.queues.restore_edus(server, transaction.batch);
+        }
+        let wait = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let since = health.map_or(now, |health| health.since);
+        let mut write = self.db.write();
+        write.put(&HEALTH, &server, &Json(Health { failures, since, retry_at: now.saturating_add(wait) }));
+        write.commit().await?;
+        Ok(Done::Wait { name, time })
+    }
+}

@@ -5,6 +5,7 @@ mod fixtures;
 mod outgoing;
 mod peer;
 mod random;
+mod serve;
 
 use std::sync::Arc;
 

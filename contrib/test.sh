@@ -76,6 +76,7 @@ install_all() {
   # shellcheck disable=SC2046
   install_packages $(missing_for_build) $(missing_for_tests) || return 1
   sh tests/stock/venv.sh || return 1
+  python3 tests/peers/synapse.py venv || return 1
   local held
   held=$(du -s --block-size=1G "$CARGO_TARGET_DIR" 2>/dev/null | cut -f1)
   if [ "${held:-0}" -gt "$cache_limit" ]; then

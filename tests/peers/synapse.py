@@ -4,6 +4,7 @@
     synapse.py start [--port N] [--dir DIR] [--venv DIR]   prints url=, pid= and dir=, leaves it running
     synapse.py run   [--port N] [--dir DIR] [--venv DIR]   the same, in the foreground until interrupted
     synapse.py stop DIR                                    stops the one started in DIR and deletes DIR
+    synapse.py venv  [--venv DIR]                          installs Synapse where it is missing, prints its Python's path
 
 SQLite, all rate limits off, open registration in one request (m.login.dummy), shared-secret registration with
 the key "complement". Nothing but 127.0.0.1 is listened on and nothing outside is contacted at run time;
@@ -25,6 +26,7 @@ import urllib.request
 import venv
 
 DEFAULT_VENV = pathlib.Path.home() / ".cache" / "cliquepay" / "synapse-venv"
+VERSION = "1.163.2"
 SERVER_NAME = "peer.test"
 SHARED_SECRET = "complement"
 START_LIMIT_SECONDS = 90
@@ -63,7 +65,7 @@ def ensure_installed(folder: pathlib.Path) -> pathlib.Path:
         return python
     print(f"installing matrix-synapse into {folder}", file=sys.stderr)
     venv.create(folder, with_pip=True)
-    subprocess.run([str(python), "-m", "pip", "install", "-q", "matrix-synapse"], check=True, stdout=sys.stderr)
+    subprocess.run([str(python), "-m", "pip", "install", "-q", f"matrix-synapse=={VERSION}"], check=True, stdout=sys.stderr)
     return python
 
 
@@ -184,7 +186,12 @@ def main() -> None:
         sub.add_argument("--dir", help="data folder (default: a new temporary one)")
         sub.add_argument("--venv", default=os.environ.get("SYNAPSE_VENV", str(DEFAULT_VENV)))
     verbs.add_parser("stop").add_argument("dir")
+    venv_verb = verbs.add_parser("venv")
+    venv_verb.add_argument("--venv", default=os.environ.get("SYNAPSE_VENV", str(DEFAULT_VENV)))
     arguments = parser.parse_args()
+    if arguments.verb == "venv":
+        print(ensure_installed(pathlib.Path(arguments.venv).expanduser()))
+        return
     if arguments.verb == "stop":
         stop(pathlib.Path(arguments.dir))
         return

@@ -1,0 +1,53 @@
+//! Several servers as processes, with TLS between them and a stock Synapse among them.
+//!
+//! Needs Python, in whose virtual environment Synapse is installed once; `contrib/test.sh` sees to it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use tests::server::binary;
+use tokio::{process::Command, sync::Mutex};
+
+/// A script that hangs is ended after so long. The longest takes a minute or two on a machine with nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// The scripts use the same addresses, and three servers are enough for two cores.
+static WORLD: Mutex<()> = Mutex::const_new(());
+
+fn folder() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A Python that knows Synapse.
+async fn python() -> PathBuf {
+    let output =
+        Command::new("python3").arg(folder().join("peers/synapse.py")).arg("venv").stdin(Stdio::null()).output().await;
+    let output = output.expect("tests/peers/synapse.py");
+    assert!(output.status.success(), "synapse.py: {}", String::from_utf8_lossy(&output.stderr));
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+}
+
+async fn run(script: &str, arguments: &[&str]) {
+    let _world = WORLD.lock().await;
+    let mut command = Command::new(python().await);
+    command.arg(folder().join("federation").join(script)).arg("--binary").arg(binary().expect("the binary"));
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = output.expect("the script hangs").unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{}:\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn rooms_of_every_side_in_versions_10_to_12() {
+    run("rooms.py", &["--versions", "10,11,12", "--servers", "ccs"]).await;
+}
+
+#[tokio::test]
+async fn a_dinner_across_servers_with_partitions_and_crashes() {
+    run("dinner.py", &[]).await;
+}

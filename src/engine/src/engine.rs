@@ -7,10 +7,11 @@ use std::sync::{
 
 use bytes::Bytes;
 use dashmap::DashMap;
+use futures::future::BoxFuture;
 use quick_cache::{Weighter, sync::Cache};
 use room::{Pdu, SigningKey};
 use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomVersionId, UserId};
-use store::{Clock, Db, IdKind, Ids, Op, Pos};
+use store::{Clock, Db, IdKind, Ids, Op, Pos, StoreError};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -45,6 +46,18 @@ impl std::fmt::Debug for Identity {
 pub trait Projector: Send + Sync {
     /// Rows for an accepted event. Only appends: it sees nothing but the event.
     fn project(&self, room: RoomNum, num: EventNum, event: &Pdu) -> Vec<Op>;
+
+    /// The events of a room that it listed behind `after`, in the order of their numbers, at most `limit`: what another server may
+    /// have in bulk.
+    fn listed<'a>(
+        &'a self,
+        _db: &'a Db,
+        _room: RoomNum,
+        _after: EventNum,
+        _limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<EventNum>, StoreError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 }
 
 /// A projector that adds nothing.
@@ -426,6 +439,22 @@ impl Engine {
         if !self.view.rewrites.still(seen) {
             self.view.pdus.remove(&(room, num));
         }
+    }
+
+    /// A page of the events of a room that the projector listed, behind `after`; and the number to go on behind, where there may be
+    /// more.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn listed_events(
+        &self,
+        room: RoomNum,
+        after: EventNum,
+        limit: usize,
+    ) -> Result<(Vec<(EventNum, EventRow)>, Option<EventNum>), EngineError> {
+        let nums = self.projector.listed(&self.db, room, after, limit).await?;
+        let next = nums.last().copied().filter(|_| nums.len() == limit);
+        Ok((self.events(room, &nums).await?, next))
     }
 
     /// The position up to which everything is visible.

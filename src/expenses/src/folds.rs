@@ -3,10 +3,13 @@
 //! Readers get a snapshot and hold no lock while they use it. A fold is changed in place where nobody holds a snapshot, and
 //! copied where somebody does: so use snapshots for computing, not while waiting.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
 
-use engine::{EventNum, EventRow, Room, RoomNum};
-use ledger::{Entry, Ledger, Plans, Source, ids::is_event_id};
+use engine::{EventNum, EventRow, Room, RoomNum, Verdict};
+use ledger::{Entry, Ledger, Plans, Source, entry::is_entry_type, ids::is_event_id};
 use store::{Page, Pos};
 use tokio::sync::Mutex;
 
@@ -27,6 +30,8 @@ const BASE_WEIGHT: u64 = 4;
 const LARGEST: u64 = KEPT_ENTRIES / 2;
 /// Rows read at once.
 const PAGE: usize = 1000;
+/// Cited events that are not among the entries that are looked for each time, at most.
+const MISSING: usize = 1000;
 /// From so many balances or entries on, plans and digest are computed on a thread of their own.
 const MANY_BALANCES: usize = 12;
 const MANY_ENTRIES: usize = 2000;
@@ -151,7 +156,33 @@ impl Expenses {
                 break;
             }
         }
-        Ok(())
+        self.admit_cited(room, folded).await
+    }
+
+    /// A soft-failed entry is admitted once an admitted entry of another sender cites it: who took part when it came vouches for it.
+    async fn admit_cited(&self, room: RoomNum, folded: &mut Arc<Folded>) -> Result<(), RouteError> {
+        let mut looked_at = BTreeSet::new();
+        loop {
+            let mut missing = folded.ledger.missing();
+            missing.retain(|missing| looked_at.len() < MISSING && looked_at.insert(missing.event_id.clone()));
+            let mut admitted = Vec::new();
+            for missing in missing {
+                let Some(num) = self.engine.find_event(room, &missing.event_id).await? else { continue };
+                let row = self.engine.event(room, num).await?;
+                let cited_by = missing.cited_by.iter().filter_map(|id| folded.ledger.entry(id));
+                let is_vouched = cited_by.into_iter().any(|entry| &*entry.sender != row.sender());
+                if row.verdict() == Verdict::SoftFailed && is_entry_type(&row.event_type()) && is_vouched {
+                    admitted.push(entry_of(&row));
+                }
+            }
+            if admitted.is_empty() {
+                return Ok(());
+            }
+            let new = Arc::make_mut(folded);
+            new.plans = OnceLock::new();
+            new.looked_at += admitted.len() as u64;
+            new.ledger.extend(admitted);
+        }
     }
 
     /// Those of the ids whose entries are here and were emptied: a redaction may have been about something else, or refused.

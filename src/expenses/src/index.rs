@@ -1,10 +1,11 @@
 //! The index of entries, written in the events' own commits.
 
 use engine::{EventNum, Projector, RoomNum};
+use futures::future::BoxFuture;
 use ledger::entry::is_entry_type;
 use room::Pdu;
 use ruma::events::TimelineEventType;
-use store::{Keyspace, Op, Table};
+use store::{Db, Keyspace, Op, Page, StoreError, Table};
 
 /// Entries of a room, by number. Bytes 112 to 127 of [`Keyspace::Index`] are this crate's.
 pub(crate) const ENTRIES: Table<(RoomNum, EventNum), ()> = Table::new(Keyspace::Index, 112, "ledger_entries");
@@ -25,5 +26,19 @@ impl Projector for LedgerIndex {
             (kind, _) if is_entry_type(&kind.to_string()) => vec![ENTRIES.put(&(room, num), &())],
             _ => Vec::new(),
         }
+    }
+
+    fn listed<'a>(
+        &'a self,
+        db: &'a Db,
+        room: RoomNum,
+        after: EventNum,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<EventNum>, StoreError>> {
+        Box::pin(async move {
+            let from = (room, after.saturating_add(1));
+            let rows = db.scan(&ENTRIES, &from, &(room, EventNum::MAX), Page::first(limit)).await?;
+            Ok(rows.into_iter().map(|((_, num), ())| num).collect())
+        })
     }
 }

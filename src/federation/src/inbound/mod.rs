@@ -1,6 +1,7 @@
 //! The endpoints that other servers call.
 
 mod get_server_version;
+pub mod ledger;
 mod route;
 mod signed;
 mod x_matrix;
@@ -20,6 +21,8 @@ pub(crate) struct InboundState {}
 
 pub(crate) fn router() -> Router<Api> {
     Router::new()
+        // Ledgers
+        .fed(ledger::handler)
         // Server
         .fed(get_server_version::handler)
 }

@@ -1,1 +1,5 @@
 //! What local users want of rooms, profiles and directories that live on other servers.
+
+mod ledger;
+
+pub use self::ledger::FetchedLedger;

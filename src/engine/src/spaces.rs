@@ -1,7 +1,7 @@
 //! Rooms in spaces. [Spaces](https://spec.matrix.org/v1.19/client-server-api/#spaces).
 
 use ruma::{OwnedRoomId, OwnedServerName, RoomId};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::{engine::Engine, error::EngineError, room::Room, row::EventRow, summary::RoomSummary, tables::EventNum};
@@ -85,18 +85,21 @@ impl<'de> Deserialize<'de> for SpaceRoom {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Children {
-            #[serde(default)]
-            children_state: Vec<Box<RawValue>>,
+            #[serde(default, deserialize_with = "readable")]
+            children_state: Vec<SpaceChild>,
         }
         let bad = serde::de::Error::custom::<serde_json::Error>;
         let json = Box::<RawValue>::deserialize(deserializer)?;
         let summary = serde_json::from_str(json.get()).map_err(bad)?;
         let Children { children_state } = serde_json::from_str(json.get()).map_err(bad)?;
-        // One child that is no event does not cost the others.
-        let children = children_state.iter().take(MAX_CHILDREN);
-        let children_state = children.filter_map(|child| serde_json::from_str(child.get()).ok()).collect();
         Ok(Self { summary, children_state })
     }
+}
+
+/// Those of a list that can be read, up to the bound: one that cannot does not cost the others.
+fn readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let items = Vec::<Box<RawValue>>::deserialize(deserializer)?;
+    Ok(items.iter().take(MAX_CHILDREN).filter_map(|item| serde_json::from_str(item.get()).ok()).collect())
 }
 
 /// A space and what a server tells of the rooms in it.
@@ -105,10 +108,10 @@ pub struct SpaceView {
     /// The space.
     pub room: SpaceRoom,
     /// Those of its rooms that the server knows and the asking one may know.
-    #[serde(default)]
-    pub children: Vec<SpaceRoom>,
+    #[serde(default, deserialize_with = "readable")]
+    pub children: Vec<RoomSummary>,
     /// Those that the asking server may not know.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "readable")]
     pub inaccessible_children: Vec<OwnedRoomId>,
 }
 
@@ -192,15 +195,16 @@ mod tests {
                 "room_id": "!s:hs", "num_joined_members": 3, "world_readable": false, "guest_can_join": false,
                 "room_type": "m.space", "name": null,
                 "children_state": [7, {"type": "m.space.child", "state_key": "!c:hs", "sender": "@a:hs",
-                    "origin_server_ts": 5, "content": {"via": ["hs"], "n": 1.0}}],
+                    "origin_server_ts": 5, "content": "CONTENT"}],
             },
-            "children": [{"room_id": "!c:hs", "num_joined_members": 1, "join_rule": "odd"}],
+            "children": ["odd", {"room_id": "!c:hs", "num_joined_members": 1, "join_rule": "odd"}],
         });
-        let view: SpaceView = serde_json::from_str(&json.to_string()).unwrap();
+        let json = json.to_string().replace("\"CONTENT\"", r#"{"via":["hs"],"n":1.0}"#);
+        let view: SpaceView = serde_json::from_str(&json).unwrap();
         assert!(view.room.summary.is_space() && view.room.summary.open_to_all());
         assert_eq!(view.room.children_state.len(), 1);
-        assert_eq!(view.children[0].summary.join_rule, "odd");
+        assert_eq!(view.children[0].join_rule, "odd");
         let back = serde_json::to_string(&view).unwrap();
-        assert!(back.contains(r#""content":{"n":1.0,"via":["hs"]}"#), "{back}");
+        assert!(back.contains(r#""content":{"via":["hs"],"n":1.0}"#), "{back}");
     }
 }

@@ -1,7 +1,20 @@
 //! The endpoints that other servers call.
 
+mod backfill;
+mod get_event;
+mod get_event_auth;
+mod get_event_by_timestamp;
+mod get_hierarchy;
+mod get_missing_events;
+mod get_openid_userinfo;
 mod get_server_version;
+mod get_state;
+mod get_state_ids;
 pub mod ledger;
+mod public_rooms;
+mod query_directory;
+mod query_profile;
+mod reads;
 mod route;
 mod signed;
 mod x_matrix;
@@ -17,7 +30,9 @@ use crate::Api;
 
 /// What the endpoints share.
 #[derive(Debug, Default)]
-pub(crate) struct InboundState {}
+pub(crate) struct InboundState {
+    large_answers: reads::LargeAnswers,
+}
 
 pub(crate) fn router() -> Router<Api> {
     Router::new()
@@ -25,4 +40,19 @@ pub(crate) fn router() -> Router<Api> {
         .fed(ledger::handler)
         // Server
         .fed(get_server_version::handler)
+        // Rooms and their events
+        .fed(get_event::handler)
+        .fed(get_state::handler)
+        .fed(get_state_ids::handler)
+        .fed(get_event_auth::handler)
+        .fed(backfill::handler)
+        .fed(get_missing_events::handler)
+        .fed(get_event_by_timestamp::handler)
+        // Queries
+        .fed(query_profile::handler)
+        .fed(query_directory::handler)
+        .fed(public_rooms::all)
+        .fed(public_rooms::filtered)
+        .fed(get_hierarchy::handler)
+        .fed(get_openid_userinfo::handler)
 }

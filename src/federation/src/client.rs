@@ -1,11 +1,12 @@
 //! Signed requests to other servers.
 //! [Request authentication](https://spec.matrix.org/v1.19/server-server-api/#request-authentication).
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::Engine;
 use http::{HeaderMap, HeaderValue, Method, header};
+use parking_lot::RwLock;
 use ruma::{
     OwnedServerSigningKeyId, ServerName,
     api::{IncomingResponseExt as _, OutgoingRequest, federation::authentication::XMatrix, path_builder::PathBuilder},
@@ -17,8 +18,9 @@ use serde_json::value::RawValue;
 use store::Clock;
 
 use crate::{
+    backoff::Backoff,
     error::CallError,
-    transport::{Call, CallLimits, Reply, Transport},
+    transport::{Call, CallLimits, Reply, Transport, TransportError},
 };
 
 /// The longest part of another server's error message that is kept, in bytes.
@@ -31,9 +33,8 @@ pub type HeardWatcher = Box<dyn Fn(&ServerName) + Send + Sync>;
 pub struct Client {
     engine: Arc<Engine>,
     transport: Arc<dyn Transport>,
-    #[expect(dead_code, reason = "backoff of servers that do not answer")]
-    clock: Arc<dyn Clock>,
-    heard: OnceLock<HeardWatcher>,
+    backoff: Backoff,
+    heard: RwLock<Vec<HeardWatcher>>,
 }
 
 impl std::fmt::Debug for Client {
@@ -44,7 +45,7 @@ impl std::fmt::Debug for Client {
 
 impl Client {
     pub(crate) fn new(engine: Arc<Engine>, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
-        Self { engine, transport, clock, heard: OnceLock::new() }
+        Self { engine, transport, backoff: Backoff::new(clock), heard: RwLock::default() }
     }
 
     /// Sends a request of a type that ruma knows, and reads the answer.
@@ -98,14 +99,40 @@ impl Client {
 
     /// A server is there: it sent a request that it had signed. What was put off because it did not answer need not wait longer.
     pub fn heard_from(&self, server: &ServerName) {
-        if let Some(heard) = self.heard.get() {
-            heard(server);
+        self.backoff.reset(server);
+        for watcher in self.heard.read().iter() {
+            watcher(server);
         }
     }
 
-    /// Sets who is told of those that are heard from; the first stays.
+    /// Registers what is to be told of every server that is heard from. It is called for each request: it must be quick.
     pub fn on_heard(&self, watcher: HeardWatcher) {
-        let _ = self.heard.set(watcher);
+        self.heard.write().push(watcher);
+    }
+
+    /// When a server that did not answer is asked again, in milliseconds since the Unix epoch; `None` where it is not being waited
+    /// for. Until then calls fail at once, with [`TransportError::Unreachable`].
+    pub fn not_before(&self, server: &ServerName) -> Option<u64> {
+        self.backoff.not_before(server)
+    }
+
+    /// Sends a request without a signature and without regard to whether the server answered before: to get the keys that show who
+    /// somebody is who has just asked something.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub async fn unsigned(
+        &self,
+        to: &ServerName,
+        method: Method,
+        target: String,
+        body: Option<&RawValue>,
+        limits: CallLimits,
+    ) -> Result<Bytes, CallError> {
+        let body = body.map(|body| Bytes::copy_from_slice(body.get().as_bytes())).unwrap_or_default();
+        let call = Call { destination: to.to_owned(), method, target, headers: content_type(&body), body, limits };
+        let reply = self.transport.call(call).await?;
+        if reply.status.is_success() { Ok(reply.body) } else { Err(refusal(&reply)) }
     }
 
     /// Signs and sends; an answer that is no success is an error.
@@ -117,10 +144,26 @@ impl Client {
         body: Bytes,
         limits: CallLimits,
     ) -> Result<Reply, CallError> {
+        if self.backoff.not_before(to).is_some() {
+            return Err(TransportError::Unreachable("it did not answer, and is asked again later".to_owned()).into());
+        }
         let headers = self.sign(to, &method, &target, &body)?;
         let call = Call { destination: to.to_owned(), method, target, headers, body, limits };
-        let reply = self.transport.call(call).await?;
+        let reply = self.transport.call(call).await;
+        self.note(to, &reply);
+        let reply = reply?;
         if reply.status.is_success() { Ok(reply) } else { Err(refusal(&reply)) }
+    }
+
+    /// Learns from how a call went whether the server is there.
+    fn note(&self, to: &ServerName, reply: &Result<Reply, TransportError>) {
+        let gone = match reply {
+            // A proxy answers so for a server that is not there.
+            Ok(reply) => matches!(reply.status.as_u16(), 502..=504),
+            Err(TransportError::Unreachable(_) | TransportError::Timeout) => true,
+            Err(TransportError::ForbiddenAddress(_) | TransportError::TooLarge(_)) => return,
+        };
+        if gone { self.backoff.failed(to) } else { self.backoff.reset(to) }
     }
 
     fn sign(&self, to: &ServerName, method: &Method, target: &str, body: &Bytes) -> Result<HeaderMap, CallError> {
@@ -134,13 +177,15 @@ impl Client {
         let key = OwnedServerSigningKeyId::try_from(signature.id().as_str()).map_err(|error| bad(&error))?;
         let signature = Base64::new(signature.as_bytes().to_vec());
         let auth = XMatrix::new(identity.server_name.clone(), to.to_owned(), key, signature);
-        let mut headers = HeaderMap::new();
+        let mut headers = content_type(body);
         headers.insert(header::AUTHORIZATION, HeaderValue::from(&auth));
-        if !body.is_empty() {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
         Ok(headers)
     }
+}
+
+fn content_type(body: &Bytes) -> HeaderMap {
+    let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    std::iter::once(json).filter(|_| !body.is_empty()).collect()
 }
 
 fn refusal(reply: &Reply) -> CallError {

@@ -15,6 +15,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod backoff;
 pub mod client;
 mod config;
 mod error;
@@ -39,7 +40,7 @@ use users::Users;
 
 pub use crate::{
     client::Client,
-    config::FederationConfig,
+    config::{FederationConfig, OldKey},
     error::CallError,
     keys::KeyRing,
     outbox::{Outbox, OutboxStats},

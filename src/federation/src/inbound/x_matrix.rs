@@ -52,9 +52,10 @@ pub(super) async fn verify(
         return Err(MatrixError::unauthorized("This request must be signed"));
     };
     let text = signed_text(parts, body, &origin, api.server_name())?;
-    let now = UInt::new(api.clock.now_ms()).map(MilliSecondsSinceUnixEpoch);
+    let now_ms = api.clock.now_ms();
+    let now = UInt::new(now_ms).map(MilliSecondsSinceUnixEpoch);
     let ids: Vec<String> = claims.iter().map(|claim| claim.key.to_string()).collect();
-    let keys = api.keys.fetch(&[(origin.clone(), ids)], now).await;
+    let keys = api.keys.fetch_for_request(&origin, ids, now_ms).await;
     let mut known = false;
     for claim in claims {
         let Some(key) = keys.get(&origin, claim.key.as_str(), now) else { continue };

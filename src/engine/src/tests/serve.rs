@@ -139,7 +139,7 @@ async fn history_is_walked_back_and_gaps_are_named() {
     }
     let last = one.say(&room, ALICE, "both").await;
 
-    let back = ids(&one.engine.backfill(&room, &[last.clone()], 100).await.unwrap());
+    let back = ids(&one.engine.backfill(&room, std::slice::from_ref(&last), 100).await.unwrap());
     assert_eq!(back.len(), 13);
     assert_eq!(back[0], last.as_str());
     let place = |id: &EventId| back.iter().position(|other| other == id.as_str()).unwrap();
@@ -147,7 +147,7 @@ async fn history_is_walked_back_and_gaps_are_named() {
         assert!(branch.windows(2).all(|pair| place(&pair[0]) > place(&pair[1])));
         assert!(branch.iter().all(|id| place(id) < place(&joined)));
     }
-    let few = ids(&one.engine.backfill(&room, &[last.clone()], 3).await.unwrap());
+    let few = ids(&one.engine.backfill(&room, std::slice::from_ref(&last), 3).await.unwrap());
     assert_eq!(few, back[..3]);
     assert!(one.engine.backfill(&room, &[EventId::parse("$none").unwrap()], 9).await.unwrap().is_empty());
 
@@ -182,7 +182,7 @@ async fn refused_events_are_walked_through_but_not_given() {
     let refused = forged.pdu.event_id.clone();
     assert_eq!(verdict(&one.engine.receive(&room, forged).await.unwrap()), Verdict::Rejected);
     let before = ids(&one.engine.backfill(&room, &[joined], 100).await.unwrap());
-    assert_eq!(ids(&one.engine.backfill(&room, &[refused.clone()], 100).await.unwrap()), before);
+    assert_eq!(ids(&one.engine.backfill(&room, std::slice::from_ref(&refused), 100).await.unwrap()), before);
     assert!(!one.engine.server_can_see(&room, server("two"), &one.row(&room, &refused).await).await.unwrap());
     assert!(matches!(one.engine.state_before_event(&room, &refused).await, Err(EngineError::UnknownEvent)));
 }

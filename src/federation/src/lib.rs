@@ -4,6 +4,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`transport`] | the seam to the network: one request to one server |
+//! | [`net`] | servers found and reached for real: discovery, TLS, HTTP |
 //! | [`client`] | signed requests to other servers |
 //! | [`keys`] | our signing keys, those of others, and the notary |
 //! | [`pdus`] | events of others: checked, completed, handed to the engine |
@@ -21,6 +22,7 @@ mod config;
 mod error;
 pub mod inbound;
 pub mod keys;
+pub mod net;
 pub mod outbox;
 pub mod pdus;
 pub mod remote;
@@ -43,6 +45,7 @@ pub use crate::{
     config::{FederationConfig, OldKey},
     error::CallError,
     keys::KeyRing,
+    net::{NetError, NetTransport},
     outbox::{Outbox, OutboxStats},
     transport::{Call, CallLimits, Reply, Transport, TransportError},
 };

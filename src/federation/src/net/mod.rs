@@ -1,0 +1,110 @@
+//! The real network: servers found as the specification says, TLS, HTTP/1.1 and 2.
+//! [Resolving server names](https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names).
+//!
+//! A server's name becomes an *authority*, the `host` or `host:port` that stands in the `Host` header and whose host is in the
+//! certificate: the name itself, or the one that its well-known file delegates to. Where the authority is, and with that SRV records
+//! and addresses, matters only when a connection is opened; open ones are used again.
+
+mod address;
+mod connect;
+mod http;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod well_known;
+
+use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc};
+
+use ::http::{Request, Uri};
+use futures::{FutureExt as _, future::BoxFuture};
+use http_body_util::Full;
+use ruma::ServerName;
+use store::Clock;
+
+pub use self::resolve::{Resolver, SrvTarget, SystemResolver};
+use self::{connect::Connector, http::Http, well_known::WellKnown};
+use crate::{
+    FederationConfig,
+    transport::{Call, Reply, Transport, TransportError},
+};
+
+/// Why the network cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NetError {
+    /// The file of further certificate authorities.
+    #[error("the certificate authorities in {0} cannot be used: {1}")]
+    ExtraCa(PathBuf, String),
+    /// TLS itself.
+    #[error("TLS cannot be used: {0}")]
+    Tls(String),
+}
+
+/// The [`Transport`] to real servers.
+pub struct NetTransport {
+    http: Http,
+    well_known: WellKnown,
+}
+
+impl fmt::Debug for NetTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetTransport").finish_non_exhaustive()
+    }
+}
+
+impl NetTransport {
+    /// With the system's resolver.
+    ///
+    /// # Errors
+    /// [`NetError`]
+    pub fn new(config: &FederationConfig, clock: Arc<dyn Clock>) -> Result<Self, NetError> {
+        Self::with_resolver(config, clock, Arc::new(SystemResolver::new(config.srv)))
+    }
+
+    /// With a resolver of the caller's.
+    ///
+    /// # Errors
+    /// [`NetError`]
+    pub fn with_resolver(
+        config: &FederationConfig,
+        clock: Arc<dyn Clock>,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Self, NetError> {
+        let tls = tls::connector(config.extra_ca.as_deref())?;
+        let connector = Connector::new(resolver, tls, config.allow_private_addresses, Arc::clone(&clock));
+        Ok(Self { http: Http::new(connector), well_known: WellKnown::new(clock) })
+    }
+
+    /// What a server is called on the network.
+    async fn authority(&self, name: &ServerName) -> String {
+        // A port or a literal address is final.
+        if name.port().is_some() || is_literal(name.host()) {
+            return name.as_str().to_owned();
+        }
+        let delegated = self.well_known.delegated(&self.http, name).await;
+        delegated.map_or_else(|| name.host().to_owned(), |server| server.as_str().to_owned())
+    }
+
+    async fn request(&self, call: Call) -> Result<Reply, TransportError> {
+        let bad = |error: ::http::Error| TransportError::Unreachable(error.to_string());
+        let authority = self.authority(&call.destination).await;
+        let uri = Uri::builder().scheme("https").authority(authority).path_and_query(call.target).build();
+        let mut request =
+            Request::builder().method(call.method).uri(uri.map_err(bad)?).body(Full::new(call.body)).map_err(bad)?;
+        *request.headers_mut() = call.headers;
+        let answer = self.http.send(request, call.limits.max_body).await?;
+        Ok(Reply { status: answer.status, body: answer.body })
+    }
+}
+
+impl Transport for NetTransport {
+    fn call(&self, call: Call) -> BoxFuture<'_, Result<Reply, TransportError>> {
+        let timeout = call.limits.timeout;
+        async move { tokio::time::timeout(timeout, self.request(call)).await.unwrap_or(Err(TransportError::Timeout)) }
+            .boxed()
+    }
+}
+
+fn is_literal(host: &str) -> bool {
+    host.starts_with('[') || host.parse::<IpAddr>().is_ok()
+}

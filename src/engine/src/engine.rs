@@ -199,7 +199,7 @@ pub struct Engine {
     pub(crate) nodes: Cache<(RoomNum, NodeId), Bytes, ByBytes>,
     pub(crate) chains: ChainCache,
     kept: Cache<RoomNum, Arc<Room>>,
-    rooms: DashMap<RoomNum, Weak<Room>>,
+    pub(crate) rooms: DashMap<RoomNum, Weak<Room>>,
     last_create: AtomicU64,
     loading: [Mutex<()>; 16],
 }

@@ -15,6 +15,7 @@ mod check;
 mod create;
 mod descendants;
 mod effects;
+mod ends;
 mod engine;
 mod enter;
 mod entries;

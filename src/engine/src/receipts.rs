@@ -56,6 +56,8 @@ pub struct NewReceipt<'a> {
     pub thread: &'a str,
     /// The event.
     pub event_id: &'a str,
+    /// When, milliseconds since the Unix epoch, where another server says so; none for now.
+    pub ts: Option<u64>,
 }
 
 /// Told of each public receipt once it is durable, with its room. Called on the committer's thread: it takes a note and returns.
@@ -92,7 +94,7 @@ impl Engine {
         {
             return Ok(false);
         }
-        let ts = self.now();
+        let ts = new.ts.unwrap_or_else(|| self.now());
         let private = new.kind == "m.read.private";
         let wake = if private { WakeKeys::one(new.user) } else { WakeKeys::Shared(room.info().local_members.clone()) };
         let (user_id, event_id) = (new.user_id.to_owned(), new.event_id.to_owned());

@@ -7,6 +7,7 @@
 //! | [`net`] | servers found and reached for real: discovery, TLS, HTTP |
 //! | [`client`] | signed requests to other servers |
 //! | [`keys`] | our signing keys, those of others, and the notary |
+//! | `edus` | what others tell that is not kept: typing, receipts, presence |
 //! | [`pdus`] | events of others: checked, completed, handed to the engine |
 //! | [`inbound`] | the endpoints that others call |
 //! | [`outbox`] | what is on its way to others, as rows |
@@ -19,6 +20,7 @@
 mod backoff;
 pub mod client;
 mod config;
+mod edus;
 mod error;
 pub mod inbound;
 pub mod keys;

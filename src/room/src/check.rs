@@ -127,6 +127,14 @@ impl UnverifiedEvent {
         self.valid_at
     }
 
+    /// The id that it has if it is genuine.
+    ///
+    /// # Errors
+    /// As [`event_id`].
+    pub fn event_id(&self, rules: &RoomVersionRules) -> Result<OwnedEventId, CheckError> {
+        Ok(event_id(&self.object, rules)?.0)
+    }
+
     /// Checks signatures and hash. `public_key` as in [`check_received`].
     ///
     /// # Errors

@@ -16,6 +16,8 @@ use crate::{
 
 /// A status message's length in bytes, at most.
 const MAX_STATUS: usize = 1024;
+/// After so many milliseconds without a word from their server users of others are offline.
+const REMOTE_SILENCE: u64 = 1_800_000;
 
 /// How presence is kept. Times are in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +72,8 @@ struct Entry {
     heard_ts: u64,
     /// What others were told of `currently_active`.
     shown_active: bool,
+    /// Whether another server says so: then it alone says what time makes of it.
+    remote: bool,
 }
 
 #[derive(Debug, Default)]
@@ -141,6 +145,31 @@ impl Presence {
         }))
     }
 
+    /// What another server says of one of its users, who was active `last_active_ago` milliseconds ago. A status message that is too
+    /// long is cut. Returns whether anybody has something new to see; the watcher is not told, or it would be sent back.
+    pub fn set_remote(
+        &self,
+        user: UserNum,
+        state: PresenceState,
+        status_msg: Option<&str>,
+        last_active_ago: u64,
+        currently_active: bool,
+    ) -> bool {
+        let status_msg =
+            status_msg.map(|status| status.get(..status.floor_char_boundary(MAX_STATUS)).unwrap_or_default());
+        let status_msg = status_msg.filter(|status| !status.is_empty());
+        self.apply(user, |entry, now| {
+            entry.remote = true;
+            entry.heard_ts = now;
+            entry.active_ts = now.saturating_sub(last_active_ago);
+            entry.shown_active = currently_active && state == PresenceState::Online;
+            entry.state = state;
+            if entry.status_msg.as_deref() != status_msg {
+                entry.status_msg = status_msg.map(Arc::from);
+            }
+        })
+    }
+
     /// A client syncs, with the state it asked for (`set_presence`). Keeps the status message. Returns whether others
     /// have something new to see.
     pub fn syncing(&self, user: UserNum, state: PresenceState) -> bool {
@@ -187,13 +216,19 @@ impl Presence {
             };
             self.place(&mut stream, *user, decayed);
         }
+        let is_local = |user: &UserNum| stream.users.get(user).is_some_and(|entry| !entry.remote);
+        let local: Vec<UserNum> = users.iter().copied().filter(is_local).collect();
         drop(stream);
-        self.tell(&users);
+        self.tell(&local);
         users
     }
 
     /// What time alone has made of an entry, if it differs.
     fn decayed(&self, entry: &Entry, now: u64) -> Option<Entry> {
+        if entry.remote {
+            let gone = now.saturating_sub(entry.heard_ts) >= REMOTE_SILENCE && entry.state != PresenceState::Offline;
+            return gone.then(|| Entry { state: PresenceState::Offline, shown_active: false, ..entry.clone() });
+        }
         let silent = now.saturating_sub(entry.heard_ts) >= self.options.offline_ms;
         let idle = now.saturating_sub(entry.active_ts) >= self.options.idle_ms;
         let state = match entry.state {
@@ -212,6 +247,14 @@ impl Presence {
     }
 
     fn update(&self, user: UserNum, change: impl FnOnce(&mut Entry, u64)) -> bool {
+        let changed = self.apply(user, change);
+        if changed {
+            self.tell(&[user]);
+        }
+        changed
+    }
+
+    fn apply(&self, user: UserNum, change: impl FnOnce(&mut Entry, u64)) -> bool {
         let now = self.clock.now_ms();
         let mut stream = self.stream.lock();
         let old = stream.users.get(&user);
@@ -222,6 +265,7 @@ impl Presence {
             active_ts: now,
             heard_ts: now,
             shown_active: false,
+            remote: false,
         });
         change(&mut entry, now);
         let seen = |entry: &Entry| (entry.state.clone(), entry.status_msg.clone(), entry.shown_active);
@@ -231,10 +275,6 @@ impl Presence {
         } else {
             // The times moved, which is not worth a message to anybody.
             stream.users.insert(user, entry);
-        }
-        drop(stream);
-        if changed {
-            self.tell(&[user]);
         }
         changed
     }

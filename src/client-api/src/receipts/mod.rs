@@ -38,7 +38,8 @@ impl App {
         event_id: &str,
     ) -> Result<(), ApiError> {
         let user_id = requester.user_id.as_str();
-        self.engine.set_receipt(room, NewReceipt { user: requester.user, user_id, kind, thread, event_id }).await?;
+        let receipt = NewReceipt { user: requester.user, user_id, kind, thread, event_id, ts: None };
+        self.engine.set_receipt(room, receipt).await?;
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod query_directory;
 mod query_profile;
 mod reads;
 mod route;
+mod send_transaction;
 mod signed;
 mod x_matrix;
 
@@ -32,12 +33,15 @@ use crate::Api;
 #[derive(Debug, Default)]
 pub(crate) struct InboundState {
     large_answers: reads::LargeAnswers,
+    transactions: send_transaction::Transactions,
 }
 
 pub(crate) fn router() -> Router<Api> {
     Router::new()
         // Ledgers
         .fed(ledger::handler)
+        // Transactions
+        .fed_large(send_transaction::MAX_BODY, send_transaction::handler)
         // Server
         .fed(get_server_version::handler)
         // Rooms and their events

@@ -20,8 +20,8 @@ const BATCH: usize = 256;
 /// event "of the future" would cost a request.
 const CLOCK_SKEW: u64 = 3_600_000;
 
-type Parsed = Result<UnverifiedEvent, CheckError>;
-type Checked = Result<ReceivedEvent, PduError>;
+pub(crate) type Parsed = Result<UnverifiedEvent, CheckError>;
+pub(crate) type Checked = Result<ReceivedEvent, PduError>;
 
 impl Federation {
     /// Checks size, form, signatures and hash of one event, `json` being the text it came as.
@@ -36,7 +36,12 @@ impl Federation {
 
     /// The same for several events, in their order. The keys of all are fetched together; their number is bounded by the caller.
     pub async fn check_pdus(&self, events: Vec<Box<RawValue>>, rules: &RoomVersionRules) -> Vec<Checked> {
-        let parsed = in_batches(events, rules, |event, rules| UnverifiedEvent::parse(event.get(), rules)).await;
+        let parsed = parse_pdus(events, rules).await;
+        self.verify_pdus(parsed, rules).await
+    }
+
+    /// The second half of [`Federation::check_pdus`]: signatures and hashes of events whose form is proper.
+    pub(crate) async fn verify_pdus(&self, parsed: Vec<Parsed>, rules: &RoomVersionRules) -> Vec<Checked> {
         let keys = self.keys_of(parsed.iter().filter_map(|event| event.as_ref().ok())).await;
         let verify = move |event: Parsed, rules: &RoomVersionRules| verify(event?, rules, &keys);
         let checked = in_batches(parsed, rules, verify).await;
@@ -59,6 +64,11 @@ impl Federation {
             wanted.into_iter().map(|(server, ids)| (server, ids.into_iter().collect())).collect();
         self.keys.fetch(&wanted, valid_at).await
     }
+}
+
+/// The first half of [`Federation::check_pdus`]: size and form, which need no key.
+pub(crate) async fn parse_pdus(events: Vec<Box<RawValue>>, rules: &RoomVersionRules) -> Vec<Parsed> {
+    in_batches(events, rules, |event, rules| UnverifiedEvent::parse(event.get(), rules)).await
 }
 
 fn verify(event: UnverifiedEvent, rules: &RoomVersionRules, keys: &Keys) -> Result<ReceivedEvent, CheckError> {

@@ -1,0 +1,82 @@
+//! What other servers tell that is not part of a room's history. Each is checked to speak of the sending server's own users; what is
+//! malformed or of an unknown kind is passed over. [EDUs](https://spec.matrix.org/v1.19/server-server-api/#edus).
+
+mod presence;
+mod receipt;
+mod typing;
+
+use std::sync::Arc;
+
+use engine::{EngineError, Membership, Room, UserNum};
+use ruma::{RoomId, ServerName, UserId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use store::{IdKind, StoreError};
+
+use crate::Federation;
+
+#[derive(Deserialize)]
+struct Edu<'a> {
+    #[serde(borrow)]
+    edu_type: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+impl Federation {
+    /// Applies what another server tells. What cannot be applied is logged: nobody waits for an answer to it.
+    pub(crate) async fn take_edu(&self, origin: &ServerName, edu: &RawValue) {
+        let Ok(Edu { edu_type, content }) = serde_json::from_str::<Edu<'_>>(edu.get()) else { return };
+        let taken = match &*edu_type {
+            "m.typing" => self.take_typing(origin, content).await,
+            "m.receipt" => self.take_receipts(origin, content).await,
+            "m.presence" => self.take_presence(origin, content).await,
+            _ => Ok(()),
+        };
+        if let Err(error) = taken {
+            tracing::warn!(%origin, %edu_type, %error, "what another server told could not be applied");
+        }
+    }
+
+    /// A room that is known here and whose access control lets a server in.
+    async fn room_open_to(&self, origin: &ServerName, room_id: &str) -> Result<Option<Arc<Room>>, EngineError> {
+        let Ok(room_id) = <&RoomId>::try_from(room_id) else { return Ok(None) };
+        let room = match self.engine.room(room_id).await {
+            Err(EngineError::UnknownRoom) => return Ok(None),
+            room => room?,
+        };
+        let is_open = !room.info().local_members.is_empty() && self.engine.acl_allows(&room, origin).await?;
+        Ok(is_open.then_some(room))
+    }
+
+    /// The number of a user of a server who is joined in a room.
+    async fn member_of(&self, origin: &ServerName, room: &Room, user_id: &str) -> Result<Option<UserNum>, EngineError> {
+        let ours = self.user_of(origin, user_id).await?;
+        let membership = self.engine.membership(room.num, user_id).await?;
+        Ok(ours.filter(|_| membership == Some(Membership::Join)))
+    }
+
+    /// The number of a user of a server, where it is known here at all.
+    async fn user_of(&self, origin: &ServerName, user_id: &str) -> Result<Option<UserNum>, StoreError> {
+        match <&UserId>::try_from(user_id) {
+            Ok(id) if id.server_name() == origin => self.engine.ids.find(IdKind::User, user_id).await,
+            _ => Ok(None),
+        }
+    }
+
+    fn wake_room(&self, room: &Room) {
+        for user in room.info().local_members.iter() {
+            self.db.notifier().wake(*user);
+        }
+    }
+
+    /// Wakes the local users who are in a room with a user of another server.
+    async fn wake_those_who_see(&self, user_id: &str) -> Result<(), EngineError> {
+        for room in self.engine.rooms_at_hand() {
+            if self.engine.membership(room.num, user_id).await? == Some(Membership::Join) {
+                self.wake_room(&room);
+            }
+        }
+        Ok(())
+    }
+}

@@ -33,7 +33,7 @@ pub struct FederationConfig {
     #[serde(skip)]
     pub old_keys: Vec<OldKey>,
     /// `host:port` that other servers reach this one at, served as `/.well-known/matrix/server`; none leaves it unserved.
-    pub well_known_server: Option<String>,
+    pub well_known_server: Option<OwnedServerName>,
     /// Whether other servers are told of the presence of local users.
     pub presence: bool,
 }

@@ -49,7 +49,7 @@ pub use crate::{
     keys::KeyRing,
     net::{NetError, NetTransport},
     outbox::{Outbox, OutboxStats},
-    transport::{Call, CallLimits, Reply, Transport, TransportError},
+    transport::{Call, CallLimits, Disabled, Reply, Transport, TransportError},
 };
 
 /// What federation is made of.

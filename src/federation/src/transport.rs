@@ -3,7 +3,7 @@
 use std::{fmt::Debug, time::Duration};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 use http::{HeaderMap, Method, StatusCode};
 use ruma::OwnedServerName;
 
@@ -76,4 +76,14 @@ pub enum TransportError {
 pub trait Transport: Send + Sync + Debug {
     /// Sends one request.
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Reply, TransportError>>;
+}
+
+/// For servers that keep to themselves: nobody is reached.
+#[derive(Debug, Clone, Copy)]
+pub struct Disabled;
+
+impl Transport for Disabled {
+    fn call(&self, _: Call) -> BoxFuture<'_, Result<Reply, TransportError>> {
+        std::future::ready(Err(TransportError::Unreachable("this server does not federate".to_owned()))).boxed()
+    }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use auth::AuthConfig;
 use client_api::ClientApiConfig;
+use federation::FederationConfig;
 use figment::{
     Figment,
     providers::{Env, Format, Toml},
@@ -59,6 +60,9 @@ pub struct Config {
     /// The Client-Server API.
     #[serde(default)]
     pub client_api: ClientApiConfig,
+    /// Other servers.
+    #[serde(default)]
+    pub federation: FederationConfig,
 }
 
 /// `[tls]`
@@ -158,6 +162,7 @@ mod tests {
         let config: Config = Figment::new().merge(Toml::string(&text)).extract().unwrap();
         assert_eq!(config.server_name, "example.org");
         assert!(config.tls.is_some() && config.metrics_listen.is_some());
+        assert!(config.federation.extra_ca.is_some() && !config.federation.key_servers.is_empty());
     }
 
     #[test]

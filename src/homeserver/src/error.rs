@@ -33,6 +33,9 @@ pub enum StartError {
     /// The signing key cannot be used.
     #[error("the signing key in {0} cannot be used: {1}")]
     Key(String, String),
+    /// The network of federation cannot be set up.
+    #[error(transparent)]
+    Net(#[from] federation::NetError),
     /// The certificate or its key cannot be used.
     #[error("the certificate cannot be used: {0}")]
     Tls(String),

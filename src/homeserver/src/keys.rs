@@ -1,4 +1,4 @@
-//! The key that signs this server's events: made at the first start, kept in the data folder.
+//! The key that signs this server's events: made at the first start, kept in the data folder with those that were used before it.
 //! [Signing keys](https://spec.matrix.org/v1.19/server-server-api/#retrieving-server-keys).
 
 use std::{
@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use federation::OldKey;
 use rand::RngExt as _;
 use room::SigningKey;
 use ruma::signatures::Ed25519KeyPair;
@@ -20,34 +21,94 @@ struct KeyFile {
     version: String,
     /// The PKCS#8 document, hexadecimal.
     pkcs8: String,
+    /// Those that were used before, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    old: Vec<OldKeyEntry>,
 }
 
-/// Reads the key, or makes one where there is none.
-pub fn load_or_make(data_dir: &Path) -> Result<SigningKey, StartError> {
-    let path = data_dir.join("signing-key.json");
-    let refused = |why: String| StartError::Key(path.display().to_string(), why);
+#[derive(Serialize, Deserialize)]
+struct OldKeyEntry {
+    version: String,
+    pkcs8: String,
+    /// When it went out of use, in milliseconds since the Unix epoch.
+    expired_ts: u64,
+}
+
+/// This server's keys.
+pub struct Keys {
+    /// The one that signs.
+    pub current: SigningKey,
+    /// Those that signed before.
+    pub old: Vec<OldKey>,
+}
+
+/// Reads the keys, or makes one where there is none.
+pub fn load_or_make(data_dir: &Path) -> Result<Keys, StartError> {
+    let path = path(data_dir);
     let file = if path.exists() {
-        let text = std::fs::read_to_string(&path).map_err(StartError::Io)?;
-        serde_json::from_str::<KeyFile>(&text).map_err(|error| refused(error.to_string()))?
+        read(&path)?
     } else {
-        make(&path)?
+        let (version, pkcs8) = make(&[]);
+        let file = KeyFile { version, pkcs8, old: Vec::new() };
+        write(&path, &file)?;
+        file
     };
-    let der = decode(&file.pkcs8).ok_or_else(|| refused("not hexadecimal".to_owned()))?;
-    SigningKey::from_pkcs8(&der, &file.version).map_err(|error| refused(error.to_string()))
+    let current = parse(&path, &file.version, &file.pkcs8)?;
+    let old = file.old.iter().map(|old| {
+        let key = parse(&path, &old.version, &old.pkcs8)?;
+        Ok(OldKey { version: old.version.clone(), public_key: key.public_key(), expired_ms: old.expired_ts })
+    });
+    Ok(Keys { current, old: old.collect::<Result<_, StartError>>()? })
 }
 
-fn make(path: &PathBuf) -> Result<KeyFile, StartError> {
+/// Makes a new key; the one in use goes out of use at `now_ms`. Returns the new one's version.
+pub fn rotate(data_dir: &Path, now_ms: u64) -> Result<String, StartError> {
+    let path = path(data_dir);
+    let KeyFile { version, pkcs8, mut old } = read(&path)?;
+    old.push(OldKeyEntry { version, pkcs8, expired_ts: now_ms });
+    let (version, pkcs8) = make(&old);
+    write(&path, &KeyFile { version: version.clone(), pkcs8, old })?;
+    Ok(version)
+}
+
+fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("signing-key.json")
+}
+
+fn refused(path: &Path, why: impl ToString) -> StartError {
+    StartError::Key(path.display().to_string(), why.to_string())
+}
+
+fn read(path: &Path) -> Result<KeyFile, StartError> {
+    let text = std::fs::read_to_string(path).map_err(StartError::Io)?;
+    serde_json::from_str(&text).map_err(|error| refused(path, error))
+}
+
+fn parse(path: &Path, version: &str, pkcs8: &str) -> Result<SigningKey, StartError> {
+    let der = decode(pkcs8).ok_or_else(|| refused(path, "not hexadecimal"))?;
+    SigningKey::from_pkcs8(&der, version).map_err(|error| refused(path, error))
+}
+
+/// A new key: its version, which none of the old ones has, and its PKCS#8 document.
+fn make(old: &[OldKeyEntry]) -> (String, String) {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut rng = rand::rng();
-    let version: String = (0..6)
-        .filter_map(|_| LETTERS.get(rng.random_range(0..LETTERS.len())))
-        .map(|letter| char::from(*letter))
-        .collect();
+    let version = loop {
+        let version: String = (0..6)
+            .filter_map(|_| LETTERS.get(rng.random_range(0..LETTERS.len())))
+            .map(|letter| char::from(*letter))
+            .collect();
+        if old.iter().all(|old| old.version != version) {
+            break version;
+        }
+    };
     let der = Ed25519KeyPair::generate();
-    let pkcs8 = der.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-    let file = KeyFile { version, pkcs8 };
-    let text = serde_json::to_string_pretty(&file).map_err(|error| StartError::Io(error.into()))?;
-    // Whole or not at all: a server that lost half its key would have to give up its rooms.
+    (version, der.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+}
+
+/// Whole or not at all: a server that lost half its key would have to give up its rooms.
+fn write(path: &Path, file: &KeyFile) -> Result<(), StartError> {
+    let text = serde_json::to_string_pretty(file).map_err(|error| StartError::Io(error.into()))?;
     let fresh = path.with_extension("new");
     let mut out = std::fs::OpenOptions::new()
         .write(true)
@@ -61,7 +122,7 @@ fn make(path: &PathBuf) -> Result<KeyFile, StartError> {
     if let Some(folder) = path.parent() {
         std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(StartError::Io)?;
     }
-    Ok(file)
+    Ok(())
 }
 
 fn decode(hex: &str) -> Option<Vec<u8>> {
@@ -74,11 +135,26 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use ruma::signatures::KeyPair as _;
 
+    use super::*;
+
     #[test]
     fn the_key_stays_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        let first = super::load_or_make(folder.path()).unwrap().sign(b"x");
-        let second = super::load_or_make(folder.path()).unwrap().sign(b"x");
+        let first = load_or_make(folder.path()).unwrap().current.sign(b"x");
+        let second = load_or_make(folder.path()).unwrap().current.sign(b"x");
         assert_eq!((first.id(), first.base64()), (second.id(), second.base64()));
+    }
+
+    #[test]
+    fn a_new_key_leaves_the_old_ones_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = load_or_make(folder.path()).unwrap().current;
+        let version = rotate(folder.path(), 5).unwrap();
+        rotate(folder.path(), 9).unwrap();
+        let keys = load_or_make(folder.path()).unwrap();
+        assert_ne!(keys.current.version(), version);
+        let old: Vec<_> = keys.old.iter().map(|old| (old.version.as_str(), old.expired_ms)).collect();
+        assert_eq!(old, [(first.version(), 5), (version.as_str(), 9)]);
+        assert_eq!(keys.old.first().unwrap().public_key, first.public_key());
     }
 }

@@ -17,6 +17,7 @@ mod wiring;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use store::{Clock as _, SystemClock};
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 
@@ -43,6 +44,17 @@ enum Command {
     Serve,
     /// With the server stopped: rebuilds heads, states, indexes and ledgers from the events and compares.
     Check,
+    /// With the server stopped: makes a new signing key. The one before is kept, and published as one that is out of use.
+    RotateKey,
+}
+
+async fn rotate_key(config: Config) -> Result<ExitCode, StartError> {
+    // Whoever has the data folder open is alone in it: a server that runs would go on signing with the old key.
+    let parts = wiring::open(&config, || {})?;
+    let version = keys::rotate(&config.data_dir, SystemClock.now_ms())?;
+    parts.db.shutdown();
+    println!("the signing key is now ed25519:{version}");
+    Ok(ExitCode::SUCCESS)
 }
 
 fn main() -> ExitCode {
@@ -62,6 +74,7 @@ fn main() -> ExitCode {
         match arguments.command.unwrap_or(Command::Serve) {
             Command::Serve => runtime.block_on(serve::run(config)),
             Command::Check => runtime.block_on(check::run(config)),
+            Command::RotateKey => runtime.block_on(rotate_key(config)),
         }
     });
     match run {

@@ -49,8 +49,14 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
             let _ = stop.send(true);
         })?
     };
+    let federation_routes = if config.federation.enabled {
+        federation::router().with_state(federation::Api(Arc::clone(&parts.federation)))
+    } else {
+        Router::new()
+    };
     let router = http_kit::finish(
         Router::new()
+            .merge(federation_routes)
             .merge(client_api::router().with_state(parts.app.clone()))
             .merge(auth::router().with_state(AuthState(Arc::clone(&parts.auth))))
             .merge(expenses::router().with_state(expenses::Api(Arc::clone(&parts.expenses))))
@@ -83,12 +89,20 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
         listening.spawn(Server { router, ..server.clone() }.accept(listener, None));
     }
     let housekeeping = tokio::spawn(housekeeping::run(parts.app.clone(), stopping.clone()));
+    let mut outbox = tokio::task::JoinSet::new();
+    if config.federation.enabled {
+        let mut stopping = stopping.clone();
+        outbox.spawn(Arc::clone(&parts.federation.outbox).run(async move { stopped(&mut stopping).await }));
+    }
 
     wait_for_signal(stopping).await;
     let _ = stop.send(true);
     // Long polls end at once: there is nothing more to tell.
     parts.app.close();
-    let drained = async { while listening.join_next().await.is_some() {} };
+    let drained = async {
+        while listening.join_next().await.is_some() {}
+        while outbox.join_next().await.is_some() {}
+    };
     let _ = tokio::time::timeout(GRACE, drained).await;
     housekeeping.abort();
     if let Err(error) = parts.app.users.devices.flush().await {

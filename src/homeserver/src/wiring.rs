@@ -6,6 +6,7 @@ use auth::{Auth, AuthParts, DeactivationHook, HookFuture};
 use client_api::{App, AppParts};
 use engine::{CacheSizes, Engine, Identity};
 use expenses::{Expenses, LedgerIndex};
+use federation::{Disabled, Federation, FederationParts, NetTransport, Transport};
 use rand::{SeedableRng as _, rngs::StdRng};
 use ruma::UserId;
 use store::{Clock, CommitterOptions, Db, Ids, Migration, SCHEMA_VERSION, Store, SystemClock, open_schema};
@@ -27,6 +28,7 @@ pub struct Parts {
     pub auth: Arc<Auth>,
     pub app: App,
     pub expenses: Arc<Expenses>,
+    pub federation: Arc<Federation>,
 }
 
 /// Opens the data folder and makes all parts. `on_fatal` is told when the store has failed.
@@ -41,8 +43,8 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
     let db = Db::open(store, CommitterOptions::default(), move |_| on_fatal())?;
     let ids = Arc::new(Ids::new(Arc::clone(&db), IDS_KEPT));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let key = keys::load_or_make(&config.data_dir)?;
-    let identity = Identity { server_name: config.server_name.clone(), key };
+    let keys = keys::load_or_make(&config.data_dir)?;
+    let identity = Identity { server_name: config.server_name.clone(), key: keys.current };
     let engine = Arc::new(Engine::new(
         Arc::clone(&db),
         Arc::clone(&ids),
@@ -65,7 +67,7 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
     let auth = Auth::new(AuthParts {
         users: Arc::clone(&users),
         db: Arc::clone(&db),
-        clock,
+        clock: Arc::clone(&clock),
         rng: StdRng::from_rng(&mut rand::rng()),
         server_name: config.server_name.clone(),
         config: config.auth.clone(),
@@ -78,6 +80,17 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         config.client_api.clone(),
         Box::new(StdRng::from_rng(&mut rand::rng())),
     ));
+    let mut federation_config = config.federation.clone();
+    federation_config.old_keys = keys.old;
+    let federation = Federation::new(FederationParts {
+        engine: Arc::clone(&engine),
+        users: Arc::clone(&users),
+        db: Arc::clone(&db),
+        clock: Arc::clone(&clock),
+        rng: Box::new(StdRng::from_rng(&mut rand::rng())),
+        transport: transport(config, clock)?,
+        config: federation_config,
+    });
     let expenses = Expenses::new(
         Arc::clone(&engine),
         users,
@@ -85,7 +98,14 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         config.client_api.default_room_version.clone(),
         Box::new(StdRng::from_rng(&mut rand::rng())),
     );
-    Ok(Parts { db, engine, auth, app, expenses })
+    Ok(Parts { db, engine, auth, app, expenses, federation })
+}
+
+fn transport(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<dyn Transport>, StartError> {
+    if !config.federation.enabled {
+        return Ok(Arc::new(Disabled));
+    }
+    Ok(Arc::new(NetTransport::new(&config.federation, clock)?))
 }
 
 /// Whoever closes their account leaves their rooms.

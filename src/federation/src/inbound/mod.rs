@@ -10,6 +10,7 @@ mod get_openid_userinfo;
 mod get_server_version;
 mod get_state;
 mod get_state_ids;
+mod get_well_known;
 pub mod ledger;
 mod public_rooms;
 mod query_directory;
@@ -44,6 +45,7 @@ pub(crate) fn router() -> Router<Api> {
         .fed_large(send_transaction::MAX_BODY, send_transaction::handler)
         // Server
         .fed(get_server_version::handler)
+        .fed(get_well_known::handler)
         // Rooms and their events
         .fed(get_event::handler)
         .fed(get_state::handler)

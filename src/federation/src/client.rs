@@ -97,6 +97,23 @@ impl Client {
         serde_json::from_slice(&reply.body).map_err(|error| CallError::BadReply(error.to_string()))
     }
 
+    /// As [`Client::json`], without regard to whether the server answered before: for who keeps their own account of that.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub(crate) async fn json_at_once<T: DeserializeOwned>(
+        &self,
+        to: &ServerName,
+        method: Method,
+        target: String,
+        body: &RawValue,
+        limits: CallLimits,
+    ) -> Result<T, CallError> {
+        let body = Bytes::copy_from_slice(body.get().as_bytes());
+        let reply = self.call_at_once(to, method, target, body, limits).await?;
+        serde_json::from_slice(&reply.body).map_err(|error| CallError::BadReply(error.to_string()))
+    }
+
     /// A server is there: it sent a request that it had signed. What was put off because it did not answer need not wait longer.
     pub fn heard_from(&self, server: &ServerName) {
         self.backoff.reset(server);
@@ -147,6 +164,17 @@ impl Client {
         if self.backoff.not_before(to).is_some() {
             return Err(TransportError::Unreachable("it did not answer, and is asked again later".to_owned()).into());
         }
+        self.call_at_once(to, method, target, body, limits).await
+    }
+
+    async fn call_at_once(
+        &self,
+        to: &ServerName,
+        method: Method,
+        target: String,
+        body: Bytes,
+        limits: CallLimits,
+    ) -> Result<Reply, CallError> {
         let headers = self.sign(to, &method, &target, &body)?;
         let call = Call { destination: to.to_owned(), method, target, headers, body, limits };
         let reply = self.transport.call(call).await;

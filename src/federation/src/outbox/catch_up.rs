@@ -91,7 +91,7 @@ impl Outbox {
     async fn newest(&self, room: &Room, rows: &[(Pos, EventNum)]) -> Result<usize, OutboxError> {
         for (index, (_, num)) in rows.iter().enumerate().rev().take(LOOKED_THROUGH) {
             if let Some(event) = self.event_if_there(room, *num).await?
-                && <&UserId>::try_from(&*event.sender()).is_ok_and(|sender| self.engine.is_local(sender))
+                && <&UserId>::try_from(event.sender()).is_ok_and(|sender| self.engine.is_local(sender))
             {
                 return Ok(index);
             }

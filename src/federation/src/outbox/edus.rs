@@ -47,12 +47,13 @@ pub(super) enum News {
 }
 
 type ReceiptKey = (RoomNum, UserNum, String);
+type Receipts = BTreeMap<ReceiptKey, Arc<PublicReceipt>>;
 
 /// What waits for a destination's next transaction.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     typing: BTreeMap<(RoomNum, UserNum), Arc<TypingContent>>,
-    receipts: BTreeMap<ReceiptKey, Arc<PublicReceipt>>,
+    receipts: Receipts,
     presence: BTreeMap<UserNum, Arc<PresenceUpdate>>,
 }
 
@@ -62,7 +63,7 @@ pub(super) struct Batch {
     /// As they go into the transaction.
     pub(super) edus: Vec<Box<RawValue>>,
     /// What is worth trying again.
-    receipts: BTreeMap<ReceiptKey, Arc<PublicReceipt>>,
+    receipts: Receipts,
 }
 
 impl Pending {
@@ -131,10 +132,7 @@ impl Pending {
     }
 
     /// A content has room for one receipt of each user in each room: those in other threads go into the next.
-    fn take_receipts(
-        &mut self,
-        most: usize,
-    ) -> (Vec<BTreeMap<OwnedRoomId, ReceiptMap>>, BTreeMap<ReceiptKey, Arc<PublicReceipt>>) {
+    fn take_receipts(&mut self, most: usize) -> (Vec<BTreeMap<OwnedRoomId, ReceiptMap>>, Receipts) {
         let mut contents: Vec<BTreeMap<OwnedRoomId, ReceiptMap>> = Vec::new();
         let mut taken = BTreeMap::new();
         let mut last = None;

@@ -218,7 +218,7 @@ impl Outbox {
         let mut servers = BTreeSet::new();
         for (room, place) in self.engine.user_rooms().of(user).await?.iter() {
             if place.membership == Membership::Join {
-                servers.extend(self.audience(*room).await?.1);
+                servers.extend(self.audience(*room).await?.1.iter().copied());
             }
         }
         if servers.is_empty() {
@@ -240,12 +240,9 @@ impl Outbox {
     }
 
     /// A room, and the other servers that have members there.
-    async fn audience(&self, num: RoomNum) -> Result<(Arc<Room>, Vec<ServerNum>), OutboxError> {
+    async fn audience(&self, num: RoomNum) -> Result<(Arc<Room>, Arc<[ServerNum]>), OutboxError> {
         let room = self.engine.room_by_num(num).await?;
-        let mut servers = Vec::new();
-        for name in self.engine.servers(&room).await? {
-            servers.push(self.engine.server_num(&name).await?);
-        }
+        let servers = Arc::clone(&room.info().servers);
         Ok((room, servers))
     }
 }

@@ -21,6 +21,8 @@ mod fan_out;
 mod queues;
 mod stats;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::{sync::Arc, time::Duration};

@@ -145,7 +145,7 @@ impl Outbox {
             edus: &row.edus,
         })?;
         let target = format!("/_matrix/federation/v1/send/{}", row.txn_id);
-        Ok(self.client.json(to, Method::PUT, target, Some(&body), LIMITS).await)
+        Ok(self.client.json_at_once(to, Method::PUT, target, &body, LIMITS).await)
     }
 
     /// Events that the other server would not have are its decision: they are not sent again.

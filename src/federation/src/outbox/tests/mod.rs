@@ -1,0 +1,3 @@
+mod destinations;
+mod ephemeral;
+mod peer;

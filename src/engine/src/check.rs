@@ -6,11 +6,11 @@ use crate::{
     engine::{Engine, parse},
     error::EngineError,
     replay::Replay,
-    row::{EventRow, Verdict},
+    row::EventRow,
     state::{CurrentRow, membership_in},
     state_tree::NodeId,
     tables::{
-        CITED, CURRENT, EVENT_IDS, EVENTS, EventNum, HEADS, HISTORY, RELATIONS, ROOTS, RoomNum, STREAM, USER_ROOMS,
+        CITED, CURRENT, EVENT_IDS, EVENTS, EventNum, GAPS, HEADS, HISTORY, RELATIONS, ROOTS, RoomNum, STREAM, USER_ROOMS,
     },
     user_rooms::Membership,
 };
@@ -35,6 +35,7 @@ struct Rebuilt {
     /// Since when each entry of the current state holds.
     since: HashMap<(String, String), u64>,
     cited: BTreeSet<(EventNum, EventNum)>,
+    gaps: BTreeSet<(String, EventNum)>,
     next_num: EventNum,
 }
 
@@ -48,7 +49,8 @@ impl Engine {
         let mut report = RoomReport::default();
         let mut rows: Vec<(EventNum, EventRow)> =
             self.db.scan_all(&EVENTS, &num).await?.into_iter().map(|((_, num), row)| (num, row)).collect();
-        rows.sort_by_key(|(_, row)| row.pos());
+        // What is known by reference only was judged by itself, and may be cited by whatever came later.
+        rows.sort_by_key(|(_, row)| (!row.outlier(), row.pos()));
         report.events = rows.len() as u64;
         let mut rebuilt = Rebuilt { next_num: 1, ..Rebuilt::default() };
         let mut replay = Replay::new(self, &room);
@@ -58,19 +60,23 @@ impl Engine {
             if !replay.add(*event_num, row, parse(row, &room)?).await? {
                 report.findings.push(format!("room {num}: the state before {} is not the one rebuilt", row.event_id()));
             }
-            if row.verdict() == Verdict::Accepted && !row.outlier() {
+            if row.in_stream() {
                 rebuilt.stream.insert(row.pos(), *event_num);
+            }
+            if row.in_room() {
                 rebuilt.history.insert((row.depth(), row.arrival()), *event_num);
             }
         }
         let contents: HashMap<EventNum, &str> = rows.iter().map(|(num, row)| (*num, row.content())).collect();
-        for ((kind, key), event) in replay.state {
+        for ((kind, key), event) in replay.state.clone() {
             let content = contents.get(&event).filter(|_| kind == "m.room.member");
             let membership = content.map_or(Membership::Leave, |content| membership_in(content));
             rebuilt.current.insert((kind, key), CurrentRow { num: event, membership });
         }
-        rebuilt.ends.extend(replay.ends.into_iter().map(|(id, num)| (id.to_string(), num)));
-        (rebuilt.roots, rebuilt.since, rebuilt.cited) = (replay.roots, replay.since, replay.cited);
+        rebuilt.ends.extend(replay.ends.iter().map(|(id, num)| (id.to_string(), *num)));
+        rebuilt.cited = replay.cited();
+        rebuilt.gaps = replay.gaps();
+        (rebuilt.roots, rebuilt.since) = (replay.roots, replay.since);
         self.compare(num, &rebuilt, &mut report).await?;
         self.compare_users(num, &rebuilt, &mut report).await?;
         Ok(report)
@@ -87,7 +93,7 @@ impl Engine {
         if place.map(|place| (place.room, place.num)) != Some((room, num)) {
             report.findings.push(format!("room {room}: {} is not found by its id", row.event_id()));
         }
-        if let Some((_, target)) = row.relation().filter(|_| row.verdict() == Verdict::Accepted) {
+        if let Some((_, target)) = row.relation().filter(|_| row.in_room()) {
             let key = (room, target.to_owned(), row.depth(), row.arrival());
             if self.db.get(&RELATIONS, &key).await?.map(|relation| relation.num) != Some(num) {
                 report.findings.push(format!("room {room}: the relation of {} is not indexed", row.event_id()));
@@ -117,6 +123,8 @@ impl Engine {
         );
         let cited = self.db.scan_all(&CITED, &num).await?;
         differs("who cites whom", cited.into_iter().map(|((_, event, by), ())| (event, by)).eq(rebuilt.cited.clone()));
+        let gaps = self.db.scan_all(&GAPS, &num).await?;
+        differs("what is missing", gaps.into_iter().map(|((_, id, by), ())| (id, by)).eq(rebuilt.gaps.clone()));
         let Some(head) = self.db.get(&HEADS, &num).await? else {
             differs("the head", false);
             return Ok(());
@@ -143,8 +151,10 @@ impl Engine {
             }
             let user = self.user_num(user_id).await?;
             let place = self.db.get(&USER_ROOMS, &(user, num)).await?;
+            // What was heard from outside the room is not in its events.
             let fits = place.is_some_and(|place| {
-                place.membership == row.membership
+                place.num == 0
+                    || place.membership == row.membership
                     && place.num == row.num
                     && rebuilt.since.get(slot) == Some(&place.pos)
             });

@@ -13,7 +13,7 @@ use crate::{
     splice::{find_fields, write_stripped},
     staged::UserChange,
     state::CurrentRow,
-    tables::{EVENT_IDS, EVENTS, EventNum, INVITE_STATE, PARKED_REDACTIONS, RELATED, USER_ROOMS, UserNum},
+    tables::{EVENT_IDS, EVENTS, EventNum, INVITE_STATE, OUTSIDE, PARKED_REDACTIONS, RELATED, USER_ROOMS, UserNum},
     user_rooms::Membership,
     writer::RoomWriter,
 };
@@ -89,6 +89,11 @@ impl RoomWriter<'_> {
             None => self.head()?.overlay.get(&self.engine.db, &USER_ROOMS, &(user, room)).await?,
         };
         self.user_changes.push(UserChange { user, num, index, before: row, membership });
+        let asked = |membership| matches!(membership, Membership::Invite | Membership::Knock);
+        let outside = row.filter(|row| row.num == 0);
+        if outside.is_some() {
+            self.op(OUTSIDE.delete(&(user, room)));
+        }
         if (before == Membership::Join) != (membership == Membership::Join) {
             let info = &mut self.head_mut()?.info;
             let mut members: Vec<UserNum> =
@@ -98,10 +103,10 @@ impl RoomWriter<'_> {
             }
             info.local_members = members.into();
         }
-        if matches!(membership, Membership::Invite | Membership::Knock) {
+        if asked(membership) {
             let state = self.stripped_state(num).await?;
             self.op(INVITE_STATE.put(&(user, room), &state.into()));
-        } else if matches!(before, Membership::Invite | Membership::Knock) {
+        } else if asked(before) || outside.is_some_and(|row| asked(row.membership)) {
             self.op(INVITE_STATE.delete(&(user, room)));
         }
         Ok(())

@@ -202,6 +202,7 @@ pub struct Engine {
     pub(crate) rooms: DashMap<RoomNum, Weak<Room>>,
     last_create: AtomicU64,
     loading: [Mutex<()>; 16],
+    entering: [Mutex<()>; 16],
 }
 
 impl std::fmt::Debug for Engine {
@@ -241,6 +242,7 @@ impl Engine {
             rooms: DashMap::new(),
             last_create: AtomicU64::new(0),
             loading: [const { Mutex::const_new(()) }; 16],
+            entering: [const { Mutex::const_new(()) }; 16],
         }
     }
 
@@ -306,6 +308,13 @@ impl Engine {
         let room = Arc::new(load::room(self, num).await?);
         self.register(&room);
         Ok(room)
+    }
+
+    /// Held by whoever may make a room with this number, or changes what is known of one that is not here. Taken before the
+    /// room's own lock.
+    pub(crate) fn entering(&self, num: RoomNum) -> &Mutex<()> {
+        let [first, ..] = &self.entering;
+        self.entering.get(usize::try_from(num % 16).unwrap_or_default()).unwrap_or(first)
     }
 
     /// The room with a number, where it is in memory.

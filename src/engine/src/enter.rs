@@ -1,11 +1,23 @@
-//! Rooms and events that come whole from other servers: entering a room, events whose past is not here, older history.
+//! Entering rooms of other servers, and events whose past is not here.
 
 use std::sync::Arc;
 
 use ::room::check::ReceivedEvent;
-use ruma::{OwnedEventId, RoomVersionId};
+use ruma::{OwnedEventId, RoomVersionId, events::TimelineEventType};
+use store::IdKind;
 
-use crate::{engine::Engine, error::EngineError, receive::Received, room::Room};
+use crate::{
+    engine::Engine,
+    error::EngineError,
+    head::{Head, HeadRow},
+    load,
+    outliers::{Here, Senders},
+    receive::{Landing, Received},
+    room::{Room, RoomInfo},
+    row::{StateFrom, Verdict},
+    tables::EventNum,
+    writer::RoomWriter,
+};
 
 /// What another server tells of a room that a user of ours has just entered.
 #[derive(Debug, Clone)]
@@ -22,53 +34,156 @@ pub struct RemoteRoom {
 
 impl Engine {
     /// Enters a room: its state and the events that allow it become outliers, the membership event its newest, in one commit. Where
-    /// the room is known here already (left, or partly known), it goes on from there.
+    /// the room is known here already it goes on from there: with this event as its only end where nobody of this server was in it
+    /// any more, otherwise with one more branch. Of auth chain and state those events are left out that are of another room or whose auth
+    /// events are missing.
     ///
     /// # Errors
-    /// [`EngineError::Forbidden`] where the rules refuse the event in this state, [`EngineError::BadEvent`] where events are missing or
-    /// of another room; those of the store.
-    pub async fn enter(&self, _room: RemoteRoom) -> Result<Arc<Room>, EngineError> {
-        Err(EngineError::UnknownRoom)
-    }
-
-    /// Stores events of a room that nothing else is known of: judged by the events that they cite alone, in no order. Those whose auth
-    /// events are neither here nor in the list are left out. Gives the ids that are here afterwards.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn receive_outliers(
-        &self,
-        _room: &Arc<Room>,
-        _events: Vec<ReceivedEvent>,
-    ) -> Result<Vec<OwnedEventId>, EngineError> {
-        Err(EngineError::UnknownRoom)
+    /// [`EngineError::Forbidden`] where the rules refuse the event in this state, [`EngineError::BadEvent`] where it is no membership,
+    /// where an event that it cites or the room's create event is missing, or that is of another version; those of the store.
+    pub async fn enter(&self, remote: RemoteRoom) -> Result<Arc<Room>, EngineError> {
+        let RemoteRoom { version, auth_chain, state, event } = remote;
+        let rules = Self::rules(&version)?;
+        if event.pdu.event_type != TimelineEventType::RoomMember || event.pdu.state_key.is_none() {
+            return Err(EngineError::BadEvent("not a membership".to_owned()));
+        }
+        let room_id = event.pdu.room_id.clone();
+        let all = auth_chain.iter().chain(&state).chain([&event]).map(|event| &event.pdu);
+        let senders = self.senders(all).await?;
+        let num = self.ids.number(IdKind::Room, room_id.as_str()).await?;
+        let entry = Entry {
+            senders: &senders,
+            ids: state.iter().map(|event| event.pdu.event_id.clone()).collect(),
+            outliers: auth_chain.into_iter().chain(state).collect(),
+            event,
+            version: &version,
+        };
+        let _entering = self.entering(num).lock().await;
+        match self.room(&room_id).await {
+            Err(EngineError::UnknownRoom) => {}
+            Err(error) => return Err(error),
+            Ok(room) if room.version != version => {
+                return Err(EngineError::BadEvent("the room is of another version".to_owned()));
+            }
+            Ok(room) => {
+                let mut writer = self.write(&room).await?;
+                writer.enter(entry).await?;
+                writer.commit().await?;
+                return Ok(room);
+            }
+        }
+        let head = Head::new(HeadRow::empty(), None, RoomInfo::empty());
+        let room = Arc::new(Room::new(num, room_id, version.clone(), rules, head));
+        let mut writer = RoomWriter::of_new_room(self, &room).await?;
+        writer.enter(entry).await?;
+        self.announce(&room);
+        if let Err(error) = writer.commit().await {
+            self.withdraw(&room);
+            self.chains.forget(num);
+            return Err(error);
+        }
+        self.register(&room);
+        Ok(room)
     }
 
     /// Takes an event some of whose predecessors are not here: `state` names the state before it as another server says it is. All of
-    /// that is here, as outliers or otherwise.
+    /// that is here, as outliers or otherwise; what is not is left out. Where some of what it follows is here, the states after that
+    /// have their say.
     ///
     /// # Errors
     /// As [`Engine::receive`].
     pub async fn receive_at(
         &self,
-        _room: &Arc<Room>,
-        _event: ReceivedEvent,
-        _state: &[OwnedEventId],
+        room: &Arc<Room>,
+        event: ReceivedEvent,
+        state: &[OwnedEventId],
     ) -> Result<Received, EngineError> {
-        Err(EngineError::UnknownRoom)
+        self.senders([&event.pdu]).await?;
+        let mut writer = self.write(room).await?;
+        let received = writer.receive_at(event, state).await?;
+        match received {
+            Received::Stored { .. } => writer.commit().await?,
+            // It may still wait for its sync.
+            Received::Known(_) => {
+                drop(writer);
+                self.db.write().commit().await?;
+            }
+            Received::Missing(_) => {}
+        }
+        Ok(received)
+    }
+}
+
+/// What is put together to enter a room.
+struct Entry<'a> {
+    senders: &'a Senders,
+    outliers: Vec<ReceivedEvent>,
+    /// The ids of the state.
+    ids: Vec<OwnedEventId>,
+    event: ReceivedEvent,
+    version: &'a RoomVersionId,
+}
+
+impl RoomWriter<'_> {
+    async fn enter(&mut self, entry: Entry<'_>) -> Result<(), EngineError> {
+        self.check_room(&entry.event.pdu).await?;
+        if let Some((num, false)) = self.known(&entry.event.pdu.event_id).await? {
+            let verdict = self.event_row(num).await?.verdict();
+            return if verdict == Verdict::Accepted { Ok(()) } else { Err(refused()) };
+        }
+        let here = self.take_outliers(entry.outliers, entry.senders).await?;
+        let is_create = |id: &&OwnedEventId| {
+            here.pdus.get(*id).is_some_and(|pdu| {
+                !pdu.rejected
+                    && pdu.is_state(&TimelineEventType::RoomCreate, "")
+                    && load::version_in(pdu.content.get()).is_ok_and(|version| version == *entry.version)
+            })
+        };
+        if entry.ids.iter().find(is_create).is_none() {
+            return Err(EngineError::BadEvent("the room's create event is missing".to_owned()));
+        }
+        // Who was away for a while missed what came in between: the ends known here are none any more.
+        let away = self.head()?.info.local_members.is_empty();
+        let from = if away { StateFrom::Anew } else { StateFrom::Told };
+        match self.receive_told(entry.event, &here, &entry.ids, from).await? {
+            Received::Stored { verdict: Verdict::Accepted, .. } => Ok(()),
+            Received::Missing(ids) => Err(EngineError::BadEvent(format!("{} events are missing", ids.len()))),
+            _ => Err(refused()),
+        }
     }
 
-    /// Takes a stretch of older history, oldest first, each with what it follows in the list or here; `state` names the state before the
-    /// first. The events get places before what is known, and none in the stream.
-    ///
-    /// # Errors
-    /// As [`Engine::receive`].
-    pub async fn receive_history(
-        &self,
-        _room: &Arc<Room>,
-        _events: Vec<ReceivedEvent>,
-        _state: &[OwnedEventId],
-    ) -> Result<Vec<Received>, EngineError> {
-        Err(EngineError::UnknownRoom)
+    async fn receive_at(&mut self, event: ReceivedEvent, state: &[OwnedEventId]) -> Result<Received, EngineError> {
+        self.check_room(&event.pdu).await?;
+        if let Some((num, false)) = self.known(&event.pdu.event_id).await? {
+            return Ok(Received::Known(num));
+        }
+        let here = self.here(state.iter().cloned().collect()).await?;
+        self.receive_told(event, &here, state, StateFrom::Told).await
     }
+
+    /// Judges and stages an event before which the state is as told.
+    async fn receive_told(
+        &mut self,
+        event: ReceivedEvent,
+        here: &Here,
+        state: &[OwnedEventId],
+        from: StateFrom,
+    ) -> Result<Received, EngineError> {
+        let known = self.known(&event.pdu.event_id).await?.map(|(num, _)| num);
+        let references = self.references(&event.pdu).await?;
+        if !references.uncited.is_empty() {
+            return Ok(Received::Missing(references.uncited));
+        }
+        let told = self.stage_told(here, state)?;
+        let prev: &[EventNum] = if from == StateFrom::Anew { &[] } else { &references.prev };
+        let before = self.resolve_with(told, prev).await?;
+        let verdict = self.judge(&event.pdu, &references.cited, before, from != StateFrom::Anew).await?;
+        let landing = Landing { references, before, from, verdict, known, history: None };
+        let num = self.land(event, landing).await?;
+        Ok(Received::Stored { num, verdict })
+    }
+}
+
+fn refused() -> EngineError {
+    EngineError::Forbidden("the rules of the room refuse this membership".to_owned())
 }

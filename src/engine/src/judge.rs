@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use room::{Pdu, auth, pdu::SharedPdu};
+use room::{AuthorizationRules, Pdu, auth, pdu::SharedPdu};
 use ruma::{EventId, OwnedEventId, events::StateEventType};
 
 use crate::{
@@ -16,47 +16,66 @@ use crate::{
 
 type Deciding = HashMap<(StateEventType, String), SharedPdu>;
 
+/// Whether the events that an event cites allow it: step 4. `named` has all of them; `create` is the room's create event, which in
+/// version 12 is not among them.
+pub(crate) fn allowed_by_cited(
+    rules: &AuthorizationRules,
+    pdu: &Pdu,
+    mut named: HashMap<OwnedEventId, SharedPdu>,
+    create: Option<SharedPdu>,
+) -> bool {
+    let mut state: Deciding =
+        named.values().filter_map(|pdu| Some((pdu.state_slot()?, Arc::clone(pdu)))).collect();
+    if rules.room_create_event_id_as_room_id
+        && let Some(create) = create
+    {
+        state.insert((StateEventType::RoomCreate, String::new()), Arc::clone(&create));
+        named.insert(create.event_id.clone(), create);
+    }
+    auth::check_independent(rules, pdu, |id: &EventId| named.get(id).cloned()).is_ok() && allows(rules, pdu, &state)
+}
+
+fn allows(rules: &AuthorizationRules, pdu: &Pdu, state: &Deciding) -> bool {
+    let entry = |kind: &StateEventType, key: &str| state.get(&(kind.clone(), key.to_owned())).cloned();
+    auth::check_dependent(rules, pdu, entry).is_ok()
+}
+
 impl RoomWriter<'_> {
-    /// Judges an event by the events it cites (`cited`), by the state before it, and by the state now.
+    /// Judges an event by the events it cites (`cited`), by the state before it, and, with `by_now`, by the state now.
     ///
     /// # Errors
     /// Those of the store.
-    pub(crate) async fn judge(&self, pdu: &Pdu, cited: &[EventNum], before: NodeId) -> Result<Verdict, EngineError> {
+    pub(crate) async fn judge(
+        &self,
+        pdu: &Pdu,
+        cited: &[EventNum],
+        before: NodeId,
+        by_now: bool,
+    ) -> Result<Verdict, EngineError> {
         let rules = &self.room.rules.authorization;
         let kinds = auth::auth_types(&pdu.event_type, &pdu.sender, pdu.state_key.as_deref(), &pdu.content, rules);
         let Ok(mut kinds) = kinds else { return Ok(Verdict::Rejected) };
         // In version 12 it is nobody's auth event, yet decides.
         kinds.push((StateEventType::RoomCreate, String::new()));
-        let create = self.state("m.room.create", "").await?;
-        let mut named: HashMap<OwnedEventId, SharedPdu> = HashMap::new();
+        let state = self.deciding_at(before, &kinds).await?;
+        let create = state.get(&(StateEventType::RoomCreate, String::new())).cloned();
+        let mut named = HashMap::with_capacity(cited.len() + 1);
         for num in cited {
             let pdu = self.pdu(*num).await?;
             named.insert(pdu.event_id.clone(), pdu);
         }
-        let mut by_cited: Deciding =
-            named.values().filter_map(|pdu| Some((pdu.state_slot()?, Arc::clone(pdu)))).collect();
-        if rules.room_create_event_id_as_room_id
-            && let Some(create) = create
-        {
-            by_cited.insert((StateEventType::RoomCreate, String::new()), Arc::clone(&create));
-            named.insert(create.event_id.clone(), create);
-        }
-        if auth::check_independent(rules, pdu, |id: &EventId| named.get(id).cloned()).is_err()
-            || !self.allows(pdu, &by_cited)
-            || !self.allows(pdu, &self.deciding_at(before, &kinds).await?)
-        {
+        if !allowed_by_cited(rules, pdu, named, create) || !self.allows(pdu, &state) {
             return Ok(Verdict::Rejected);
         }
         let now = self.head()?.row.root;
-        if now != before && !self.allows(pdu, &self.deciding_at(now, &kinds).await?) {
+        if by_now && now != before && !self.allows(pdu, &self.deciding_at(now, &kinds).await?) {
             return Ok(Verdict::SoftFailed);
         }
         Ok(Verdict::Accepted)
     }
 
     fn allows(&self, pdu: &Pdu, state: &Deciding) -> bool {
-        let entry = |kind: &StateEventType, key: &str| state.get(&(kind.clone(), key.to_owned())).cloned();
-        auth::check_dependent(&self.room.rules.authorization, pdu, entry).is_ok()
+        allows(&self.room.rules.authorization, pdu, state)
     }
 
     async fn deciding_at(&self, root: NodeId, kinds: &[(StateEventType, String)]) -> Result<Deciding, EngineError> {

@@ -6,27 +6,30 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use ::room::{Pdu, SignedEvent, check::ReceivedEvent};
-use ruma::{OwnedEventId, events::TimelineEventType};
+use ruma::{EventId, OwnedEventId, events::TimelineEventType};
 use store::{IdKind, Page};
 
 use crate::{
-    engine::Engine,
+    engine::{Engine, parse},
     error::EngineError,
     head::{Extremity, Head, HeadRow},
     load,
     resolution::slot_of,
     room::{Room, RoomInfo},
-    row::{EventMeta, EventRow, Verdict, Visibility},
+    row::{EventMeta, EventRow, StateFrom, Verdict, Visibility},
     splice::find_fields,
     staged::{EventPlace, RelationRow, Staged},
     state_tree::{self, NodeId},
-    tables::{EVENT_IDS, EVENTS, EventNum, PARKED_REDACTIONS, RELATIONS},
+    tables::{Depth, EVENT_IDS, EVENTS, EventNum, PARKED_REDACTIONS, RELATIONS},
     timeline::HistoryPoint,
     writer::{Appended, NewEvent, RoomWriter, label, relation, visibility_across},
 };
 
 /// Relations looked at when their target comes after them, at most.
 const LATE_RELATIONS: usize = 1000;
+
+/// Events that are not part of the room and are followed back to such as are, at most.
+pub(crate) const MAX_BEHIND: usize = 100;
 
 /// What became of a received event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +48,38 @@ pub enum Received {
     },
 }
 
-/// Places in an event's graph: what it follows and what it cites, as numbers.
-struct References {
-    prev: Vec<EventNum>,
-    cited: Vec<EventNum>,
+/// Places in an event's graph: what it follows and what it cites, as numbers, and the ids of what is not here.
+#[derive(Default)]
+pub(crate) struct References {
+    /// What it follows, where that has its own place in the graph.
+    pub(crate) prev: Vec<EventNum>,
+    /// What it follows otherwise: unknown, or known by reference only.
+    pub(crate) gaps: Vec<OwnedEventId>,
+    pub(crate) cited: Vec<EventNum>,
+    pub(crate) uncited: Vec<OwnedEventId>,
+}
+
+impl References {
+    fn missing(self) -> Vec<OwnedEventId> {
+        let mut missing = self.gaps;
+        missing.extend(self.uncited);
+        let mut seen = BTreeSet::new();
+        missing.retain(|id| seen.insert(id.clone()));
+        missing
+    }
+}
+
+/// Where an event is to stand that was judged.
+pub(crate) struct Landing {
+    pub(crate) references: References,
+    /// The state before it.
+    pub(crate) before: NodeId,
+    pub(crate) from: StateFrom,
+    pub(crate) verdict: Verdict,
+    /// Its number, where it was known by reference.
+    pub(crate) known: Option<EventNum>,
+    /// Its place, where it is older history.
+    pub(crate) history: Option<HistoryPoint>,
 }
 
 impl Engine {
@@ -137,6 +168,24 @@ impl RoomWriter<'_> {
     /// As [`Engine::receive`]; the writer is then of no more use.
     pub async fn receive(&mut self, event: ReceivedEvent) -> Result<Received, EngineError> {
         let pdu = &event.pdu;
+        self.check_room(pdu).await?;
+        let known = match self.known(&pdu.event_id).await? {
+            Some((num, false)) => return Ok(Received::Known(num)),
+            known => known.map(|(num, _)| num),
+        };
+        let references = self.references(pdu).await?;
+        if !(references.gaps.is_empty() && references.uncited.is_empty()) {
+            return Ok(Received::Missing(references.missing()));
+        }
+        let before = self.state_before(pdu, &references.prev).await?;
+        let verdict = self.judge(pdu, &references.cited, before, true).await?;
+        let landing = Landing { references, before, from: StateFrom::Graph, verdict, known, history: None };
+        let num = self.land(event, landing).await?;
+        Ok(Received::Stored { num, verdict })
+    }
+
+    /// Whether an event can be one of this room's.
+    pub(crate) async fn check_room(&self, pdu: &Pdu) -> Result<(), EngineError> {
         if pdu.room_id != self.room.id {
             return Err(EngineError::BadEvent("the event is of another room".to_owned()));
         }
@@ -145,17 +194,20 @@ impl RoomWriter<'_> {
         {
             return Err(EngineError::BadEvent("the event refers to too many others".to_owned()));
         }
-        if let Some(num) = self.find(&pdu.event_id).await? {
-            return Ok(Received::Known(num));
+        // Ids of the first versions are chosen by the sender's server: none takes the place of an event of another room.
+        if self.room.rules.event_format.require_event_id {
+            let place = self.head()?.overlay.get(&self.engine.db, &EVENT_IDS, &pdu.event_id.to_string()).await?;
+            if place.is_some_and(|place| place.room != self.room.num) {
+                return Err(EngineError::BadEvent("the event's id is that of an event of another room".to_owned()));
+            }
         }
-        let references = match self.references(pdu).await? {
-            Ok(references) => references,
-            Err(missing) => return Ok(Received::Missing(missing)),
-        };
-        let before = self.state_before(pdu, &references.prev).await?;
-        let verdict = self.judge(pdu, &references.cited, before).await?;
-        let num = self.land(event, &references, before, verdict).await?;
-        Ok(Received::Stored { num, verdict })
+        Ok(())
+    }
+
+    /// The number of an event that is here, and whether it is known by reference only.
+    pub(crate) async fn known(&self, id: &EventId) -> Result<Option<(EventNum, bool)>, EngineError> {
+        let Some(num) = self.find(id).await? else { return Ok(None) };
+        Ok(Some((num, self.event_row(num).await?.outlier())))
     }
 
     /// Stages an event of ours where the room has more ends than one event can follow.
@@ -179,23 +231,25 @@ impl RoomWriter<'_> {
         Ok(Appended { num, event_id })
     }
 
-    async fn references(&self, pdu: &Pdu) -> Result<Result<References, Vec<OwnedEventId>>, EngineError> {
-        let (mut missing, mut found) = (Vec::new(), [Vec::new(), Vec::new()]);
-        for (ids, nums) in [&pdu.prev_events, &pdu.auth_events].into_iter().zip(&mut found) {
-            for id in ids {
-                match self.find(id).await? {
-                    Some(num) => nums.push(num),
-                    None if missing.contains(id) => {}
-                    None => missing.push(id.clone()),
-                }
+    pub(crate) async fn references(&self, pdu: &Pdu) -> Result<References, EngineError> {
+        let mut references = References::default();
+        for id in &pdu.prev_events {
+            match self.known(id).await? {
+                Some((num, false)) => references.prev.push(num),
+                _ => references.gaps.push(id.clone()),
             }
         }
-        let [prev, cited] = found;
-        Ok(if missing.is_empty() { Ok(References { prev, cited }) } else { Err(missing) })
+        for id in &pdu.auth_events {
+            match self.find(id).await? {
+                Some(num) => references.cited.push(num),
+                None => references.uncited.push(id.clone()),
+            }
+        }
+        Ok(references)
     }
 
     /// What the states after the events that it follows resolve to.
-    async fn state_before(&mut self, pdu: &Pdu, prev: &[EventNum]) -> Result<NodeId, EngineError> {
+    pub(crate) async fn state_before(&mut self, pdu: &Pdu, prev: &[EventNum]) -> Result<NodeId, EngineError> {
         let row = &self.head()?.row;
         let follows: BTreeSet<_> = pdu.prev_events.iter().collect();
         if row.extremities.iter().map(|end| &end.event_id).collect::<BTreeSet<_>>() == follows {
@@ -205,27 +259,34 @@ impl RoomWriter<'_> {
     }
 
     /// Stages an event that was judged.
-    async fn land(
-        &mut self,
-        event: ReceivedEvent,
-        references: &References,
-        before: NodeId,
-        verdict: Verdict,
-    ) -> Result<EventNum, EngineError> {
-        let ReceivedEvent { json, mut pdu, .. } = event;
-        pdu.rejected = verdict == Verdict::Rejected;
+    pub(crate) async fn land(&mut self, event: ReceivedEvent, landing: Landing) -> Result<EventNum, EngineError> {
+        let ReceivedEvent { mut json, mut pdu, redacted, .. } = event;
+        let mut redacted_by = String::new();
+        if let Some(known) = landing.known {
+            let row = self.event_row(known).await?;
+            if redacted || row.is_redacted() {
+                (json, pdu) = (row.json().to_owned(), parse(&row, self.room)?);
+                row.redacted_by().unwrap_or_default().clone_into(&mut redacted_by);
+            }
+        }
+        pdu.rejected = landing.verdict == Verdict::Rejected;
         let pdu = Arc::new(pdu);
         let fields = find_fields(&json).ok_or_else(|| EngineError::BadEvent("no event".to_owned()))?;
-        let mut meta = self.meta_of(&pdu, references, before).await?;
-        meta.verdict = verdict;
-        let num = self.head()?.row.next_num;
-        let end = Extremity { num, depth: meta.depth, event_id: pdu.event_id.clone() };
+        let mut meta = self.meta_of(&pdu, &landing).await?;
+        if !redacted_by.is_empty() {
+            (meta.redacted_by, meta.relation) = (redacted_by, None);
+        }
+        let head = &mut self.head_mut()?.row;
+        let num = landing.known.unwrap_or(head.next_num);
+        head.next_num = head.next_num.max(num + 1);
+        head.next_arrival += i64::from(landing.history.is_none());
+        self.promoted.extend(landing.known);
         let staged = Staged {
             num,
             row: EventRow::new(&meta, &fields, &json),
             pdu: Arc::clone(&pdu),
             // Who is not part of the room relates to nothing in it.
-            relation: meta.relation.filter(|_| verdict == Verdict::Accepted),
+            relation: meta.relation.filter(|_| landing.verdict == Verdict::Accepted),
             new_root: None,
             to: None,
         };
@@ -235,21 +296,29 @@ impl RoomWriter<'_> {
         let head = self.head_mut()?;
         head.overlay.stage(&op);
         head.overlay.stage(&id);
-        head.row.next_num += 1;
-        head.row.next_arrival += 1;
         if pdu.state_key.is_some() {
-            self.cite(&references.cited, num);
+            self.cite(&landing.references.cited, num);
         }
-        if verdict == Verdict::Accepted {
-            let (others, replaces) = (self.others()?, self.replaced_member(&pdu).await?);
-            self.enter(&pdu, end, before).await?;
-            self.pass_on(&pdu, replaces, others).await?;
+        self.mark_gaps(&landing.references.gaps, num)?;
+        let followed = self.close_gap(&pdu.event_id).await?;
+        if landing.verdict == Verdict::Accepted {
+            self.take_in(&pdu, num).await?;
+            if landing.history.is_none() {
+                let (others, replaces) = (self.others()?, self.replaced_member(&pdu).await?);
+                let end = Extremity { num, depth: meta.depth, event_id: pdu.event_id.clone() };
+                self.extend(&pdu, end, &landing, followed).await?;
+                self.pass_on(&pdu, replaces, others).await?;
+            }
+            if pdu.event_type == TimelineEventType::RoomRedaction {
+                self.redact_target(&pdu, num).await?;
+            }
         }
         self.apply_parked(&pdu).await?;
         Ok(num)
     }
 
-    async fn meta_of(&self, pdu: &Pdu, references: &References, before: NodeId) -> Result<EventMeta, EngineError> {
+    async fn meta_of(&self, pdu: &Pdu, landing: &Landing) -> Result<EventMeta, EngineError> {
+        let before = landing.before;
         let nodes = self.branches()?.nodes();
         let replaces = match slot_of(pdu) {
             Some((kind, key)) => state_tree::get(&nodes, before, &kind, &key).await?,
@@ -260,19 +329,20 @@ impl RoomWriter<'_> {
             None => Visibility::Shared,
         };
         // What the sender's server claims could be anything; in the order of history an event comes just behind what it follows.
-        let mut depths = Vec::with_capacity(references.prev.len());
-        for num in &references.prev {
-            depths.push(u64::try_from(self.event_row(*num).await?.depth()).unwrap_or_default());
-        }
-        let depth = ::room::dag::next_depth(depths);
+        let depth = self.depth_after(&landing.references.prev).await?;
+        // Where that is not known, nothing else is left to go by.
+        let depth = if landing.references.gaps.is_empty() { depth } else { depth.max(depth_of(pdu)) };
+        let place = HistoryPoint { depth, arrival: self.head()?.row.next_arrival };
+        let place = landing.history.unwrap_or(place);
         Ok(EventMeta {
-            verdict: Verdict::Rejected,
+            verdict: landing.verdict,
             outlier: false,
             partial_state: false,
+            state_from: landing.from,
             visibility: visibility_across(visibility, pdu),
             pos: 0,
-            depth: i64::try_from(depth).unwrap_or(i64::MAX),
-            arrival: self.head()?.row.next_arrival,
+            depth: place.depth,
+            arrival: place.arrival,
             sender: self.engine.user_num(&pdu.sender).await?,
             origin_server_ts: pdu.origin_server_ts.0.into(),
             state_before: before,
@@ -285,9 +355,17 @@ impl RoomWriter<'_> {
         })
     }
 
-    /// An accepted event becomes part of the room.
-    async fn enter(&mut self, pdu: &Arc<Pdu>, end: Extremity, before: NodeId) -> Result<(), EngineError> {
-        let num = end.num;
+    /// A depth behind all of these events.
+    pub(crate) async fn depth_after(&self, prev: &[EventNum]) -> Result<Depth, EngineError> {
+        let mut depths = Vec::with_capacity(prev.len());
+        for num in prev {
+            depths.push(u64::try_from(self.event_row(*num).await?.depth()).unwrap_or_default());
+        }
+        Ok(i64::try_from(::room::dag::next_depth(depths)).unwrap_or(i64::MAX))
+    }
+
+    /// An accepted event, which was staged last, becomes part of the room.
+    async fn take_in(&mut self, pdu: &Arc<Pdu>, num: EventNum) -> Result<(), EngineError> {
         self.ops.extend(self.engine.projector.project(self.room.num, num, pdu));
         let staged = self.staged.last();
         let relation = staged.and_then(|staged| Some((staged.relation.clone()?, HistoryPoint::before(&staged.row))));
@@ -295,25 +373,57 @@ impl RoomWriter<'_> {
             self.mark_related(&target).await?;
             self.mark_thread(&kind, &target, place).await?;
         }
-        self.mark_late(pdu).await?;
+        self.mark_late(pdu).await
+    }
+
+    /// The room's graph ends in an accepted event, unless an event that came before follows it.
+    async fn extend(
+        &mut self,
+        pdu: &Arc<Pdu>,
+        end: Extremity,
+        landing: &Landing,
+        followed: bool,
+    ) -> Result<(), EngineError> {
+        let num = end.num;
+        let behind = self.behind(pdu).await?;
         let row = &mut self.head_mut()?.row;
-        row.extremities.retain(|end| !pdu.prev_events.contains(&end.event_id));
-        row.extremities.push(end);
-        let root = row.root;
-        let alone = row.extremities.len() == 1;
+        row.extremities.retain(|end| landing.from != StateFrom::Anew && !behind.contains(&end.event_id));
+        if !followed || row.extremities.is_empty() {
+            row.extremities.push(end);
+        }
+        let in_line = row.root == landing.before && matches!(row.extremities.as_slice(), [end] if end.num == num);
         match slot_of(pdu) {
             // One branch goes on, as with an event of our own.
-            None if alone && before == root => {}
-            Some((kind, key)) if alone && before == root => {
+            None if in_line => Ok(()),
+            Some((kind, key)) if in_line => {
                 let replaces = self.current(&kind, &key).await?;
-                self.change_state(pdu, num, replaces, kind, key).await?;
+                self.change_state(pdu, num, replaces, kind, key).await
             }
-            _ => self.settle().await?,
+            _ => self.settle().await,
         }
-        if pdu.event_type == TimelineEventType::RoomRedaction {
-            self.redact_target(pdu, num).await?;
+    }
+
+    /// The events that an event follows: directly, or through such as are not part of the room, which are no ends of its graph.
+    async fn behind(&self, pdu: &Pdu) -> Result<BTreeSet<OwnedEventId>, EngineError> {
+        let mut behind: BTreeSet<OwnedEventId> = pdu.prev_events.iter().cloned().collect();
+        let mut open: Vec<OwnedEventId> = behind.iter().cloned().collect();
+        for _ in 0..MAX_BEHIND {
+            let Some(id) = open.pop() else { break };
+            if self.head()?.row.extremities.iter().any(|end| end.event_id == id) {
+                continue;
+            }
+            let Some(num) = self.find(&id).await? else { continue };
+            let row = self.event_row(num).await?;
+            if row.outlier() || row.in_room() {
+                continue;
+            }
+            for prev in &self.pdu(num).await?.prev_events {
+                if behind.insert(prev.clone()) {
+                    open.push(prev.clone());
+                }
+            }
         }
-        Ok(())
+        Ok(behind)
     }
 
     /// Marks an event to which events relate that came earlier.
@@ -360,4 +470,9 @@ impl RoomWriter<'_> {
         }
         Ok(())
     }
+}
+
+/// What an event claims its depth to be.
+pub(crate) fn depth_of(pdu: &Pdu) -> Depth {
+    i64::try_from(pdu.depth).unwrap_or(i64::MAX)
 }

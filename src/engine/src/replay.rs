@@ -1,6 +1,6 @@
 //! A room replayed from its events, with whole states: what its rows are compared with.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use room::{
     Pdu,
@@ -13,9 +13,10 @@ use store::Pos;
 use crate::{
     engine::Engine,
     error::EngineError,
+    receive::MAX_BEHIND,
     resolution::{Slot, slot_of},
     room::Room,
-    row::{EventRow, Verdict},
+    row::{EventRow, StateFrom, Verdict},
     state_tree::{self, Key, NodeId},
     tables::EventNum,
 };
@@ -41,8 +42,14 @@ pub(crate) struct Replay<'a> {
     pub(crate) ends: BTreeMap<OwnedEventId, EventNum>,
     /// The root from a position on, where it changed.
     pub(crate) roots: BTreeMap<Pos, NodeId>,
-    /// Who cites whom: the one that is cited first.
-    pub(crate) cited: BTreeSet<(EventNum, EventNum)>,
+    /// What each state event cites.
+    citing: Vec<(EventNum, Vec<OwnedEventId>)>,
+    /// What each event follows, where it has its own place in the graph.
+    following: HashMap<OwnedEventId, (EventNum, Vec<OwnedEventId>)>,
+    /// What events of the room follow.
+    followed: HashSet<OwnedEventId>,
+    /// Events that are no part of the room.
+    outside: HashSet<OwnedEventId>,
 }
 
 impl<'a> Replay<'a> {
@@ -59,34 +66,92 @@ impl<'a> Replay<'a> {
             since: HashMap::new(),
             ends: BTreeMap::new(),
             roots: BTreeMap::new(),
-            cited: BTreeSet::new(),
+            citing: Vec::new(),
+            following: HashMap::new(),
+            followed: HashSet::new(),
+            outside: HashSet::new(),
         }
     }
 
     /// Adds the next event. Whether the state before it is what the row says.
     pub(crate) async fn add(&mut self, num: EventNum, row: &EventRow, pdu: Pdu) -> Result<bool, EngineError> {
         let id = pdu.event_id.clone();
-        let in_line = self.ends.len() == pdu.prev_events.iter().collect::<BTreeSet<_>>().len()
-            && pdu.prev_events.iter().all(|prev| self.ends.contains_key(prev));
-        let before = if in_line { self.root } else { root_of(&self.meeting(&pdu.prev_events).await?)? };
-        let slot = slot_of(&pdu);
-        if slot.is_some() {
-            self.cited.extend(pdu.auth_events.iter().filter_map(|id| Some((*self.nums.get(id)?, num))));
-        }
         self.nums.insert(id.clone(), num);
         self.ids.insert(num, id.clone());
+        let slot = slot_of(&pdu);
+        if slot.is_some() {
+            self.citing.push((num, pdu.auth_events.clone()));
+        }
+        if row.outlier() {
+            self.state_events.insert(id, pdu.into());
+            return Ok(true);
+        }
+        let in_line = row.state_from() == StateFrom::Graph
+            && !row.is_history()
+            && self.ends.len() == pdu.prev_events.iter().collect::<BTreeSet<_>>().len()
+            && pdu.prev_events.iter().all(|prev| self.ends.contains_key(prev));
+        let before = match row.state_from() {
+            StateFrom::Graph if in_line => self.root,
+            StateFrom::Graph => root_of(&self.meeting(&pdu.prev_events).await?)?,
+            StateFrom::Told | StateFrom::Anew => row.state_before(),
+        };
         let changes = slot.clone().filter(|_| row.verdict() != Verdict::Rejected);
         self.places.insert(id.clone(), (before, changes));
+        self.following.insert(id.clone(), (num, pdu.prev_events.clone()));
         let prev = pdu.prev_events.clone();
         if slot.is_some() {
             self.state_events.insert(id.clone(), pdu.into());
         }
-        if row.verdict() == Verdict::Accepted && !row.outlier() {
-            self.ends.retain(|end, _| !prev.contains(end));
-            self.ends.insert(id, num);
+        if !row.in_room() {
+            self.outside.insert(id);
+            return Ok(row.state_before() == before);
+        }
+        let followed = self.followed.contains(&id);
+        self.followed.extend(prev.iter().cloned());
+        if row.in_stream() {
+            let behind = self.behind(&prev);
+            self.ends.retain(|end, _| row.state_from() != StateFrom::Anew && !behind.contains(end));
+            if !followed || self.ends.is_empty() {
+                self.ends.insert(id.clone(), num);
+            }
+            let in_line = in_line && self.ends.len() == 1 && self.ends.contains_key(&id);
             self.enter(num, row.pos(), in_line, slot).await?;
         }
         Ok(row.state_before() == before)
+    }
+
+    /// What an event with these predecessors follows: directly, or through such as are no part of the room.
+    fn behind(&self, prev: &[OwnedEventId]) -> BTreeSet<OwnedEventId> {
+        let mut behind: BTreeSet<OwnedEventId> = prev.iter().cloned().collect();
+        let mut open: Vec<OwnedEventId> = behind.iter().cloned().collect();
+        for _ in 0..MAX_BEHIND {
+            let Some(id) = open.pop() else { break };
+            let outside = Some(&id).filter(|id| self.outside.contains(*id)).and_then(|id| self.following.get(id));
+            for prev in outside.into_iter().flat_map(|(_, prev)| prev) {
+                if behind.insert(prev.clone()) {
+                    open.push(prev.clone());
+                }
+            }
+        }
+        behind
+    }
+
+    /// Who cites whom: the one that is cited first.
+    pub(crate) fn cited(&self) -> BTreeSet<(EventNum, EventNum)> {
+        let cited = |(num, ids): &(EventNum, Vec<OwnedEventId>)| {
+            let num = *num;
+            ids.iter().filter_map(|id| Some((*self.nums.get(id)?, num))).collect::<Vec<_>>()
+        };
+        self.citing.iter().flat_map(cited).collect()
+    }
+
+    /// What is followed but has no place in the graph, each with who follows it.
+    pub(crate) fn gaps(&self) -> BTreeSet<(String, EventNum)> {
+        let gap = |prev: &&OwnedEventId| !self.following.contains_key(*prev);
+        let gaps = |(num, prev): &(EventNum, Vec<OwnedEventId>)| {
+            prev.iter().filter(gap).map(|id| (id.to_string(), *num)).collect::<Vec<_>>()
+        };
+        self.following.values().flat_map(gaps).collect()
     }
 
     async fn enter(&mut self, num: EventNum, pos: Pos, in_line: bool, slot: Option<Slot>) -> Result<(), EngineError> {

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// With more events than this at hand, resolving leaves the thread to others.
-const LARGE: usize = 1000;
+pub(crate) const LARGE: usize = 1000;
 
 /// Type and state key.
 pub(crate) type Slot = (String, String);

@@ -58,6 +58,18 @@ impl Visibility {
     }
 }
 
+/// Where the state before an event comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum StateFrom {
+    /// The events that it follows, all of which are here.
+    Graph = 0,
+    /// Another server, as some of the events that it follows are not here.
+    Told = 1,
+    /// Another server, as with this event a user of ours entered the room: it goes on from here, whatever was known before.
+    Anew = 2,
+}
+
 const FORMAT: u8 = 1;
 const POS_AT: usize = 8;
 const FIXED: usize = 104;
@@ -69,6 +81,8 @@ mod flag {
     pub const OUTLIER: u8 = 1;
     pub const PARTIAL: u8 = 2;
     pub const REDACTED: u8 = 4;
+    pub const TOLD: u8 = 8;
+    pub const ANEW: u8 = 16;
 }
 
 /// Everything about an event that is not in its JSON.
@@ -80,6 +94,8 @@ pub struct EventMeta {
     pub outlier: bool,
     /// The state before it was not known whole when it was checked.
     pub partial_state: bool,
+    /// Where [`Self::state_before`] comes from.
+    pub state_from: StateFrom,
     /// Visibility in force before it (for a visibility event: the wider of before and after).
     pub visibility: Visibility,
     /// When this server saw it.
@@ -144,7 +160,9 @@ impl EventRow {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let flags = flag(meta.outlier, flag::OUTLIER)
             | flag(meta.partial_state, flag::PARTIAL)
-            | flag(!meta.redacted_by.is_empty(), flag::REDACTED);
+            | flag(!meta.redacted_by.is_empty(), flag::REDACTED)
+            | flag(meta.state_from == StateFrom::Told, flag::TOLD)
+            | flag(meta.state_from == StateFrom::Anew, flag::ANEW);
         out.extend_from_slice(&[FORMAT, flags, meta.verdict as u8, meta.visibility as u8]);
         out.extend_from_slice(&meta.replaces.to_be_bytes());
         out.extend_from_slice(&meta.pos.to_be_bytes());
@@ -223,6 +241,30 @@ impl EventRow {
     /// See [`EventMeta::partial_state`].
     pub fn partial_state(&self) -> bool {
         self.byte(1) & flag::PARTIAL != 0
+    }
+
+    /// See [`EventMeta::state_from`].
+    pub fn state_from(&self) -> StateFrom {
+        match self.byte(1) & (flag::TOLD | flag::ANEW) {
+            0 => StateFrom::Graph,
+            flag::TOLD => StateFrom::Told,
+            _ => StateFrom::Anew,
+        }
+    }
+
+    /// Whether it is older history, which other servers gave when it was asked for.
+    pub fn is_history(&self) -> bool {
+        self.arrival() < 0
+    }
+
+    /// Whether it is in the stream: neither older history nor known only by reference, and part of the room.
+    pub fn in_stream(&self) -> bool {
+        self.in_room() && !self.is_history()
+    }
+
+    /// Whether it is part of the room, and not known only by reference.
+    pub fn in_room(&self) -> bool {
+        self.verdict() == Verdict::Accepted && !self.outlier()
     }
 
     /// Whether a redaction emptied it.
@@ -350,6 +392,7 @@ impl EventRow {
             verdict: self.verdict(),
             outlier: self.outlier(),
             partial_state: self.partial_state(),
+            state_from: self.state_from(),
             visibility: self.visibility(),
             pos: self.pos(),
             depth: self.depth(),

@@ -23,7 +23,15 @@ impl RoomWriter<'_> {
 
     /// What the states after these events resolve to; the tree's nodes are staged.
     pub(crate) async fn resolve_after(&mut self, events: &[EventNum]) -> Result<NodeId, EngineError> {
-        let mut roots = Vec::with_capacity(events.len());
+        self.resolve_all(Vec::new(), events).await
+    }
+
+    /// The same with one more state.
+    pub(crate) async fn resolve_with(&mut self, state: NodeId, events: &[EventNum]) -> Result<NodeId, EngineError> {
+        self.resolve_all(vec![state], events).await
+    }
+
+    async fn resolve_all(&mut self, mut roots: Vec<NodeId>, events: &[EventNum]) -> Result<NodeId, EngineError> {
         for num in events {
             roots.push(self.root_after(*num).await?);
         }

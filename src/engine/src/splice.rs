@@ -257,7 +257,7 @@ pub fn push_json_string(out: &mut String, text: &str) {
 mod tests {
     use super::*;
     use crate::{
-        row::{EventMeta, Verdict, Visibility},
+        row::{EventMeta, StateFrom, Verdict, Visibility},
         state_tree::NodeId,
     };
     use proptest::prelude::*;
@@ -269,6 +269,7 @@ mod tests {
             verdict: Verdict::Accepted,
             outlier: false,
             partial_state: false,
+            state_from: StateFrom::Graph,
             visibility: Visibility::Shared,
             pos: 7,
             depth: 3,

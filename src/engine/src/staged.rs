@@ -9,7 +9,7 @@ use store::{DbWrite, Op, Pos};
 use crate::{
     head::Overlay,
     room::Room,
-    row::{EventRow, Verdict},
+    row::EventRow,
     state_tree::NodeId,
     tables::{EVENT_IDS, EVENTS, EventNum, HISTORY, OUTBOX, RELATIONS, ROOTS, STREAM, ServerNum, USER_ROOMS, UserNum},
     user_rooms::{Membership, UserRoom},
@@ -37,13 +37,15 @@ impl Staged {
         overlay.stage(&event);
         overlay.stage(&id);
         write.op(event).op(id);
-        if self.row.verdict() != Verdict::Accepted {
+        if !self.row.in_room() {
             return;
         }
         for server in self.to.iter().flat_map(|to| to.iter()) {
             write.op(OUTBOX.put(&(*server, pos), &EventPlace { room: room.num, num: self.num }));
         }
-        write.op(STREAM.put(&(room.num, pos), &self.num));
+        if self.row.in_stream() {
+            write.op(STREAM.put(&(room.num, pos), &self.num));
+        }
         write.op(HISTORY.put(&(room.num, depth, arrival), &self.num));
         if let Some(root) = self.new_root {
             write.op(ROOTS.put(&(room.num, pos), &Root(root)));

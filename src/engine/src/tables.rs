@@ -7,6 +7,7 @@ use store::{Json, Keyspace, Pos, Table};
 use crate::{
     aliases::AliasRow,
     head::HeadRow,
+    outside::OutsideRow,
     receipts::ReceiptRow,
     row::EventRow,
     staged::{EventPlace, RelationRow, Root},
@@ -83,3 +84,7 @@ pub const THREAD_ENDS: Table<(RoomNum, String), HistoryPoint> = Table::new(Keysp
 /// Redactions whose target is not here yet: (room, target, the redaction's number).
 pub const PARKED_REDACTIONS: Table<(RoomNum, String, EventNum), ()> =
     Table::new(Keyspace::Index, 16, "parked_redactions");
+/// Events that are not here, or known by reference only, by who follows them: (room, the id, the follower's number).
+pub const GAPS: Table<(RoomNum, String, EventNum), ()> = Table::new(Keyspace::Index, 17, "gaps");
+/// Membership events of rooms in which nobody of this server is: how a user was invited, knocked, or left from there.
+pub const OUTSIDE: Table<(UserNum, RoomNum), Json<OutsideRow>> = Table::new(Keyspace::Index, 18, "outside");

@@ -7,7 +7,7 @@ use crate::{
     engine::Engine,
     error::EngineError,
     room::Room,
-    row::{EventRow, Verdict, Visibility},
+    row::{EventRow, Visibility},
     state::membership_in,
     tables::{Arrival, Depth, EventNum, HISTORY, RoomNum, STREAM, UserNum},
     user_rooms::{Membership, UserRoom},
@@ -137,18 +137,18 @@ impl Engine {
     /// # Errors
     /// Those of the store.
     pub async fn can_see(&self, room: RoomNum, viewer: &Viewer<'_>, row: &EventRow) -> Result<bool, EngineError> {
-        if row.verdict() != Verdict::Accepted {
+        if !row.in_room() {
             return Ok(false);
         }
         if row.visibility() == Visibility::WorldReadable {
             return Ok(true);
         }
         let Some(place) = viewer.place else { return Ok(false) };
-        if place.membership == Membership::Join && row.pos() > place.since {
+        if place.membership == Membership::Join && !row.is_history() && row.pos() > place.since {
             return Ok(true);
         }
         // Joined at some time at or after the event: that is now, or until the membership ended.
-        let joined_since = place.membership == Membership::Join || row.pos() <= place.left;
+        let joined_since = place.membership == Membership::Join || self.before_leaving(room, &place, row).await?;
         if row.visibility() == Visibility::Shared && joined_since {
             return Ok(true);
         }
@@ -161,6 +161,15 @@ impl Engine {
             Membership::Invite => row.visibility() == Visibility::Invited,
             _ => false,
         })
+    }
+
+    /// Whether an event came before the end of a membership.
+    async fn before_leaving(&self, room: RoomNum, place: &UserRoom, row: &EventRow) -> Result<bool, EngineError> {
+        if !row.is_history() || place.left == 0 || place.num == 0 {
+            return Ok(!row.is_history() && row.pos() <= place.left);
+        }
+        // When it got here says nothing of when it happened.
+        Ok(row.depth() < self.event(room, place.num).await?.depth())
     }
 
     /// The user's membership at an event, for `unsigned`.
@@ -177,7 +186,7 @@ impl Engine {
             return Ok(membership_in(row.content()));
         }
         match viewer.place {
-            Some(place) if row.pos() > place.since => Ok(place.membership),
+            Some(place) if !row.is_history() && row.pos() > place.since => Ok(place.membership),
             _ => self.membership_at(room, row, viewer.user_id.as_str()).await,
         }
     }

@@ -25,7 +25,7 @@ use crate::{
     head::{Extremity, Head, Member, StateRef},
     load,
     room::Room,
-    row::{EventMeta, EventRow, Verdict, Visibility},
+    row::{EventMeta, EventRow, StateFrom, Verdict, Visibility},
     serve::ServerAcl,
     splice::find_fields,
     staged::{Staged, UserChange},
@@ -104,6 +104,8 @@ pub struct RoomWriter<'a> {
     pub(crate) rewritten: Vec<(EventNum, EventRow)>,
     /// What comes from another server is to go on to the rest.
     pub(crate) relay: bool,
+    /// Those of the staged events that were known by reference before.
+    pub(crate) promoted: Vec<EventNum>,
 }
 
 impl std::fmt::Debug for RoomWriter<'_> {
@@ -196,6 +198,7 @@ impl<'a> RoomWriter<'a> {
             user_changes: Vec::new(),
             rewritten: Vec::new(),
             relay: false,
+            promoted: Vec::new(),
         }
     }
 
@@ -460,6 +463,7 @@ impl<'a> RoomWriter<'a> {
             verdict: Verdict::Accepted,
             outlier: false,
             partial_state: false,
+            state_from: StateFrom::Graph,
             visibility: visibility_across(head.info.visibility, &signed.pdu),
             pos: 0,
             depth: i64::try_from(signed.pdu.depth).unwrap_or(i64::MAX),

@@ -1,6 +1,6 @@
 //! Short numbers for long ids.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use quick_cache::sync::Cache;
 use tokio::sync::Mutex;
@@ -114,6 +114,61 @@ impl Ids {
         Ok(number)
     }
 
+    /// The numbers of many ids, in their order, as [`Ids::number`] gives them: those that had none get theirs in one commit.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn numbers(&self, kind: IdKind, ids: &[&str]) -> Result<Vec<u64>, InternError> {
+        let mut found = self.find_all(kind, ids).await?;
+        if found.iter().any(Option::is_none) {
+            let mut next = self.next[kind as usize - 1].lock().await;
+            let known = next.take();
+            if known.is_none() {
+                self.db.write().commit().await?;
+            }
+            found = self.find_all(kind, ids).await?;
+            let mut number = match known {
+                Some(number) => number,
+                None => {
+                    let last = self.db.scan_prefix(&BACKWARD, &(kind as u8), Page::last(1)).await?;
+                    last.first().map_or(1, |row| row.0.1 + 1)
+                }
+            };
+            let mut write = self.db.write();
+            write.require(BACKWARD.absent(&(kind as u8, number)));
+            let mut given: HashMap<&str, u64> = HashMap::new();
+            for (id, slot) in ids.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
+                let this = *given.entry(*id).or_insert_with(|| {
+                    write.put(&FORWARD, &(kind as u8, (*id).to_owned()), &number);
+                    write.put(&BACKWARD, &(kind as u8, number), &(*id).to_owned());
+                    number += 1;
+                    number - 1
+                });
+                *slot = Some(this);
+            }
+            write.commit().await?;
+            *next = Some(number);
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn find_all(&self, kind: IdKind, ids: &[&str]) -> Result<Vec<Option<u64>>, StoreError> {
+        let keys: Vec<(u8, String)> = ids.iter().map(|id| (kind as u8, (*id).to_owned())).collect();
+        let mut found: Vec<Option<u64>> = keys.iter().map(|key| self.numbers.get(key)).collect();
+        let missing: Vec<_> =
+            keys.into_iter().zip(&found).filter(|(_, number)| number.is_none()).map(|(key, _)| key).collect();
+        let read = self.db.multi_get(&FORWARD, &missing).await?;
+        for (slot, (key, number)) in
+            found.iter_mut().filter(|slot| slot.is_none()).zip(missing.into_iter().zip(read))
+        {
+            *slot = number;
+            if let Some(number) = number {
+                self.numbers.insert(key, number);
+            }
+        }
+        Ok(found)
+    }
+
     /// The id behind a number.
     ///
     /// # Errors
@@ -150,6 +205,22 @@ mod tests {
             let number = ids.number(IdKind::User, &id).await.unwrap();
             assert_eq!(ids.name(IdKind::User, number).await.unwrap().as_deref(), Some(id.as_str()));
         }
+    }
+
+    #[tokio::test]
+    async fn many_ids_get_their_numbers_at_once() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        open_schema(&*store, 1, &[]).unwrap();
+        let db = Db::open(Arc::clone(&store), CommitterOptions::default(), |_| {}).unwrap();
+        let ids = Ids::new(Arc::clone(&db), 100);
+        assert_eq!(ids.number(IdKind::User, "@b:x").await.unwrap(), 1);
+        let numbers = ids.numbers(IdKind::User, &["@a:x", "@b:x", "@a:x", "@c:x"]).await.unwrap();
+        assert_eq!(numbers, [2, 1, 2, 3]);
+        assert_eq!(ids.numbers(IdKind::User, &["@c:x", "@a:x"]).await.unwrap(), [3, 2]);
+        assert_eq!(ids.number(IdKind::User, "@d:x").await.unwrap(), 4);
+        let ids = Ids::new(db, 100);
+        assert_eq!(ids.numbers(IdKind::User, &["@e:x", "@d:x", "@a:x"]).await.unwrap(), [5, 4, 2]);
+        assert_eq!(ids.name(IdKind::User, 5).await.unwrap().as_deref(), Some("@e:x"));
     }
 
     #[tokio::test]

@@ -168,6 +168,28 @@ impl Peer {
         &self,
         room: &Room,
         prev: &[&EventId],
+        event: (&str, &str, Option<&str>),
+        content: Value,
+        redacts: Option<&EventId>,
+    ) -> ReceivedEvent {
+        self.sign_in((self, room), prev, event, content, redacts).await
+    }
+
+    /// The same in a room that another server knows.
+    pub(super) async fn sign_at(
+        &self,
+        host: (&Self, &Room),
+        prev: &[&EventId],
+        event: (&str, &str, Option<&str>),
+        content: Value,
+    ) -> ReceivedEvent {
+        self.sign_in(host, prev, event, content, None).await
+    }
+
+    async fn sign_in(
+        &self,
+        (host, room): (&Self, &Room),
+        prev: &[&EventId],
         (sender, kind, state_key): (&str, &str, Option<&str>),
         content: Value,
         redacts: Option<&EventId>,
@@ -176,12 +198,17 @@ impl Peer {
         let user = <&UserId>::try_from(sender).unwrap();
         let raw = to_raw_value(&content).unwrap();
         let event_type = TimelineEventType::from(kind);
-        let before = self.row(room, prev[0]).await;
+        let before = host.row(room, prev[0]).await;
+        let num = host.engine.find_event(room.num, prev[0].as_str()).await.unwrap().unwrap();
+        let after = match before.verdict() {
+            Verdict::Accepted => host.engine.entries_after(room.num, num, &before).await.unwrap(),
+            _ => host.engine.entries_at(room.num, before.state_before()).await.unwrap(),
+        };
         let mut auth_events = Vec::new();
         for (kind, key) in auth_types(&event_type, user, state_key, &raw, &room.rules.authorization).unwrap() {
-            let found = self.engine.state_at(room.num, before.state_before(), &kind.to_string(), &key).await.unwrap();
-            if let Some(num) = found {
-                let row = self.engine.event(room.num, num).await.unwrap();
+            let found = after.iter().find(|(k, s, _)| *k == kind.to_string() && *s == key);
+            if let Some((_, _, num)) = found {
+                let row = host.engine.event(room.num, *num).await.unwrap();
                 auth_events.push(OwnedEventId::try_from(row.event_id()).unwrap());
             }
         }

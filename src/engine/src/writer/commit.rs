@@ -9,7 +9,7 @@ use crate::{
     error::EngineError,
     head::Head,
     room::Room,
-    row::{EventRow, Verdict},
+    row::EventRow,
     staged::{Staged, UserChange},
     tables::{EventNum, HEADS, ServerNum, UserNum},
 };
@@ -35,7 +35,8 @@ impl RoomWriter<'_> {
         let (ops, preconditions) = (std::mem::take(&mut self.ops), std::mem::take(&mut self.preconditions));
         let (mut staged, changes) = (std::mem::take(&mut self.staged), std::mem::take(&mut self.user_changes));
         let rewritten = std::mem::take(&mut self.rewritten);
-        if !rewritten.is_empty() {
+        let promoted = std::mem::take(&mut self.promoted);
+        if !(rewritten.is_empty() && promoted.is_empty()) {
             self.engine.view().rewriting();
         }
         let info = self.state_changed.then(|| Arc::new(head.info.clone()));
@@ -64,6 +65,7 @@ impl RoomWriter<'_> {
                 events: staged.iter().map(|event| (event.num, event.row.clone())).collect(),
                 rewritten,
                 outgoing,
+                promoted,
             };
             let view = engine.view();
             write.on_done(move |outcome| landed.publish(&view, &room, outcome));
@@ -111,17 +113,21 @@ struct Landed {
     events: Vec<(EventNum, EventRow)>,
     rewritten: Vec<(EventNum, EventRow)>,
     outgoing: Vec<ServerNum>,
+    promoted: Vec<EventNum>,
 }
 
 impl Landed {
     fn publish(self, view: &crate::engine::View, room: &Room, outcome: Outcome) {
-        let rewrote = !self.rewritten.is_empty();
+        let rewrote = !(self.rewritten.is_empty() && self.promoted.is_empty());
         if outcome == Outcome::Done {
             for (num, row) in self.rewritten {
                 view.emptied(room.num, num);
                 view.event(room.num, num, row);
             }
-            let accepted = self.events.iter().filter(|(_, row)| row.verdict() == Verdict::Accepted);
+            for num in self.promoted {
+                view.emptied(room.num, num);
+            }
+            let accepted = self.events.iter().filter(|(_, row)| row.in_stream());
             room.landed(accepted.map(|(num, row)| (row.pos(), *num)));
             for (num, row) in self.events {
                 view.event(room.num, num, row);

@@ -10,7 +10,8 @@ use crate::{
     state::{CurrentRow, membership_in},
     state_tree::NodeId,
     tables::{
-        CITED, CURRENT, EVENT_IDS, EVENTS, EventNum, GAPS, HEADS, HISTORY, RELATIONS, ROOTS, RoomNum, STREAM, USER_ROOMS,
+        CITED, CURRENT, EVENT_IDS, EVENTS, EventNum, GAPS, HEADS, HISTORY, RELATIONS, ROOTS, RoomNum, STREAM,
+        USER_ROOMS,
     },
     user_rooms::Membership,
 };
@@ -155,8 +156,8 @@ impl Engine {
             let fits = place.is_some_and(|place| {
                 place.num == 0
                     || place.membership == row.membership
-                    && place.num == row.num
-                    && rebuilt.since.get(slot) == Some(&place.pos)
+                        && place.num == row.num
+                        && rebuilt.since.get(slot) == Some(&place.pos)
             });
             if !fits {
                 report.findings.push(format!("room {num}: the place of {user_id} differs from what the events say"));

@@ -24,8 +24,7 @@ pub(crate) fn allowed_by_cited(
     mut named: HashMap<OwnedEventId, SharedPdu>,
     create: Option<SharedPdu>,
 ) -> bool {
-    let mut state: Deciding =
-        named.values().filter_map(|pdu| Some((pdu.state_slot()?, Arc::clone(pdu)))).collect();
+    let mut state: Deciding = named.values().filter_map(|pdu| Some((pdu.state_slot()?, Arc::clone(pdu)))).collect();
     if rules.room_create_event_id_as_room_id
         && let Some(create) = create
     {

@@ -55,10 +55,7 @@ impl Engine {
     }
 
     /// The numbers of everybody who sent one of these events; users of ours whose membership they are about get one as well.
-    pub(crate) async fn senders<'a>(
-        &self,
-        events: impl IntoIterator<Item = &'a Pdu>,
-    ) -> Result<Senders, EngineError> {
+    pub(crate) async fn senders<'a>(&self, events: impl IntoIterator<Item = &'a Pdu>) -> Result<Senders, EngineError> {
         let mut users: BTreeSet<&UserId> = BTreeSet::new();
         for pdu in events {
             users.insert(&pdu.sender);

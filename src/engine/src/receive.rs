@@ -307,7 +307,10 @@ impl RoomWriter<'_> {
                 let (others, replaces) = (self.others()?, self.replaced_member(&pdu).await?);
                 let end = Extremity { num, depth: meta.depth, event_id: pdu.event_id.clone() };
                 self.extend(&pdu, end, &landing, followed).await?;
-                self.pass_on(&pdu, replaces, others).await?;
+                // Who takes a user of ours in tells the others.
+                if landing.from == StateFrom::Graph {
+                    self.pass_on(&pdu, replaces, others).await?;
+                }
             }
             if pdu.event_type == TimelineEventType::RoomRedaction {
                 self.redact_target(&pdu, num).await?;

@@ -158,9 +158,7 @@ impl Ids {
         let missing: Vec<_> =
             keys.into_iter().zip(&found).filter(|(_, number)| number.is_none()).map(|(key, _)| key).collect();
         let read = self.db.multi_get(&FORWARD, &missing).await?;
-        for (slot, (key, number)) in
-            found.iter_mut().filter(|slot| slot.is_none()).zip(missing.into_iter().zip(read))
-        {
+        for (slot, (key, number)) in found.iter_mut().filter(|slot| slot.is_none()).zip(missing.into_iter().zip(read)) {
             *slot = number;
             if let Some(number) = number {
                 self.numbers.insert(key, number);

@@ -9,8 +9,7 @@ use serde_json::json;
 use super::peer::{ALICE, BOB, CAROL, Peer, assert_same, verdict};
 use crate::{EngineError, Membership, Received, RemoteRoom, Room, Verdict, Viewer, tables::EVENTS};
 
-const VERSIONS: [RoomVersionId; 4] =
-    [RoomVersionId::V3, RoomVersionId::V10, RoomVersionId::V11, RoomVersionId::V12];
+const VERSIONS: [RoomVersionId; 4] = [RoomVersionId::V3, RoomVersionId::V10, RoomVersionId::V11, RoomVersionId::V12];
 
 /// What a server answers to a join: the event as it took it in, with the state before it and what allows that.
 pub(super) async fn answer(host: &Peer, room: &Arc<Room>, event: &ReceivedEvent) -> RemoteRoom {
@@ -38,7 +37,8 @@ pub(super) async fn answer(host: &Peer, room: &Arc<Room>, event: &ReceivedEvent)
 pub(super) async fn enter(host: &Peer, room: &Arc<Room>, guest: &Peer, user: &str) -> Arc<Room> {
     let ends: Vec<OwnedEventId> = host.ends(room).await.into_iter().collect();
     let ends: Vec<&EventId> = ends.iter().map(|id| &**id).collect();
-    let join = guest.sign_at((host, room), &ends, (user, "m.room.member", Some(user)), json!({"membership": "join"})).await;
+    let join =
+        guest.sign_at((host, room), &ends, (user, "m.room.member", Some(user)), json!({"membership": "join"})).await;
     assert_eq!(verdict(&host.engine.receive(room, join.clone()).await.unwrap()), Verdict::Accepted);
     guest.engine.enter(answer(host, room, &join).await).await.unwrap()
 }

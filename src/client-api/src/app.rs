@@ -15,7 +15,12 @@ use ruma::{RoomId, RoomVersionId};
 use serde::Deserialize;
 use users::Users;
 
-use crate::{error::ApiError, sync::SyncState};
+use crate::{
+    error::ApiError,
+    remote_queries::{NoOtherServers, RemoteQueries},
+    spaces::Walks,
+    sync::SyncState,
+};
 
 /// What an operator may decide about the Client-Server API.
 #[derive(Debug, Clone, Deserialize)]
@@ -64,6 +69,10 @@ pub struct AppParts {
     pub config: ClientApiConfig,
     /// Randomness, injected.
     pub rng: Mutex<Box<dyn Rng + Send>>,
+    /// Other servers.
+    pub remotes: Arc<dyn RemoteQueries>,
+    /// Walks through spaces that clients may go on with.
+    pub(crate) walks: Walks,
     /// What `/sync` remembers.
     pub(crate) sync: SyncState,
     /// See [`App::close`].
@@ -87,10 +96,19 @@ impl AppParts {
             authenticator,
             config,
             rng: Mutex::new(rng),
+            remotes: Arc::new(NoOtherServers),
+            walks: Walks::default(),
             sync: SyncState::default(),
             closing: AtomicBool::new(false),
             devices_flushed: AtomicU64::new(0),
         }
+    }
+
+    /// The same parts with other servers to ask; without this there are none.
+    #[must_use]
+    pub fn with_remotes(mut self, remotes: Arc<dyn RemoteQueries>) -> Self {
+        self.remotes = remotes;
+        self
     }
 
     /// A random string of ASCII letters and digits.

@@ -15,15 +15,18 @@ mod filter;
 mod filters;
 mod housekeeping;
 mod membership;
+mod openid;
 mod own;
 mod page;
 mod presence;
 mod profile;
 mod push;
 mod receipts;
+mod remote_queries;
 mod room_state;
 mod rooms;
 mod send;
+mod spaces;
 mod sync;
 #[cfg(test)]
 #[allow(dead_code)]
@@ -35,6 +38,7 @@ mod user_directory;
 
 pub use app::{App, AppParts, ClientApiConfig};
 pub use error::ApiError;
+pub use remote_queries::{NoOtherServers, RemoteAnswer, RemoteError, RemoteQueries};
 
 /// All endpoints of this crate.
 pub fn router() -> axum::Router<App> {
@@ -44,11 +48,13 @@ pub fn router() -> axum::Router<App> {
         .merge(discovery::router())
         .merge(user_directory::router())
         .merge(filters::router())
+        .merge(openid::router())
         .merge(presence::router())
         .merge(profile::router())
         .merge(push::router())
         .merge(receipts::router())
         .merge(send::router())
+        .merge(spaces::router())
         .merge(sync::router())
         .merge(rooms::router())
         .merge(membership::router())

@@ -3,16 +3,45 @@
 use axum::extract::State;
 use http_kit::{MatrixError, Ruma};
 use ruma::{
-    OwnedRoomId,
+    OwnedRoomId, OwnedServerName, RoomAliasId,
     api::client::alias::get_alias::v3::{Request, Response},
 };
 
 use crate::{ApiError, App};
 
+/// Servers named, at most.
+const MAX_SERVERS: usize = 50;
+
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
-    let alias = &request.body.room_alias;
-    let row = app.engine.alias(alias.as_str()).await?;
-    let row = row.ok_or_else(|| MatrixError::not_found(format!("Room alias {alias} not found")))?;
-    let room_id = OwnedRoomId::try_from(row.room_id).map_err(MatrixError::internal)?;
-    Ok(Response::new(room_id, vec![app.engine.identity.server_name.clone()]))
+    let (room_id, servers) = app.resolve_alias(&request.body.room_alias).await?;
+    Ok(Response::new(room_id, servers))
+}
+
+impl App {
+    /// The room that an alias points at, and servers that are in it; that of another server is asked for its own.
+    ///
+    /// # Errors
+    /// 404 `M_NOT_FOUND`; 502 where the other server gives no answer.
+    pub(crate) async fn resolve_alias(
+        &self,
+        alias: &RoomAliasId,
+    ) -> Result<(OwnedRoomId, Vec<OwnedServerName>), ApiError> {
+        let us = &self.engine.identity.server_name;
+        let not_found = || MatrixError::not_found(format!("Room alias {alias} not found"));
+        let Some(row) = self.engine.alias(alias.as_str()).await? else {
+            if alias.server_name() == us {
+                return Err(not_found().into());
+            }
+            return match self.remotes.alias(alias).await {
+                Err(crate::RemoteError::NotFound) => Err(not_found().into()),
+                other => Ok(other?),
+            };
+        };
+        let room_id = OwnedRoomId::try_from(row.room_id).map_err(MatrixError::internal)?;
+        let mut servers = vec![us.clone()];
+        if let Ok(room) = self.engine.room(&room_id).await {
+            servers.extend(self.engine.servers(&room).await?.into_iter().take(MAX_SERVERS));
+        }
+        Ok((room_id, servers))
+    }
 }

@@ -7,10 +7,10 @@ mod delete_alias;
 mod get_alias;
 mod get_aliases;
 mod get_visibility;
-mod listing;
 mod permission;
 mod public_rooms;
 mod public_rooms_filtered;
+mod published;
 mod set_visibility;
 
 use axum::Router;

@@ -8,9 +8,8 @@ use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
     let body = request.body;
-    app.only_this_server(body.server.as_deref())?;
     if matches!(body.room_network, RoomNetwork::ThirdParty(_)) {
         return Err(MatrixError::invalid_param("third_party_instance_id", "there are no bridges here").into());
     }
-    app.published_rooms(&body.filter, body.since.as_deref(), body.limit).await?.reply()
+    app.published_rooms(body.server.as_deref(), &body.filter, body.since.as_deref(), body.limit).await
 }

@@ -6,13 +6,19 @@ use engine::splice::push_json_string;
 use http_kit::{MatrixError, RawJson, Ruma};
 use ruma::api::client::profile::get_profile_field::v3::Request;
 
+use super::remote_reply;
 use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
-    let owner = app.profile_owner(&request.body.user_id).await?;
-    let key = request.body.field.as_str();
+    let (user_id, key) = (&request.body.user_id, request.body.field.as_str());
+    let not_set = || MatrixError::not_found("The profile has no such field");
+    if !app.engine.is_local(user_id) {
+        let fields = app.remotes.profile(user_id, Some(key)).await?;
+        return if fields.is_empty() { Err(not_set().into()) } else { remote_reply(fields) };
+    }
+    let owner = app.profile_owner(user_id).await?;
     let value = app.users.profiles.get(owner, key).await?;
-    let value = value.ok_or_else(|| MatrixError::not_found("The profile has no such field"))?;
+    let value = value.ok_or_else(not_set)?;
     let mut out = String::from("{");
     push_json_string(&mut out, key);
     out.push(':');

@@ -8,8 +8,9 @@ mod set_field;
 
 use axum::Router;
 use engine::UserNum;
-use http_kit::{MatrixError, RumaRouter};
+use http_kit::{MatrixError, RawJson, RumaRouter};
 use ruma::UserId;
+use serde_json::{Map, Value};
 
 use crate::{ApiError, App};
 
@@ -27,4 +28,10 @@ impl App {
         let account = self.users.accounts.by_user_id(user_id).await?.filter(|account| !account.deactivated);
         account.map(|account| account.num).ok_or_else(|| MatrixError::not_found("Profile not found").into())
     }
+}
+
+/// What another server tells of its user, without what it gives as not set.
+fn remote_reply(mut fields: Map<String, Value>) -> Result<RawJson, ApiError> {
+    fields.retain(|_, value| !value.is_null());
+    Ok(RawJson(Value::Object(fields).to_string().into()))
 }

@@ -4,6 +4,7 @@
 mod direction;
 mod get_context;
 mod get_event;
+mod get_event_by_timestamp;
 mod get_messages;
 mod get_relations;
 mod get_threads;
@@ -20,6 +21,7 @@ pub(crate) fn router() -> Router<App> {
         .layer(axum::middleware::map_request(direction::add))
         .ruma(get_context::handler)
         .ruma(get_event::handler)
+        .ruma(get_event_by_timestamp::handler)
         .ruma(get_relations::all)
         .ruma(get_relations::of_type)
         .ruma(get_relations::of_type_and_event_type)

@@ -1,0 +1,121 @@
+//! The seam to other servers for what clients ask about them: profiles, aliases, directories, spaces, events by time.
+
+use std::fmt;
+
+use engine::{Direction, Listing, Room, SpaceView};
+use futures::{FutureExt as _, future::BoxFuture};
+use http::StatusCode;
+use http_kit::MatrixError;
+use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, RoomAliasId, RoomId, ServerName, UserId, directory::Filter};
+use serde_json::{Map, Value};
+
+use crate::ApiError;
+
+/// Why another server's answer cannot be had.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RemoteError {
+    /// It has no such thing.
+    #[error("the other server knows nothing of this")]
+    NotFound,
+    /// It refuses to answer.
+    #[error("the other server refused: {error}")]
+    Refused {
+        /// Its status, 400 to 499.
+        status: StatusCode,
+        /// Its `errcode`.
+        errcode: String,
+        /// Its words.
+        error: String,
+    },
+    /// It cannot be reached, or its answer makes no sense.
+    #[error("the other server gives no answer")]
+    Unreachable,
+}
+
+impl From<RemoteError> for ApiError {
+    fn from(error: RemoteError) -> Self {
+        let text = error.to_string();
+        Self(match error {
+            RemoteError::NotFound => MatrixError::not_found(text),
+            RemoteError::Refused { status: StatusCode::FORBIDDEN, .. } => MatrixError::forbidden(text),
+            // Its complaint about what we asked is not one about what the client asked.
+            RemoteError::Refused { .. } | RemoteError::Unreachable => {
+                MatrixError::unknown(text).with_status(StatusCode::BAD_GATEWAY)
+            }
+        })
+    }
+}
+
+/// What another server is asked for.
+pub type RemoteAnswer<'a, T> = BoxFuture<'a, Result<T, RemoteError>>;
+
+/// Other servers, as far as clients' questions go.
+pub trait RemoteQueries: Send + Sync + fmt::Debug {
+    /// The profile of a user of another server, or one field of it.
+    fn profile<'a>(&'a self, user_id: &'a UserId, field: Option<&'a str>) -> RemoteAnswer<'a, Map<String, Value>>;
+
+    /// The room that an alias of another server points at, and servers that are in it.
+    fn alias<'a>(&'a self, alias: &'a RoomAliasId) -> RemoteAnswer<'a, (OwnedRoomId, Vec<OwnedServerName>)>;
+
+    /// A page of another server's directory.
+    fn public_rooms<'a>(
+        &'a self,
+        server: &'a ServerName,
+        filter: &'a Filter,
+        since: Option<&'a str>,
+        limit: Option<usize>,
+    ) -> RemoteAnswer<'a, Listing>;
+
+    /// What the first of some servers that knows a room tells of it and of the rooms in it.
+    fn hierarchy<'a>(
+        &'a self,
+        via: &'a [OwnedServerName],
+        room_id: &'a RoomId,
+        suggested_only: bool,
+    ) -> RemoteAnswer<'a, SpaceView>;
+
+    /// The event that servers in a room know closest to a time, in Unix milliseconds, and when it was sent. What leads to it is
+    /// fetched, as far as that goes.
+    fn timestamp_to_event<'a>(
+        &'a self,
+        room: &'a Room,
+        ts: u64,
+        direction: Direction,
+    ) -> RemoteAnswer<'a, (OwnedEventId, u64)>;
+}
+
+/// A world without other servers.
+#[derive(Debug, Clone, Copy)]
+pub struct NoOtherServers;
+
+impl RemoteQueries for NoOtherServers {
+    fn profile<'a>(&'a self, _: &'a UserId, _: Option<&'a str>) -> RemoteAnswer<'a, Map<String, Value>> {
+        nobody()
+    }
+
+    fn alias<'a>(&'a self, _: &'a RoomAliasId) -> RemoteAnswer<'a, (OwnedRoomId, Vec<OwnedServerName>)> {
+        nobody()
+    }
+
+    fn public_rooms<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: &'a Filter,
+        _: Option<&'a str>,
+        _: Option<usize>,
+    ) -> RemoteAnswer<'a, Listing> {
+        nobody()
+    }
+
+    fn hierarchy<'a>(&'a self, _: &'a [OwnedServerName], _: &'a RoomId, _: bool) -> RemoteAnswer<'a, SpaceView> {
+        nobody()
+    }
+
+    fn timestamp_to_event<'a>(&'a self, _: &'a Room, _: u64, _: Direction) -> RemoteAnswer<'a, (OwnedEventId, u64)> {
+        nobody()
+    }
+}
+
+fn nobody<'a, T: Send + 'a>() -> RemoteAnswer<'a, T> {
+    std::future::ready(Err(RemoteError::NotFound)).boxed()
+}

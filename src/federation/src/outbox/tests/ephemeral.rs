@@ -16,7 +16,7 @@ async fn receipt(bench: &Bench, room: &OwnedRoomId, kind: &str, event_id: &str) 
     let engine = bench.one().engine();
     let user = engine.user_num(&bench.ann).await.unwrap();
     let room = bench.one().room(room).await;
-    let new = NewReceipt { user, user_id: bench.ann.as_str(), kind, thread: "", event_id };
+    let new = NewReceipt { user, user_id: bench.ann.as_str(), kind, thread: "", event_id, ts: None };
     assert!(engine.set_receipt(&room, new).await.unwrap());
 }
 

@@ -20,6 +20,8 @@ mod route;
 mod send_transaction;
 mod signed;
 mod x_matrix;
+#[cfg(test)]
+mod x_matrix_tests;
 
 use axum::Router;
 

@@ -1,7 +1,7 @@
 use std::{
     ops::Deref,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64},
     },
 };
@@ -20,6 +20,7 @@ use crate::{
     remote_queries::{NoOtherServers, RemoteQueries},
     spaces::Walks,
     sync::SyncState,
+    timeline::OlderHistory,
 };
 
 /// What an operator may decide about the Client-Server API.
@@ -73,6 +74,8 @@ pub struct AppParts {
     pub remotes: Arc<dyn RemoteQueries>,
     /// Walks through spaces that clients may go on with.
     pub(crate) walks: Walks,
+    /// Fetches history that is not here, where other servers take part; set once.
+    pub older: OnceLock<Arc<dyn OlderHistory>>,
     /// What `/sync` remembers.
     pub(crate) sync: SyncState,
     /// See [`App::close`].
@@ -98,6 +101,7 @@ impl AppParts {
             rng: Mutex::new(rng),
             remotes: Arc::new(NoOtherServers),
             walks: Walks::default(),
+            older: OnceLock::new(),
             sync: SyncState::default(),
             closing: AtomicBool::new(false),
             devices_flushed: AtomicU64::new(0),

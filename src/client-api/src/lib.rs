@@ -39,6 +39,7 @@ mod user_directory;
 pub use app::{App, AppParts, ClientApiConfig};
 pub use error::ApiError;
 pub use remote_queries::{NoOtherServers, RemoteAnswer, RemoteError, RemoteQueries};
+pub use timeline::OlderHistory;
 
 /// All endpoints of this crate.
 pub fn router() -> axum::Router<App> {

@@ -9,6 +9,7 @@ mod error;
 mod housekeeping;
 mod keys;
 mod metrics;
+mod older_history;
 mod serve;
 mod site;
 mod tls;

@@ -13,7 +13,7 @@ use store::{Clock, CommitterOptions, Db, Ids, Migration, SCHEMA_VERSION, Store, 
 use store_rocksdb::{RocksDbOptions, RocksDbStore};
 use users::{Users, UsersOptions};
 
-use crate::{config::Config, error::StartError, keys};
+use crate::{config::Config, error::StartError, keys, older_history::FromOthers};
 
 /// Steps from older schemas to today's. There are none yet.
 const MIGRATIONS: &[Migration] = &[];
@@ -91,6 +91,7 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         transport: transport(config, clock)?,
         config: federation_config,
     });
+    let _ = app.older.set(Arc::new(FromOthers(Arc::clone(&federation))));
     let expenses = Expenses::new(
         Arc::clone(&engine),
         users,

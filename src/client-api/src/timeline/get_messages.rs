@@ -19,7 +19,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let from = app.point(room, body.from.as_deref(), "from").await?.unwrap_or(default);
     let to = app.point(room, body.to.as_deref(), "to").await?;
     let stretch = Stretch { from, to, direction, limit: limit_of(body.limit) };
-    let page = app.event_page(&reader, stretch, &RowFilter::new(&body.filter)).await?;
+    let page = app.whole_page(&reader, stretch, &RowFilter::new(&body.filter)).await?;
 
     let mut out = format!("{{\"start\":\"{}\",\"chunk\":[", encode_point(from));
     app.engine.render(&mut out, &reader.room, &reader.viewer, &page.events, rendering(&requester, true)).await?;

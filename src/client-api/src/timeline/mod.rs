@@ -8,12 +8,15 @@ mod get_event_by_timestamp;
 mod get_messages;
 mod get_relations;
 mod get_threads;
+mod older;
 mod pages;
 
 use axum::Router;
 use http_kit::RumaRouter;
 
 use crate::App;
+
+pub use older::OlderHistory;
 
 pub(crate) fn router() -> Router<App> {
     Router::new()

@@ -28,12 +28,12 @@ impl Gap<'_> {
     /// # Errors
     /// [`PduError::Missing`] where nobody gives them.
     pub(crate) async fn receive_with_past(&self, event: ReceivedEvent) -> Result<Received, PduError> {
-        let absent = self.absent(&event.pdu.prev_events).await?;
+        let absent = self.lacking(&event.pdu.prev_events).await?;
         if absent.is_empty() {
             return self.receive(event).await;
         }
         let events = self.past_of(&event, &absent).await?;
-        for edge in self.absent(&behind(events.iter())).await?.into_iter().take(MAX_EDGES) {
+        for edge in self.lacking(&behind(events.iter())).await?.into_iter().take(MAX_EDGES) {
             if let Err(error) = self.receive_edge(&edge).await {
                 tracing::debug!(room = %self.room.id, event = %edge, %error, "a gap stays open");
             }
@@ -80,7 +80,7 @@ impl Gap<'_> {
             for event in self.checked(raw, |id| !found.contains_key(id)).await {
                 found.entry(event.pdu.event_id.clone()).or_insert(event);
             }
-            let open = self.absent(&behind(found.values())).await.unwrap_or_default();
+            let open = self.lacking(&behind(found.values())).await.unwrap_or_default();
             // A server that gives less than it was asked for has no more.
             if !full || found.len() == before || open.is_empty() {
                 break;

@@ -11,7 +11,7 @@ use std::{
 
 use engine::Room;
 use futures::{StreamExt as _, stream};
-use room::check::ReceivedEvent;
+use room::check::{ReceivedEvent, UnverifiedEvent};
 use ruma::{
     EventId, OwnedEventId, OwnedServerName, ServerName, UInt,
     api::federation::{authorization::get_event_authorization, backfill::get_backfill, event as api},
@@ -20,15 +20,18 @@ use serde_json::value::RawValue;
 
 use crate::{
     CallError, CallLimits, Federation,
-    pdus::{PduError, check::parse_pdus},
+    pdus::{
+        PduError,
+        check::{Parsed, parse_pdus},
+    },
 };
 
 /// Requests that one gap is worth, to all servers together.
 pub(crate) const MAX_CALLS: usize = 150;
 /// Bytes of answers that one gap is worth.
 pub(crate) const MAX_BYTES: usize = 128 << 20;
-/// Time that one gap is worth, in milliseconds.
-const MAX_TIME: u64 = 120_000;
+/// Time that a gap is worth that events of another server wait for, in milliseconds.
+pub(crate) const MAX_TIME: u64 = 120_000;
 /// Requests for single events that are under way at once.
 const PARALLEL: usize = 8;
 /// Servers that are asked for the same thing, one after the other.
@@ -57,8 +60,13 @@ pub(crate) struct StateIds {
 }
 
 impl<'a> Gap<'a> {
-    /// A gap that `first` is asked about before others.
-    pub(crate) async fn new(fed: &'a Federation, room: &'a Arc<Room>, first: &ServerName) -> Result<Self, PduError> {
+    /// A gap that `first` is asked about before others, worth some milliseconds.
+    pub(crate) async fn new(
+        fed: &'a Federation,
+        room: &'a Arc<Room>,
+        first: &ServerName,
+        time: u64,
+    ) -> Result<Self, PduError> {
         let mut servers = vec![first.to_owned()];
         for server in fed.engine.servers(room).await? {
             if servers.len() < MAX_SERVERS && server != first && server != fed.server_name() {
@@ -71,7 +79,7 @@ impl<'a> Gap<'a> {
             servers,
             calls: AtomicUsize::new(MAX_CALLS),
             bytes: AtomicUsize::new(MAX_BYTES),
-            deadline: fed.clock.now_ms().saturating_add(MAX_TIME),
+            deadline: fed.clock.now_ms().saturating_add(time),
             unreached: AtomicBool::new(false),
         })
     }
@@ -244,20 +252,39 @@ impl<'a> Gap<'a> {
 
     /// Those of some events that are not here yet, of this room and genuine.
     pub(crate) async fn checked_absent(&self, events: Vec<Box<RawValue>>) -> Result<Vec<ReceivedEvent>, PduError> {
-        let rules = &self.room.rules;
-        let parsed = parse_pdus(events, rules).await;
-        let with_id = |event: crate::pdus::check::Parsed| {
-            let event = event.ok()?;
-            Some((event.event_id(rules).ok()?, Ok(event)))
-        };
-        let parsed: Vec<(OwnedEventId, _)> = parsed.into_iter().filter_map(with_id).collect();
-        let ids: Vec<OwnedEventId> = parsed.iter().map(|(id, _)| id.clone()).collect();
-        let absent: BTreeSet<OwnedEventId> = self.absent(&ids).await?.into_iter().collect();
-        let parsed = parsed.into_iter().filter(|(id, _)| absent.contains(id)).map(|(_, event)| event).collect();
-        Ok(self.genuine(parsed).await)
+        let (parsed, ids) = self.named(events).await;
+        let absent = self.absent(&ids).await?;
+        Ok(self.genuine_of(parsed, absent).await)
     }
 
-    async fn genuine(&self, parsed: Vec<crate::pdus::check::Parsed>) -> Vec<ReceivedEvent> {
+    /// Those of some events that have no place in the room yet, of this room and genuine.
+    pub(crate) async fn checked_lacking(&self, events: Vec<Box<RawValue>>) -> Result<Vec<ReceivedEvent>, PduError> {
+        let (parsed, ids) = self.named(events).await;
+        let lacking = self.lacking(&ids).await?;
+        Ok(self.genuine_of(parsed, lacking).await)
+    }
+
+    /// Events of proper form with the ids that they have if they are genuine.
+    async fn named(&self, events: Vec<Box<RawValue>>) -> (Vec<(OwnedEventId, UnverifiedEvent)>, Vec<OwnedEventId>) {
+        let rules = &self.room.rules;
+        let parsed = parse_pdus(events, rules).await.into_iter().flatten();
+        let named: Vec<(OwnedEventId, UnverifiedEvent)> =
+            parsed.filter_map(|event| Some((event.event_id(rules).ok()?, event))).collect();
+        let ids = named.iter().map(|(id, _)| id.clone()).collect();
+        (named, ids)
+    }
+
+    async fn genuine_of(
+        &self,
+        events: Vec<(OwnedEventId, UnverifiedEvent)>,
+        wanted: Vec<OwnedEventId>,
+    ) -> Vec<ReceivedEvent> {
+        let wanted: BTreeSet<OwnedEventId> = wanted.into_iter().collect();
+        let events = events.into_iter().filter(|(id, _)| wanted.contains(id)).map(|(_, event)| Ok(event)).collect();
+        self.genuine(events).await
+    }
+
+    async fn genuine(&self, parsed: Vec<Parsed>) -> Vec<ReceivedEvent> {
         let checked = self.fed.verify_pdus(parsed, &self.room.rules).await;
         let genuine = |event: Result<ReceivedEvent, PduError>| match event {
             Ok(event) if event.pdu.room_id == self.room.id => Some(event),
@@ -271,6 +298,22 @@ impl<'a> Gap<'a> {
             }
         };
         checked.into_iter().filter_map(genuine).collect()
+    }
+
+    /// Those of some ids that have no place in the room: not here, or known by reference only.
+    pub(crate) async fn lacking(&self, ids: &[OwnedEventId]) -> Result<Vec<OwnedEventId>, PduError> {
+        let engine = &self.fed.engine;
+        let mut out = Vec::new();
+        for id in ids {
+            let has_place = match engine.find_event(self.room.num, id.as_str()).await? {
+                Some(num) => !engine.event(self.room.num, num).await?.outlier(),
+                None => false,
+            };
+            if !has_place {
+                out.push(id.clone());
+            }
+        }
+        Ok(out)
     }
 
     /// Those of some ids that are not here in any form.

@@ -8,8 +8,10 @@
 //! | [`gap`] | what one gap in a room's history may cost, and the requests that fill it |
 //! | [`fill`] | the events of a gap in their order |
 //! | [`state_at`] | the state where a gap cannot be closed |
+//! | [`backfill`] | older history for those who read back |
 //! | [`order`] | events in the order in which they follow each other |
 
+mod backfill;
 pub(crate) mod check;
 mod error;
 mod fill;

@@ -10,13 +10,13 @@ use engine::{Received, Room, RoomNum};
 use quick_cache::sync::Cache;
 use room::check::ReceivedEvent;
 use ruma::{OwnedEventId, ServerName};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     Federation,
     pdus::{
         PduError,
-        gap::{Gap, missing},
+        gap::{Gap, MAX_TIME, missing},
         state_at::is_final,
     },
 };
@@ -57,14 +57,14 @@ struct Failure {
 }
 
 /// A place in a room's queue, given up when it goes out of scope.
-struct Place<'a> {
+pub(crate) struct Place<'a> {
     state: &'a PduState,
     room: RoomNum,
     queue: Arc<Queue>,
 }
 
 impl PduState {
-    fn place(&self, room: RoomNum) -> Result<Place<'_>, PduError> {
+    pub(crate) fn place(&self, room: RoomNum) -> Result<Place<'_>, PduError> {
         // Counted under the map's lock, so that a queue which is being left is not taken for empty.
         let entry = self.queues.entry(room).or_default();
         if entry.waiting.load(Ordering::SeqCst) >= MAX_WAITING {
@@ -74,15 +74,22 @@ impl PduState {
         Ok(Place { state: self, room, queue: Arc::clone(&entry) })
     }
 
-    fn is_hopeless(&self, room: RoomNum, event: &OwnedEventId, now: u64) -> bool {
+    pub(crate) fn is_hopeless(&self, room: RoomNum, event: &OwnedEventId, now: u64) -> bool {
         self.failed.get(&(room, event.clone())).is_some_and(|failure| failure.until > now)
     }
 
-    fn failed(&self, room: RoomNum, event: OwnedEventId, now: u64) {
+    pub(crate) fn failed(&self, room: RoomNum, event: OwnedEventId, now: u64) {
         let key = (room, event);
         let times = self.failed.get(&key).map_or(0, |failure| failure.times);
         let wait = FIRST_BACKOFF.saturating_mul(1 << times.min(10)).min(LONGEST_BACKOFF);
         self.failed.insert(key, Failure { times: times.saturating_add(1), until: now.saturating_add(wait) });
+    }
+}
+
+impl Place<'_> {
+    /// Waits until those before in the queue are done.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.queue.turn.lock().await
     }
 }
 
@@ -119,8 +126,8 @@ impl Federation {
             return Err(missing(&ids));
         }
         let place = self.pdus.place(room.num)?;
-        let _turn = place.queue.turn.lock().await;
-        let gap = Gap::new(self, room, origin).await?;
+        let _turn = place.turn().await;
+        let gap = Gap::new(self, room, origin, MAX_TIME).await?;
         let received = match gap.receive(event.clone()).await {
             // What it waits for may have come while it stood in the queue.
             Err(PduError::Missing { .. }) if !self.pdus.is_hopeless(room.num, &event_id, self.clock.now_ms()) => {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::{Router, routing::get};
+use federation::{Outbox, OutboxStats};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use store::Db;
 
 use crate::error::StartError;
 
 /// `/metrics`
-pub fn router(db: Arc<Db>) -> Result<Router, StartError> {
+pub fn router(db: Arc<Db>, outbox: Arc<Outbox>) -> Result<Router, StartError> {
     let handle = PrometheusBuilder::new()
         .install_recorder()
         .map_err(|error| StartError::Setting("metrics_listen", error.to_string()))?;
@@ -28,8 +29,26 @@ pub fn router(db: Arc<Db>) -> Result<Router, StartError> {
             count("cliquepay_store_groups_total", stats.groups);
             count("cliquepay_store_bytes_written_total", stats.bytes_written);
             count("cliquepay_store_frontier", db.frontier());
+            count_outbox(&outbox.stats());
             let text = handle.render();
             async move { text }
         }),
     ))
+}
+
+/// What is on its way to other servers.
+fn count_outbox(stats: &OutboxStats) {
+    let count = |name: &'static str, value: u64| metrics::counter!(name).absolute(value);
+    count("cliquepay_outbox_transactions_total", stats.transactions);
+    count("cliquepay_outbox_pdus_total", stats.pdus);
+    count("cliquepay_outbox_edus_total", stats.edus);
+    count("cliquepay_outbox_refused_total", stats.refused);
+    count("cliquepay_outbox_failures_total", stats.failures);
+    count("cliquepay_outbox_dropped_total", stats.dropped);
+    // Far fewer than what a double counts exactly.
+    let gauge =
+        |name: &'static str, value: usize| metrics::gauge!(name).set(u32::try_from(value).map_or(f64::MAX, f64::from));
+    gauge("cliquepay_outbox_ready", stats.ready);
+    gauge("cliquepay_outbox_sending", stats.sending);
+    gauge("cliquepay_outbox_backing_off", stats.backing_off);
 }

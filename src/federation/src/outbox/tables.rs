@@ -10,7 +10,7 @@ pub(super) const IN_FLIGHT: Table<ServerNum, Json<InFlight>> = Table::new(Keyspa
 /// Destinations that did not take the last transaction.
 pub(super) const HEALTH: Table<ServerNum, Json<Health>> = Table::new(Keyspace::Index, 79, "destination_health");
 
-/// A transaction as it is sent, however often.
+/// A transaction as it is sent, however often: with these events as they are stored, so that what is redacted meanwhile goes out empty.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct InFlight {
     /// Its id.

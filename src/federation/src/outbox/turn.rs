@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use engine::{EngineError, OUTBOX, ServerNum};
+use engine::{EngineError, EventNum, OUTBOX, RoomNum, ServerNum};
 use http::Method;
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
-use store::{IdKind, Json, Page};
+use store::{IdKind, Json, Page, Pos};
 
 use super::{
     Outbox, OutboxError,
@@ -32,8 +32,6 @@ struct Transaction {
     durable: bool,
     /// Where the EDUs came from, for those that are not.
     batch: Batch,
-    /// Whether there was more than fitted.
-    more: bool,
 }
 
 /// `PUT /_matrix/federation/v1/send/{txnId}`
@@ -80,8 +78,8 @@ impl Outbox {
                 add(&self.counters.transactions, 1);
                 add(&self.counters.pdus, transaction.row.pdus.len());
                 add(&self.counters.edus, transaction.row.edus.len());
-                self.settle(server, &transaction, health.is_some()).await?;
-                Ok(Done::Sent { more: transaction.more })
+                let more = self.settle(server, &transaction, health.is_some()).await?;
+                Ok(Done::Sent { more })
             }
             Err(error) => self.failed(server, name, transaction, health, &error).await,
         }
@@ -102,29 +100,36 @@ impl Outbox {
 
     async fn next_transaction(&self, server: ServerNum) -> Result<Option<Transaction>, OutboxError> {
         if let Some(Json(row)) = self.db.get(&IN_FLIGHT, &server).await? {
-            return Ok(Some(Transaction { row, durable: true, batch: Batch::default(), more: true }));
+            return Ok(Some(Transaction { row, durable: true, batch: Batch::default() }));
         }
-        let mut rows = self.db.scan_prefix(&OUTBOX, &server, Page::first(MAX_PDUS + 1)).await?;
-        let more = rows.len() > MAX_PDUS;
-        rows.truncate(MAX_PDUS);
-        let mut batch = self.queues.take_edus(server);
-        if rows.is_empty() && batch.edus.is_empty() {
-            return Ok(None);
-        }
-        let now = self.clock.now_ms();
-        let row = InFlight {
-            txn_id: format!("{now:x}-{:016x}", self.random()),
-            origin_server_ts: now,
-            pdus: rows.into_iter().map(|((_, pos), place)| (pos, place.room, place.num)).collect(),
-            edus: std::mem::take(&mut batch.edus),
-        };
-        let durable = !row.pdus.is_empty();
-        if durable {
+        if let Some(row) = self.compose(server, 0).await? {
             let mut write = self.db.write();
             write.put(&IN_FLIGHT, &server, &Json(row.clone()));
             write.commit().await?;
+            return Ok(Some(Transaction { row, durable: true, batch: Batch::default() }));
         }
-        Ok(Some(Transaction { row, durable, batch, more }))
+        let mut batch = self.queues.take_edus(server);
+        if batch.edus.is_empty() {
+            return Ok(None);
+        }
+        let row = self.transaction(Vec::new(), std::mem::take(&mut batch.edus));
+        Ok(Some(Transaction { row, durable: false, batch }))
+    }
+
+    /// What is queued from a position on, as much as fits, with what is to be told; nothing where there are no events.
+    async fn compose(&self, server: ServerNum, from: Pos) -> Result<Option<InFlight>, OutboxError> {
+        let end = (server.saturating_add(1), 0u64);
+        let rows = self.db.scan(&OUTBOX, &(server, from), &end, Page::first(MAX_PDUS)).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let pdus = rows.into_iter().map(|((_, pos), place)| (pos, place.room, place.num)).collect();
+        Ok(Some(self.transaction(pdus, self.queues.take_edus(server).edus)))
+    }
+
+    fn transaction(&self, pdus: Vec<(Pos, RoomNum, EventNum)>, edus: Vec<Box<RawValue>>) -> InFlight {
+        let now = self.clock.now_ms();
+        InFlight { txn_id: format!("{now:x}-{:016x}", self.random()), origin_server_ts: now, pdus, edus }
     }
 
     /// The outer error is this server's own.
@@ -159,22 +164,27 @@ impl Outbox {
         }
     }
 
-    /// Deletes what was taken, and that the destination was down.
-    async fn settle(&self, server: ServerNum, transaction: &Transaction, was_down: bool) -> Result<(), OutboxError> {
-        if !transaction.durable && !was_down {
-            return Ok(());
-        }
+    /// Deletes what was taken, and that the destination was down. Where there is more, the next transaction takes its place in the
+    /// same commit: under load there is one write for each. Says whether there is.
+    async fn settle(&self, server: ServerNum, transaction: &Transaction, was_down: bool) -> Result<bool, OutboxError> {
         let mut write = self.db.write();
+        let mut next = None;
         if transaction.durable {
-            write.delete(&IN_FLIGHT, &server);
-            for (pos, _, _) in &transaction.row.pdus {
-                write.delete(&OUTBOX, &(server, *pos));
-            }
+            let last = transaction.row.pdus.last().map_or(0, |(pos, _, _)| *pos);
+            next = self.compose(server, last.saturating_add(1)).await?;
+            write.ops(transaction.row.pdus.iter().map(|(pos, _, _)| OUTBOX.delete(&(server, *pos))));
+            match &next {
+                Some(next) => write.put(&IN_FLIGHT, &server, &Json(next.clone())),
+                None => write.delete(&IN_FLIGHT, &server),
+            };
         }
         if was_down {
             write.delete(&HEALTH, &server);
         }
-        Ok(write.commit().await?)
+        if transaction.durable || was_down {
+            write.commit().await?;
+        }
+        Ok(next.is_some())
     }
 
     async fn failed(
@@ -194,8 +204,8 @@ impl Outbox {
             Next::GiveUp => {
                 tracing::warn!(%name, %error, events = transaction.row.pdus.len(), "a transaction was never taken");
                 add(&self.counters.dropped, transaction.row.pdus.len());
-                self.settle(server, &transaction, true).await?;
-                return Ok(Done::Sent { more: true });
+                let more = self.settle(server, &transaction, true).await?;
+                return Ok(Done::Sent { more });
             }
         };
         tracing::info!(%name, %error, failures, ?time, "a transaction was not taken");

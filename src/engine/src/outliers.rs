@@ -54,18 +54,25 @@ impl Engine {
         Ok(ids.into_iter().filter(|id| here.nums.contains_key(id) && seen.insert(id.clone())).collect())
     }
 
-    /// The numbers of everybody who sent one of these events; users of ours whose membership they are about get one as well.
+    /// The numbers of everybody who sent one of these events; users of ours whose membership they are about get one as well, and so
+    /// do the servers of all others.
     pub(crate) async fn senders<'a>(&self, events: impl IntoIterator<Item = &'a Pdu>) -> Result<Senders, EngineError> {
         let mut users: BTreeSet<&UserId> = BTreeSet::new();
+        let mut servers: BTreeSet<&str> = BTreeSet::new();
         for pdu in events {
             users.insert(&pdu.sender);
             if pdu.event_type == TimelineEventType::RoomMember
                 && let Some(user) = pdu.state_key.as_deref().and_then(|key| <&UserId>::try_from(key).ok())
-                && self.is_local(user)
             {
-                users.insert(user);
+                if self.is_local(user) {
+                    users.insert(user);
+                } else {
+                    servers.insert(user.server_name().as_str());
+                }
             }
         }
+        let servers: Vec<&str> = servers.into_iter().collect();
+        self.ids.numbers(IdKind::Server, &servers).await?;
         let names: Vec<&str> = users.iter().map(|user| user.as_str()).collect();
         let nums = self.ids.numbers(IdKind::User, &names).await?;
         Ok(users.into_iter().map(ToOwned::to_owned).zip(nums).collect())

@@ -46,6 +46,11 @@ struct Stripped {
     state_key: String,
     #[serde(rename = "type")]
     event_type: String,
+    /// Only in timelines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin_server_ts: Option<ruma::MilliSecondsSinceUnixEpoch>,
 }
 
 impl Stripped {
@@ -55,6 +60,8 @@ impl Stripped {
             sender: pdu.sender.to_string(),
             state_key: pdu.state_key.clone().unwrap_or_default(),
             event_type: pdu.event_type.to_string(),
+            event_id: None,
+            origin_server_ts: None,
         }
     }
 }
@@ -141,6 +148,18 @@ impl Engine {
     /// Those of the store.
     pub async fn outside(&self, user: UserNum, room: RoomNum) -> Result<Option<OutsideRow>, EngineError> {
         Ok(self.db.get(&OUTSIDE, &(user, room)).await?.map(|row| row.0))
+    }
+
+    /// The same as a client gets it in a timeline; `None` also where it is an invitation or a knock, or cannot be shown.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn outside_event(&self, user: UserNum, room: RoomNum) -> Result<Option<String>, EngineError> {
+        let Some(row) = self.outside(user, room).await? else { return Ok(None) };
+        let Ok(mut event) = serde_json::from_str::<Stripped>(&row.event) else { return Ok(None) };
+        event.event_id = Some(row.event_id);
+        let ended = matches!(membership_in(event.content.get()), Membership::Leave | Membership::Ban);
+        Ok(Some(event).filter(|_| ended).and_then(|event| serde_json::to_string(&event).ok()))
     }
 
     /// A room that is known by its number alone: its id, and a user's place in it.
@@ -306,7 +325,8 @@ fn outside_row(version: RoomVersionId, event: ReceivedEvent) -> OutsideRow {
 fn stripped_state(own: &Pdu, stripped: Vec<Box<RawValue>>) -> Result<Bytes, EngineError> {
     let (mut shown, mut size) = (Vec::new(), 0);
     for raw in stripped.into_iter().take(MAX_STRIPPED) {
-        let Ok(event) = serde_json::from_str::<Stripped>(raw.get()) else { continue };
+        let Ok(mut event) = serde_json::from_str::<Stripped>(raw.get()) else { continue };
+        (event.event_id, event.origin_server_ts) = (None, None);
         size += event.content.get().len();
         let is_own = event.event_type == "m.room.member" && Some(&event.state_key) == own.state_key.as_ref();
         if size <= MAX_STRIPPED_BYTES && !is_own {

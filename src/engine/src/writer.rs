@@ -2,13 +2,14 @@
 //! after the lock is released.
 
 mod commit;
+mod legacy;
 
 use std::sync::{Arc, atomic::Ordering};
 
 use room::{
     Pdu,
     auth::{self, AuthError},
-    build::{EventDraft, SignedEvent, sign},
+    build::{EventDraft, LegacyIds, SignedEvent, sign},
 };
 use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, UInt, UserId,
@@ -19,6 +20,7 @@ use smallvec::SmallVec;
 use store::{Op, Precondition};
 use tokio::sync::OwnedMutexGuard;
 
+use self::legacy::Legacy;
 use crate::{
     engine::Engine,
     error::EngineError,
@@ -342,7 +344,8 @@ impl<'a> RoomWriter<'a> {
         if let Some(target) = event.redacts.filter(|_| event.event_type == TimelineEventType::RoomRedaction) {
             self.may_redact(event.sender, target).await?;
         }
-        let signed = self.sign(event, &auth_events)?;
+        let legacy = self.legacy(&auth_events).await?;
+        let signed = self.sign(event, &auth_events, legacy.as_ref())?;
         if let Some(target) = signed.pdu.redacts.as_deref().filter(|_| event.redacts.is_none()) {
             self.may_redact(event.sender, target).await?;
         }
@@ -397,6 +400,7 @@ impl<'a> RoomWriter<'a> {
         &self,
         event: &NewEvent<'_>,
         auth_events: &[(StateEventType, String, StateRef)],
+        legacy: Option<&Legacy>,
     ) -> Result<SignedEvent, EngineError> {
         let head = self.head()?;
         let rules = &self.room.rules;
@@ -418,7 +422,7 @@ impl<'a> RoomWriter<'a> {
             prev_events: &prev_events,
             auth_events: &auth_events,
             redacts: event.redacts,
-            legacy: None,
+            legacy: legacy.map(|legacy| LegacyIds { event_id: &legacy.event_id, hashes: &legacy.hashes }),
         };
         Ok(sign(&draft, rules, &self.engine.identity.server_name, &self.engine.identity.key)?)
     }

@@ -110,7 +110,14 @@ impl App {
             }
             Membership::Leave | Membership::Ban => {
                 let wanted = if window.since.is_some() { is_new } else { query.include_leave };
-                if wanted {
+                // Of a room in which nobody here has been there is the user's own membership at most.
+                if wanted && place.num == 0 && place.left == 0 {
+                    let room_id = self.engine.room_id(num).await?;
+                    if query.wants_room(&room_id) {
+                        let section = self.left_outside(num, query).await?;
+                        push_field(&mut sections.leave, room_id.as_str(), &section);
+                    }
+                } else if wanted {
                     let room = self.engine.room_by_num(num).await?;
                     if query.wants_room(&room.id) {
                         let section = self.left_room(&room, place, window, query).await?;
@@ -129,7 +136,11 @@ impl App {
         if ignored.is_empty() || place.membership != Membership::Invite {
             return Ok(false);
         }
-        let row = self.engine.event(room, place.num).await?;
-        Ok(ignored.iter().any(|id| id.as_str() == row.sender()))
+        let sender = if place.num == 0 {
+            self.engine.outside(user, room).await?.map(|row| row.sender)
+        } else {
+            Some(self.engine.event(room, place.num).await?.sender().to_owned())
+        };
+        Ok(sender.is_some_and(|sender| ignored.iter().any(|id| id.as_str() == sender)))
     }
 }

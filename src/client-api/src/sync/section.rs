@@ -1,6 +1,6 @@
 //! One room's part of a response.
 
-use engine::{EventNum, EventRow, Membership, Rendering, Room, UserNum, UserRoom, Viewer, splice::Format};
+use engine::{EventNum, EventRow, Membership, Rendering, Room, RoomNum, UserNum, UserRoom, Viewer, splice::Format};
 use http_kit::Requester;
 use ruma::{RoomId, api::client::filter::LazyLoadOptions};
 use store::Pos;
@@ -181,6 +181,16 @@ impl App {
         self.push_timeline(&mut out, room, &viewer, &timeline, range, query).await?;
         self.push_state(&mut out, room, &viewer, &state, query).await?;
         out.push('}');
+        Ok(out)
+    }
+
+    /// A room that is not here, to which the user was invited or on which they knocked: how that ended.
+    pub(super) async fn left_outside(&self, num: RoomNum, query: &RoomQuery<'_>) -> Result<String, ApiError> {
+        let mut out = String::from("{\"summary\":{},\"timeline\":{\"events\":[");
+        if let Some(event) = self.engine.outside_event(query.requester.user, num).await? {
+            out.push_str(&event);
+        }
+        out.push_str("],\"limited\":false},\"state\":{\"events\":[]}}");
         Ok(out)
     }
 

@@ -1,14 +1,14 @@
 //! Servers that share a room: each with its own name, key and store; what one makes the other checks as if it came by wire.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use room::{
     EventDraft, Pdu, RoomVersionRules, SigningKey,
     auth::auth_types,
-    build::sign,
+    build::{LegacyIds, sign},
     check::{ReceivedEvent, check_received},
 };
 use ruma::{
@@ -67,21 +67,26 @@ impl Peer {
 
     /// A room of Alice's, open to all, where Bob has half of her power.
     pub(super) async fn create(&self, version: &RoomVersionId) -> Arc<Room> {
-        let creator = <&UserId>::try_from(ALICE).unwrap();
+        self.create_as(version, ALICE, "!shared:one").await
+    }
+
+    /// The same by somebody else.
+    pub(super) async fn create_as(&self, version: &RoomVersionId, creator_id: &str, room_id: &str) -> Arc<Room> {
+        let creator = <&UserId>::try_from(creator_id).unwrap();
         let infinite = version.rules().unwrap().authorization.explicitly_privilege_room_creators;
-        let levels = if infinite { json!({"users": {BOB: 50}}) } else { json!({"users": {ALICE: 100, BOB: 50}}) };
+        let levels = if infinite { json!({"users": {BOB: 50}}) } else { json!({"users": {creator_id: 100, BOB: 50}}) };
         let mut create = json!({"room_version": version.as_str()});
         if !version.rules().unwrap().authorization.use_room_create_sender {
-            create["creator"] = json!(ALICE);
+            create["creator"] = json!(creator_id);
         }
         let new = NewRoom {
             creator,
             creator_num: self.engine.user_num(creator).await.unwrap(),
-            room_id: OwnedRoomId::try_from("!shared:one").unwrap(),
+            room_id: OwnedRoomId::try_from(room_id).unwrap(),
             version: version.clone(),
             create: create.to_string(),
             events: vec![
-                FirstEvent::new("m.room.member", ALICE, r#"{"membership":"join"}"#),
+                FirstEvent::new("m.room.member", creator_id, r#"{"membership":"join"}"#),
                 FirstEvent::new("m.room.power_levels", "", levels.to_string()),
                 FirstEvent::new("m.room.join_rules", "", r#"{"join_rule":"public"}"#),
                 FirstEvent::new("m.room.history_visibility", "", r#"{"history_visibility":"shared"}"#),
@@ -213,6 +218,12 @@ impl Peer {
             }
         }
         let prev_events: Vec<OwnedEventId> = prev.iter().map(|id| (*id).to_owned()).collect();
+        let named = room.rules.event_format.require_event_id;
+        let event_id = EventId::parse(format!("$f{}:{}", self.clock.now_ms(), user.server_name())).unwrap();
+        let mut hashes = HashMap::new();
+        for id in prev_events.iter().chain(&auth_events) {
+            hashes.insert(id.clone(), host.wire(room, id).await.reference_hash);
+        }
         let draft = EventDraft {
             room_id: Some(&room.id),
             sender: user,
@@ -224,7 +235,7 @@ impl Peer {
             prev_events: &prev_events,
             auth_events: &auth_events,
             redacts,
-            legacy: None,
+            legacy: named.then_some(LegacyIds { event_id: &event_id, hashes: &hashes }),
         };
         let identity = &self.engine.identity;
         arrived(&sign(&draft, &room.rules, &identity.server_name, &identity.key).unwrap().json, &room.rules)

@@ -1,6 +1,6 @@
 //! The seam to other servers for what clients ask about them: profiles, aliases, directories, spaces, events by time.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use engine::{Direction, Listing, Room, SpaceView};
 use futures::{FutureExt as _, future::BoxFuture};
@@ -74,11 +74,11 @@ pub trait RemoteQueries: Send + Sync + fmt::Debug {
         suggested_only: bool,
     ) -> RemoteAnswer<'a, SpaceView>;
 
-    /// The event that servers in a room know closest to a time, in Unix milliseconds, and when it was sent. What leads to it is
-    /// fetched, as far as that goes.
+    /// The event that servers in a room know closest to a time, in Unix milliseconds, and when it was sent. The event is fetched
+    /// where it is not here.
     fn timestamp_to_event<'a>(
         &'a self,
-        room: &'a Room,
+        room: &'a Arc<Room>,
         ts: u64,
         direction: Direction,
     ) -> RemoteAnswer<'a, (OwnedEventId, u64)>;
@@ -111,7 +111,12 @@ impl RemoteQueries for NoOtherServers {
         nobody()
     }
 
-    fn timestamp_to_event<'a>(&'a self, _: &'a Room, _: u64, _: Direction) -> RemoteAnswer<'a, (OwnedEventId, u64)> {
+    fn timestamp_to_event<'a>(
+        &'a self,
+        _: &'a Arc<Room>,
+        _: u64,
+        _: Direction,
+    ) -> RemoteAnswer<'a, (OwnedEventId, u64)> {
         nobody()
     }
 }

@@ -10,6 +10,7 @@ mod housekeeping;
 mod keys;
 mod metrics;
 mod older_history;
+mod remotes;
 mod serve;
 mod site;
 mod tls;

@@ -13,7 +13,7 @@ use store::{Clock, CommitterOptions, Db, Ids, Migration, SCHEMA_VERSION, Store, 
 use store_rocksdb::{RocksDbOptions, RocksDbStore};
 use users::{Users, UsersOptions};
 
-use crate::{config::Config, error::StartError, keys, older_history::FromOthers};
+use crate::{config::Config, error::StartError, keys, older_history::FromOthers, remotes::Remotes};
 
 /// Steps from older schemas to today's. There are none yet.
 const MIGRATIONS: &[Migration] = &[];
@@ -73,13 +73,6 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         config: config.auth.clone(),
         hook,
     })?;
-    let app = App::new(AppParts::new(
-        Arc::clone(&engine),
-        Arc::clone(&users),
-        Arc::clone(&auth) as _,
-        config.client_api.clone(),
-        Box::new(StdRng::from_rng(&mut rand::rng())),
-    ));
     let mut federation_config = config.federation.clone();
     federation_config.old_keys = keys.old;
     let federation = Federation::new(FederationParts {
@@ -91,6 +84,14 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         transport: transport(config, clock)?,
         config: federation_config,
     });
+    let parts = AppParts::new(
+        Arc::clone(&engine),
+        Arc::clone(&users),
+        Arc::clone(&auth) as _,
+        config.client_api.clone(),
+        Box::new(StdRng::from_rng(&mut rand::rng())),
+    );
+    let app = App::new(parts.with_remotes(Arc::new(Remotes(Arc::clone(&federation)))));
     let _ = app.older.set(Arc::new(FromOthers(Arc::clone(&federation))));
     let expenses = Expenses::new(
         Arc::clone(&engine),

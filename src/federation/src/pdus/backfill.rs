@@ -103,7 +103,7 @@ impl Gap<'_> {
 
     /// Takes older history, oldest first, in stretches: each time nothing is known of what an event follows, the state before it is asked
     /// for.
-    async fn take_history(&self, events: Vec<ReceivedEvent>) -> Result<usize, PduError> {
+    pub(crate) async fn take_history(&self, events: Vec<ReceivedEvent>) -> Result<usize, PduError> {
         let (mut stretch, mut taken, mut roots) = (Stretch::default(), 0, 0);
         for event in events {
             let prev = &event.pdu.prev_events;

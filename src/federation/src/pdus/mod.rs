@@ -21,4 +21,5 @@ mod receive;
 mod state_at;
 
 pub use error::PduError;
+pub(crate) use gap::Gap;
 pub(crate) use receive::PduState;

@@ -1,5 +1,6 @@
 //! What local users want of rooms, profiles and directories that live on other servers.
 
+mod by_time;
 mod ledger;
 mod queries;
 

@@ -1,7 +1,7 @@
-//! What is left to send to a destination that was down. It asks for what it missed itself (`get_missing_events`, `backfill`), once it
-//! sees an event that follows what it does not have: the newest of each room are enough.
+//! What is left to send to a destination that was down. It asks for what it missed itself (`get_missing_events`), once it sees an event
+//! that follows what it does not have: the newest of each room, and before it one here and there, are enough.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{EngineError, EventNum, EventRow, OUTBOX, Room, RoomNum, ServerNum};
 use ruma::{ServerName, UserId};
@@ -19,8 +19,30 @@ pub(super) const ALL_SENT: usize = 100;
 const LONG_DOWN: u64 = 24 * 3600 * 1000;
 /// So many events of a room are looked through, from the newest, for those that stand for all.
 const LOOKED_THROUGH: usize = 20;
+/// Of a room of which much was missed, an event is sent for each so many: servers ask for a gap of a hundred events or so, and
+/// leave a larger one until somebody reads back.
+const RUNG: EventNum = 50;
+/// So many of these, at most.
+const RUNGS: usize = 100;
 /// Rows deleted in one commit.
 const AT_ONCE: usize = 5000;
+
+/// The rows from `newest` on, and those before with no more than [`RUNG`] events between any two where there are such: also where the
+/// rows are what was left the last time.
+fn ladder(rows: &[(Pos, EventNum)], newest: usize) -> BTreeSet<usize> {
+    let mut kept: BTreeSet<usize> = (newest..rows.len()).collect();
+    let Some((before, [(_, last), ..])) = rows.split_at_checked(newest) else { return kept };
+    let (mut last, most) = (*last, kept.len() + RUNGS);
+    let mut older = before.iter().rev().skip(1).map(|(_, num)| *num);
+    for (index, (_, num)) in before.iter().enumerate().rev() {
+        let next = older.next();
+        if kept.len() < most && next.is_none_or(|next| last.abs_diff(next) > RUNG) {
+            kept.insert(index);
+            last = *num;
+        }
+    }
+    kept
+}
 
 impl Outbox {
     /// As [`Outbox::collapse`], without an attempt to send.
@@ -33,7 +55,7 @@ impl Outbox {
     }
 
     /// Deletes the rows that are not worth sending to a server that was down: those of rooms in which it has no members any more, and,
-    /// where there are many, all but the newest of each room. What is in flight stays.
+    /// where there are many, all but the newest of each room and some before it. What is in flight stays.
     pub(super) async fn collapse(
         &self,
         server: ServerNum,
@@ -72,14 +94,13 @@ impl Outbox {
         name: &ServerName,
         newest_only: bool,
     ) -> Result<Vec<Pos>, OutboxError> {
-        let all = 0..rows.len();
         let kept = match self.engine.room_by_num(room).await {
             Ok(room) if self.engine.takes_part(&room, name).await? => match newest_only {
-                true => self.newest(&room, &rows).await?..rows.len(),
-                false => all,
+                true => ladder(&rows, self.newest(&room, &rows).await?),
+                false => return Ok(Vec::new()),
             },
-            Ok(room) => self.farewell(&room, &rows, name).await?.map_or(0..0, |at| at..at + 1),
-            Err(EngineError::UnknownRoom) => 0..0,
+            Ok(room) => self.farewell(&room, &rows, name).await?.into_iter().collect(),
+            Err(EngineError::UnknownRoom) => BTreeSet::new(),
             Err(error) => return Err(error.into()),
         };
         let gone = rows.into_iter().enumerate().filter(|(index, _)| !kept.contains(index));
@@ -124,5 +145,41 @@ impl Outbox {
             Err(EngineError::UnknownEvent) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(nums: impl IntoIterator<Item = EventNum>) -> Vec<(Pos, EventNum)> {
+        nums.into_iter().map(|num| (Pos::from(num), num)).collect()
+    }
+
+    fn left(rows: &[(Pos, EventNum)]) -> Vec<(Pos, EventNum)> {
+        let kept = ladder(rows, rows.len() - 1);
+        rows.iter().enumerate().filter(|(index, _)| kept.contains(index)).map(|(_, row)| *row).collect()
+    }
+
+    #[test]
+    fn no_gap_grows_too_large_however_often_rows_are_left_out() {
+        let mut waiting = rows(1..=1000);
+        for end in [1000, 1003, 1040, 1049, 1052, 1300] {
+            let newest = waiting.last().unwrap().1;
+            waiting.extend(rows(newest + 1..=end));
+            waiting = left(&waiting);
+            assert_eq!((waiting[0].1, waiting[waiting.len() - 1].1), (1, end));
+            assert!(waiting.windows(2).all(|two| two[1].1 - two[0].1 <= RUNG), "{waiting:?}");
+            assert!(waiting.len() <= 2 * (end / RUNG) as usize + 2, "{}", waiting.len());
+        }
+    }
+
+    #[test]
+    fn the_ladder_ends_somewhere() {
+        let waiting = left(&rows(1..=100_000));
+        assert_eq!((waiting.len(), waiting[RUNGS].1), (RUNGS + 1, 100_000));
+        assert_eq!(left(&rows([7])), rows([7]));
+        assert_eq!(left(&rows([7, 5000])), rows([7, 5000]));
+        assert!(ladder(&[], 0).is_empty());
     }
 }

@@ -146,7 +146,7 @@ async fn one_that_comes_back_while_it_is_tried_is_tried_again_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_much_that_was_missed_the_newest_of_each_room_is_sent() {
+async fn of_much_that_was_missed_the_newest_of_each_room_and_few_more_are_sent() {
     let bench = Bench::new().await;
     let (red, blue) = (bench.room_with(BOB).await, bench.room_with(BOB).await);
     bench.world.cut("one", "far");
@@ -158,8 +158,8 @@ async fn of_much_that_was_missed_the_newest_of_each_room_is_sent() {
     bench.world.heal("one", "far");
     bench.empty().await;
     let texts = bench.peer.texts();
-    // What was in flight before, and two more.
-    assert!(texts.len() <= 52 + 2, "{}", texts.len());
+    // What was in flight before, and a few more.
+    assert!(texts.len() <= 52 + 10, "{}", texts.len());
     let end: BTreeSet<&str> = texts.iter().rev().take(2).map(String::as_str).collect();
     assert_eq!(end, BTreeSet::from(["red 99", "blue 99"]));
     assert_eq!(bench.queued().await, 0);

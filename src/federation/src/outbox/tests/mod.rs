@@ -1,3 +1,4 @@
 mod destinations;
 mod ephemeral;
 mod peer;
+mod two;

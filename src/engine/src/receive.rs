@@ -104,7 +104,7 @@ impl Engine {
     async fn take(&self, room: &Arc<Room>, event: ReceivedEvent, relay: bool) -> Result<Received, EngineError> {
         // Naming a new user or server is a commit of its own: not under the lock.
         self.user_num(&event.pdu.sender).await?;
-        self.server_num(event.pdu.sender.server_name()).await?;
+        self.number_servers([event.pdu.sender.server_name()]).await?;
         loop {
             let mut writer = self.write(room).await?;
             writer.relay = relay;

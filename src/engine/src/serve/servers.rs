@@ -1,6 +1,9 @@
 //! The other servers that take part in a room: counted with its members, at hand without a read.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use ruma::{OwnedServerName, ServerName, UserId};
 use store::IdKind;
@@ -54,11 +57,12 @@ pub(crate) async fn count(engine: &Engine, members: &[MemberEntry]) -> Result<Se
     for server in joined.filter_map(|member| server_of(&member.user_id)).filter(|server| *server != own) {
         *by_name.entry(server).or_default() += 1;
     }
-    let mut counts = ServerCounts::default();
-    for (server, members) in by_name {
-        counts.0.insert(engine.ids.number(IdKind::Server, server).await?, members);
+    if by_name.is_empty() {
+        return Ok(ServerCounts::default());
     }
-    Ok(counts)
+    let (names, members): (Vec<&str>, Vec<u64>) = by_name.into_iter().unzip();
+    let nums = engine.ids.numbers(IdKind::Server, &names).await?;
+    Ok(ServerCounts(nums.into_iter().zip(members).collect()))
 }
 
 impl RoomWriter<'_> {
@@ -81,6 +85,18 @@ impl Engine {
     /// Those of the store.
     pub async fn server_num(&self, server: &ServerName) -> Result<ServerNum, EngineError> {
         Ok(self.ids.number(IdKind::Server, server.as_str()).await?)
+    }
+
+    /// Sees to it that servers have numbers, so that counting their members waits for no commit.
+    pub(crate) async fn number_servers<'a>(
+        &self,
+        servers: impl IntoIterator<Item = &'a ServerName>,
+    ) -> Result<(), EngineError> {
+        let own = &*self.identity.server_name;
+        let names: BTreeSet<&str> =
+            servers.into_iter().filter(|server| *server != own).map(ServerName::as_str).collect();
+        self.ids.numbers(IdKind::Server, &Vec::from_iter(names)).await?;
+        Ok(())
     }
 
     /// The server with a number.

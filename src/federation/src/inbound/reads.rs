@@ -141,9 +141,9 @@ impl Federation {
         rows: &[(EventNum, EventRow)],
     ) -> Result<(), RouteError> {
         let mut first = true;
-        for (_, row) in rows {
+        for pdu in self.engine.pdus_for(room, server, rows).await? {
             separate(out, &mut first);
-            out.push_str(self.engine.pdu_for(room, server, row).await?.get());
+            out.push_str(pdu.get());
         }
         Ok(())
     }

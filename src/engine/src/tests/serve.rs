@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     new_event,
-    peer::{ALICE, BOB, CAROL, Peer, arrived, verdict},
+    peer::{ALICE, BOB, CAROL, Peer, arrived, assert_same, verdict},
 };
 use crate::{EngineError, EventNum, EventRow, Received, Room, Verdict};
 
@@ -247,4 +247,32 @@ async fn an_invitation_is_stored_once_both_servers_have_signed_it() {
     assert!(one.row(&room, &id).await.json().contains("\"two\""));
     assert_eq!(one.membership(&room, BOB).await, crate::Membership::Invite);
     one.assert_sound(&room).await;
+}
+
+#[tokio::test]
+async fn the_first_two_versions_name_their_events_and_cite_them_with_hashes() {
+    for version in [RoomVersionId::V1, RoomVersionId::V2] {
+        let (one, two) = (Peer::new("one"), Peer::new("two"));
+        let room = one.create(&version).await;
+        let copy = two.join(&one, &room).await;
+        let joined = two.member(&copy, BOB, BOB, "join").await;
+        two.pass(&copy, &joined, (&one, &room)).await;
+        assert_eq!(joined.server_name().unwrap(), "two");
+        let fields: Value = serde_json::from_str(two.row(&copy, &joined).await.json()).unwrap();
+        assert!(fields["prev_events"][0][1]["sha256"].is_string() && fields["auth_events"][0][1]["sha256"].is_string());
+
+        let said = one.say(&room, ALICE, "again").await;
+        assert_ne!(said, one.say(&room, ALICE, "again").await);
+        let topic = two.topic(&copy, BOB, "theirs").await;
+        let levels = json!({"users": {ALICE: 100, BOB: 50}, "events": {"m.room.topic": 0}});
+        one.send(&room, ALICE, "m.room.power_levels", Some(""), levels).await.unwrap();
+        one.topic(&room, ALICE, "ours").await;
+        two.pass(&copy, &topic, (&one, &room)).await;
+        one.give_all(&room, (&two, &copy)).await;
+        assert_same((&one, &room), (&two, &copy)).await;
+        let both = one.say(&room, ALICE, "both").await;
+        one.pass(&room, &both, (&two, &copy)).await;
+        assert_eq!(two.ends(&copy).await, [both].into());
+        assert_same((&one, &room), (&two, &copy)).await;
+    }
 }

@@ -31,7 +31,6 @@ use engine::{Engine, EngineError, OUTBOX, ServerNum};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use ruma::ServerName;
 use store::{Clock, CommitError, Db, InternError, Page, StoreError};
 use tokio::time::Instant;
 use users::Users;
@@ -131,11 +130,6 @@ impl Outbox {
             () = self.drive() => {}
             () = self.fan_out() => {}
         }
-    }
-
-    /// A server showed that it is there: what waits for it is sent.
-    pub fn heard_from(&self, server: &ServerName) {
-        self.queues.heard_from(server);
     }
 
     /// Counters since the start, and how many destinations stand where.

@@ -56,6 +56,9 @@ impl Engine {
         let mut rebuilt = Rebuilt { next_num: 1, ..Rebuilt::default() };
         let mut replay = Replay::new(self, &room);
         for (event_num, row) in &rows {
+            replay.know(*event_num, parse(row, &room)?);
+        }
+        for (event_num, row) in &rows {
             self.check_event(num, *event_num, row, &mut report).await?;
             rebuilt.next_num = rebuilt.next_num.max(event_num + 1);
             if !replay.add(*event_num, row, parse(row, &room)?).await? {

@@ -73,17 +73,22 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// Tells of an event before all are added: what others cite, and what is in a state that was told, may have got its own place in
+    /// the room only later.
+    pub(crate) fn know(&mut self, num: EventNum, pdu: Pdu) {
+        self.nums.insert(pdu.event_id.clone(), num);
+        self.ids.insert(num, pdu.event_id.clone());
+        if pdu.state_key.is_some() {
+            self.citing.push((num, pdu.auth_events.clone()));
+            self.state_events.insert(pdu.event_id.clone(), pdu.into());
+        }
+    }
+
     /// Adds the next event. Whether the state before it is what the row says.
     pub(crate) async fn add(&mut self, num: EventNum, row: &EventRow, pdu: Pdu) -> Result<bool, EngineError> {
         let id = pdu.event_id.clone();
-        self.nums.insert(id.clone(), num);
-        self.ids.insert(num, id.clone());
         let slot = slot_of(&pdu);
-        if slot.is_some() {
-            self.citing.push((num, pdu.auth_events.clone()));
-        }
         if row.outlier() {
-            self.state_events.insert(id, pdu.into());
             return Ok(true);
         }
         let in_line = row.state_from() == StateFrom::Graph
@@ -99,9 +104,6 @@ impl<'a> Replay<'a> {
         self.places.insert(id.clone(), (before, changes));
         self.following.insert(id.clone(), (num, pdu.prev_events.clone()));
         let prev = pdu.prev_events.clone();
-        if slot.is_some() {
-            self.state_events.insert(id.clone(), pdu.into());
-        }
         if !row.in_room() {
             self.outside.insert(id);
             return Ok(row.state_before() == before);

@@ -4,6 +4,7 @@ mod entering;
 mod exchange;
 mod fixtures;
 mod outgoing;
+mod outside;
 mod peer;
 mod random;
 mod serve;

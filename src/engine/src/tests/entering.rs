@@ -9,7 +9,8 @@ use serde_json::json;
 use super::peer::{ALICE, BOB, CAROL, Peer, assert_same, verdict};
 use crate::{Direction, EngineError, HistoryPoint, Membership, Received, RemoteRoom, Room, Verdict, tables::EVENTS};
 
-const VERSIONS: [RoomVersionId; 4] = [RoomVersionId::V3, RoomVersionId::V10, RoomVersionId::V11, RoomVersionId::V12];
+const VERSIONS: [RoomVersionId; 5] =
+    [RoomVersionId::V1, RoomVersionId::V3, RoomVersionId::V10, RoomVersionId::V11, RoomVersionId::V12];
 
 /// What a server answers to a join: the event as it took it in, with the state before it and what allows that.
 pub(super) async fn answer(host: &Peer, room: &Arc<Room>, event: &ReceivedEvent) -> RemoteRoom {
@@ -88,7 +89,7 @@ async fn older(
     limit: usize,
 ) -> (Vec<ReceivedEvent>, Vec<OwnedEventId>) {
     let mut open: Vec<OwnedEventId> =
-        guest.0.engine.gaps(guest.1).await.unwrap().into_iter().map(|gap| gap.event_id).collect();
+        guest.0.engine.gaps(guest.1).await.unwrap().into_iter().take(1).map(|gap| gap.event_id).collect();
     let (mut events, mut seen) = (Vec::new(), BTreeSet::new());
     while let Some(id) = open.pop() {
         if events.len() < limit && seen.insert(id.clone()) {

@@ -174,6 +174,10 @@ impl RoomWriter<'_> {
         self.head_mut()?.row.next_num += 1;
         self.stage(EVENTS.put(&(room, num), &EventRow::new(&meta, &fields, json)));
         self.stage(EVENT_IDS.put(&meta.event_id, &EventPlace { room, num }));
+        if !pdu.rejected {
+            // An entry of a ledger counts though nothing of the history around it is here.
+            self.ops.extend(self.engine.projector.project(room, num, pdu));
+        }
         if pdu.state_key.is_some() {
             let cited: Vec<EventNum> = pdu.auth_events.iter().filter_map(|id| here.nums.get(id).copied()).collect();
             self.cite(&cited, num);

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use users::Users;
 
 use crate::{
+    NoRemoteRooms, RemoteRooms,
     error::ApiError,
     remote_queries::{NoOtherServers, RemoteQueries},
     spaces::Walks,
@@ -76,6 +77,8 @@ pub struct AppParts {
     pub(crate) walks: Walks,
     /// Fetches history that is not here, where other servers take part; set once.
     pub older: OnceLock<Arc<dyn OlderHistory>>,
+    /// Rooms of other servers.
+    pub(crate) remote: Arc<dyn RemoteRooms>,
     /// What `/sync` remembers.
     pub(crate) sync: SyncState,
     /// See [`App::close`].
@@ -102,6 +105,7 @@ impl AppParts {
             remotes: Arc::new(NoOtherServers),
             walks: Walks::default(),
             older: OnceLock::new(),
+            remote: Arc::new(NoRemoteRooms),
             sync: SyncState::default(),
             closing: AtomicBool::new(false),
             devices_flushed: AtomicU64::new(0),
@@ -112,6 +116,13 @@ impl AppParts {
     #[must_use]
     pub fn with_remotes(mut self, remotes: Arc<dyn RemoteQueries>) -> Self {
         self.remotes = remotes;
+        self
+    }
+
+    /// The same with a way to rooms of other servers.
+    #[must_use]
+    pub fn with_remote_rooms(mut self, remote: Arc<dyn RemoteRooms>) -> Self {
+        self.remote = remote;
         self
     }
 

@@ -38,6 +38,7 @@ mod user_directory;
 
 pub use app::{App, AppParts, ClientApiConfig};
 pub use error::ApiError;
+pub use membership::{NoRemoteRooms, RemoteFuture, RemoteInvitation, RemoteJoined, RemoteMembership, RemoteRooms};
 pub use remote_queries::{NoOtherServers, RemoteAnswer, RemoteError, RemoteQueries};
 pub use timeline::OlderHistory;
 

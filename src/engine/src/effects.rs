@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What an invited or knocking user gets to see of the room.
-const STRIPPED: [&str; 8] = [
+pub(crate) const STRIPPED: [&str; 8] = [
     "m.room.create",
     "m.room.name",
     "m.room.avatar",

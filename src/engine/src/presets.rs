@@ -45,6 +45,8 @@ pub struct Invitee {
     pub user_id: OwnedUserId,
     /// For local users.
     pub names: Names,
+    /// Whether their server has to sign the invitation: then it is sent when the room is there, and is none of its first events.
+    pub remote: bool,
 }
 
 /// What a creator asks for.
@@ -125,7 +127,8 @@ impl RoomPlan<'_> {
             let content = json!({"topic": topic, "m.topic": {"m.text": [{"body": topic}]}});
             events.push(FirstEvent::new("m.room.topic", "", content.to_string()));
         }
-        events.extend(self.invite.iter().map(|invitee| self.invitation(invitee)));
+        let local = self.invite.iter().filter(|invitee| !invitee.remote);
+        events.extend(local.map(|invitee| self.invitation(invitee)));
         Ok(FirstEvents { create: Value::Object(create).to_string(), events })
     }
 
@@ -136,7 +139,8 @@ impl RoomPlan<'_> {
         FirstEvent::new("m.room.member", self.creator.as_str(), Value::Object(content).to_string())
     }
 
-    fn invitation(&self, invitee: &Invitee) -> FirstEvent {
+    /// The invitation of a user.
+    pub fn invitation(&self, invitee: &Invitee) -> FirstEvent {
         let mut content = Map::new();
         content.insert("membership".to_owned(), "invite".into());
         if self.is_direct {

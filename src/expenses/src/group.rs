@@ -162,7 +162,7 @@ impl Expenses {
             } else {
                 return refused("is on another server, which cannot be reached yet");
             };
-            out.push(Invitee { user_id, names });
+            out.push(Invitee { user_id, names, remote: false });
         }
         Ok(out)
     }

@@ -90,6 +90,7 @@ pub struct Federation {
     pub outbox: Arc<Outbox>,
     pub(crate) inbound: inbound::InboundState,
     pub(crate) pdus: pdus::PduState,
+    pub(crate) remote: remote::RemoteState,
     pub(crate) rng: Mutex<Box<dyn Rng + Send>>,
 }
 
@@ -130,6 +131,7 @@ impl Federation {
             outbox,
             inbound: inbound::InboundState::default(),
             pdus: pdus::PduState::default(),
+            remote: remote::RemoteState::default(),
             rng: Mutex::new(rng),
             config,
         })

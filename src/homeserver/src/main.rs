@@ -10,6 +10,7 @@ mod housekeeping;
 mod keys;
 mod metrics;
 mod older_history;
+mod remote_rooms;
 mod remotes;
 mod serve;
 mod site;

@@ -13,7 +13,9 @@ use store::{Clock, CommitterOptions, Db, Ids, Migration, SCHEMA_VERSION, Store, 
 use store_rocksdb::{RocksDbOptions, RocksDbStore};
 use users::{Users, UsersOptions};
 
-use crate::{config::Config, error::StartError, keys, older_history::FromOthers, remotes::Remotes};
+use crate::{
+    config::Config, error::StartError, keys, older_history::FromOthers, remote_rooms::FederatedRooms, remotes::Remotes,
+};
 
 /// Steps from older schemas to today's. There are none yet.
 const MIGRATIONS: &[Migration] = &[];
@@ -84,13 +86,16 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         transport: transport(config, clock)?,
         config: federation_config,
     });
-    let parts = AppParts::new(
+    let mut parts = AppParts::new(
         Arc::clone(&engine),
         Arc::clone(&users),
         Arc::clone(&auth) as _,
         config.client_api.clone(),
         Box::new(StdRng::from_rng(&mut rand::rng())),
     );
+    if config.federation.enabled {
+        parts = parts.with_remote_rooms(Arc::new(FederatedRooms(Arc::clone(&federation))));
+    }
     let app = App::new(parts.with_remotes(Arc::new(Remotes(Arc::clone(&federation)))));
     let _ = app.older.set(Arc::new(FromOthers(Arc::clone(&federation))));
     let expenses = Expenses::new(

@@ -8,6 +8,7 @@
 //! | [`build`] | how does a new event become hashed, signed bytes? |
 //! | [`key`] | what does a server sign with? |
 //! | [`check`] | is an event from another server genuine? |
+//! | [`cosign`] | how does a second server sign an event? |
 //! | [`redact`] | what remains of an event after redaction? |
 //! | [`auth`] | may this event happen in this state? |
 //! | [`fast`] | the same for the common cases, from state parsed once |
@@ -21,6 +22,7 @@ pub mod auth;
 pub mod build;
 pub mod canonical;
 pub mod check;
+pub mod cosign;
 pub mod dag;
 pub mod fast;
 pub mod key;

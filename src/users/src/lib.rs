@@ -12,6 +12,7 @@ pub mod devices;
 mod error;
 pub mod filters;
 mod hash;
+mod invites;
 pub mod openid;
 pub mod presence;
 pub mod profile;

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use engine::{NewEvent, Room};
+use engine::{EngineError, NewEvent, Room};
 use http::StatusCode;
 use http_kit::{MatrixError, Requester};
 use ruma::{
-    OwnedUserId, RoomId, RoomOrAliasId, UserId,
+    OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId, RoomId, RoomOrAliasId, UserId,
     events::{TimelineEventType, room::member::MembershipState},
 };
 use serde_json::{Map, Value};
 
+use super::remote::{RemoteInvitation, RemoteMembership};
 use crate::{ApiError, App};
 
 /// Longest reason, in bytes.
@@ -106,9 +107,18 @@ impl App {
         Ok(())
     }
 
-    async fn membership_content(&self, change: &Change<'_>) -> Result<String, ApiError> {
-        let mut content = change.extra.clone();
+    pub(super) async fn membership_content(&self, change: &Change<'_>) -> Result<String, ApiError> {
+        let mut content = self.membership_fields(change).await?;
         content.insert("membership".to_owned(), change.membership.as_str().into());
+        if let Some(user_id) = &change.authorised_by {
+            content.insert("join_authorised_via_users_server".to_owned(), user_id.as_str().into());
+        }
+        Ok(Value::Object(content).to_string())
+    }
+
+    /// What a membership event says besides the membership and who vouches for it.
+    async fn membership_fields(&self, change: &Change<'_>) -> Result<Map<String, Value>, ApiError> {
+        let mut content = change.extra.clone();
         if matches!(change.membership, MembershipState::Join | MembershipState::Invite | MembershipState::Knock) {
             self.names_of(change.target).await?.add_to(&mut content);
         }
@@ -118,53 +128,93 @@ impl App {
             }
             content.insert("reason".to_owned(), reason.into());
         }
-        if let Some(user_id) = &change.authorised_by {
-            content.insert("join_authorised_via_users_server".to_owned(), user_id.as_str().into());
-        }
-        Ok(Value::Object(content).to_string())
+        Ok(content)
     }
 
-    /// The room with an id or an alias.
+    /// A change of the requester's own membership that another server has to take part in.
+    pub(super) async fn remote_membership(
+        &self,
+        room_id: &RoomId,
+        via: &[OwnedServerName],
+        change: &Change<'_>,
+    ) -> Result<RemoteMembership, ApiError> {
+        Ok(RemoteMembership {
+            user_id: change.target.to_owned(),
+            room_id: room_id.to_owned(),
+            via: via.to_vec(),
+            content: self.membership_fields(change).await?,
+        })
+    }
+
+    /// The id of the room with an id or an alias, and servers to ask about it: those that the client names, and those that the
+    /// alias's server does.
     ///
     /// # Errors
     /// 404 `M_NOT_FOUND`.
-    pub(crate) async fn room_by_id_or_alias(&self, id: &RoomOrAliasId) -> Result<Arc<Room>, ApiError> {
+    pub(super) async fn resolve(
+        &self,
+        id: &RoomOrAliasId,
+        mut via: Vec<OwnedServerName>,
+    ) -> Result<(OwnedRoomId, Vec<OwnedServerName>), ApiError> {
         if let Ok(room_id) = <&RoomId>::try_from(id) {
-            return self.room(room_id).await;
+            return Ok((room_id.to_owned(), via));
         }
-        let row = self.engine.alias(id.as_str()).await?;
+        let alias = <&RoomAliasId>::try_from(id).map_err(|_| MatrixError::not_found("No room has this alias"))?;
+        if alias.server_name() != self.engine.identity.server_name {
+            let (room_id, servers) = self.remote.resolve(alias).await?;
+            via.extend(servers);
+            return Ok((room_id, via));
+        }
+        let row = self.engine.alias(alias.as_str()).await?;
         let row = row.ok_or_else(|| MatrixError::not_found("No room has this alias"))?;
-        let room_id = <&RoomId>::try_from(row.room_id.as_str()).map_err(MatrixError::internal)?;
-        self.room(room_id).await
+        Ok((OwnedRoomId::try_from(row.room_id).map_err(MatrixError::internal)?, via))
     }
 
-    /// Whether a user can be invited at all.
+    /// A room whose newest state is known here: users of this server are in it, or those of no other are.
+    pub(super) async fn room_here(&self, room_id: &RoomId) -> Result<Option<Arc<Room>>, ApiError> {
+        let room = match self.engine.room(room_id).await {
+            Err(EngineError::UnknownRoom) => return Ok(None),
+            other => other?,
+        };
+        let here = !room.info().local_members.is_empty() || self.engine.servers(&room).await?.is_empty();
+        Ok(here.then_some(room))
+    }
+
+    /// Invites a user of another server.
+    pub(crate) async fn invite_elsewhere(
+        &self,
+        room: &Arc<Room>,
+        requester: &Requester,
+        invited: &UserId,
+        content: String,
+    ) -> Result<OwnedEventId, ApiError> {
+        let invitation = RemoteInvitation {
+            room: Arc::clone(room),
+            sender: requester.user_id.clone(),
+            invited: invited.to_owned(),
+            content,
+            device: requester.device_id.as_deref().map(ToString::to_string),
+        };
+        Ok(self.remote.invite(invitation).await?)
+    }
+
+    /// Whether a user can be invited at all. Of users of other servers only those can tell.
     /// [Invite permission](https://spec.matrix.org/v1.19/client-server-api/#invite-permission).
     ///
     /// # Errors
-    /// 403 `M_INVITE_BLOCKED`, and `M_FORBIDDEN` for users of other servers: this one speaks to none.
+    /// 403 `M_INVITE_BLOCKED`, and 404 `M_NOT_FOUND`.
     pub(crate) async fn may_be_invited(&self, user_id: &UserId) -> Result<(), ApiError> {
-        #[derive(serde::Deserialize)]
-        struct Config {
-            default_action: Option<String>,
-        }
         if !self.engine.is_local(user_id) {
-            return Err(refused("This server does not reach other servers: only its own users can be invited"));
+            return Ok(());
         }
         // Looked up, not given a number: names that somebody made up leave no trace.
         let Some(account) = self.users.accounts.by_user_id(user_id).await? else {
             return Err(MatrixError::not_found("There is no such user").into());
         };
-        let user = account.num;
-        let Some(config) = self.users.account_data.get(user, None, "m.invite_permission_config").await? else {
-            return Ok(());
-        };
-        match serde_json::from_str::<Config>(config.get()) {
-            Ok(Config { default_action: Some(action) }) if action == "block" => {
-                Err(MatrixError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "This user takes no invitations")
-                    .into())
-            }
-            _ => Ok(()),
+        if self.users.blocks_invites(account.num).await? {
+            let why = "This user takes no invitations";
+            return Err(MatrixError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", why).into());
         }
+        Ok(())
     }
 }

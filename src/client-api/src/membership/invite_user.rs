@@ -1,9 +1,13 @@
 //! `POST /_matrix/client/v3/rooms/{roomId}/invite`
 
+use std::sync::Arc;
+
 use axum::extract::State;
+use engine::Room;
 use http::StatusCode;
-use http_kit::{MatrixError, Ruma};
+use http_kit::{MatrixError, Requester, Ruma};
 use ruma::{
+    UserId,
     api::client::membership::invite_user::v3::{InvitationRecipient, Request, Response},
     events::room::member::MembershipState,
 };
@@ -23,12 +27,33 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
         return Err(ApiError::not_in_room());
     }
     app.may_be_invited(&invited.user_id).await?;
+    if !app.engine.is_local(&invited.user_id) {
+        invite_elsewhere(&app, &room, &requester, &invited.user_id, invited.reason.as_deref()).await?;
+        return Ok(Response::new());
+    }
     let change = Change::new(&invited.user_id, MembershipState::Invite, invited.reason.as_deref());
-    let step = |membership| match membership {
+    app.change_membership(&room, &requester, change, |membership| may_invite(&membership)).await?;
+    Ok(Response::new())
+}
+
+fn may_invite(membership: &MembershipState) -> Result<Step, ApiError> {
+    match membership {
         MembershipState::Join => Err(refused("This user is in the room already")),
         MembershipState::Ban => Err(refused("This user is banned from the room")),
         _ => Ok(Step::Send),
-    };
-    app.change_membership(&room, &requester, change, step).await?;
-    Ok(Response::new())
+    }
+}
+
+async fn invite_elsewhere(
+    app: &App,
+    room: &Arc<Room>,
+    requester: &Requester,
+    user_id: &UserId,
+    reason: Option<&str>,
+) -> Result<(), ApiError> {
+    let membership = app.engine.membership(room.num, user_id.as_str()).await?;
+    may_invite(&membership.map_or(MembershipState::Leave, |membership| membership.to_state()))?;
+    let content = app.membership_content(&Change::new(user_id, MembershipState::Invite, reason)).await?;
+    app.invite_elsewhere(room, requester, user_id, content).await?;
+    Ok(())
 }

@@ -7,11 +7,16 @@ use engine::Room;
 use http::StatusCode;
 use http_kit::{MatrixError, Requester, Ruma};
 use ruma::{
+    OwnedServerName, RoomId,
     api::client::membership::{ThirdPartySigned, join_room_by_id, join_room_by_id_or_alias},
     events::room::member::MembershipState,
 };
 
-use super::change::{Change, Step};
+use super::{
+    authorise_join::JoinHere,
+    change::{Change, Step},
+    remote::RemoteJoined,
+};
 use crate::{ApiError, App};
 
 pub(super) async fn by_id(
@@ -20,10 +25,9 @@ pub(super) async fn by_id(
 ) -> Result<join_room_by_id::v3::Response, ApiError> {
     let Ruma { body, requester, json_body, .. } = request;
     refuse_third_party(body.third_party_signed.as_ref())?;
-    let room = app.room(&body.room_id).await?;
     let change = Change::new(&requester.user_id, MembershipState::Join, body.reason.as_deref());
-    app.join(&room, &requester, change.with_fields_of(&json_body)).await?;
-    Ok(join_room_by_id::v3::Response::new(room.id.clone()))
+    app.join(&body.room_id, &[], &requester, change.with_fields_of(&json_body)).await?;
+    Ok(join_room_by_id::v3::Response::new(body.room_id))
 }
 
 pub(super) async fn by_id_or_alias(
@@ -32,10 +36,10 @@ pub(super) async fn by_id_or_alias(
 ) -> Result<join_room_by_id_or_alias::v3::Response, ApiError> {
     let Ruma { body, requester, json_body, .. } = request;
     refuse_third_party(body.third_party_signed.as_ref())?;
-    let room = app.room_by_id_or_alias(&body.room_id_or_alias).await?;
+    let (room_id, via) = app.resolve(&body.room_id_or_alias, body.via).await?;
     let change = Change::new(&requester.user_id, MembershipState::Join, body.reason.as_deref());
-    app.join(&room, &requester, change.with_fields_of(&json_body)).await?;
-    Ok(join_room_by_id_or_alias::v3::Response::new(room.id.clone()))
+    app.join(&room_id, &via, &requester, change.with_fields_of(&json_body)).await?;
+    Ok(join_room_by_id_or_alias::v3::Response::new(room_id))
 }
 
 fn refuse_third_party(signed: Option<&ThirdPartySigned>) -> Result<(), ApiError> {
@@ -47,9 +51,42 @@ fn refuse_third_party(signed: Option<&ThirdPartySigned>) -> Result<(), ApiError>
 }
 
 impl App {
-    async fn join(&self, room: &Arc<Room>, requester: &Requester, mut change: Change<'_>) -> Result<(), ApiError> {
-        let place = self.engine.user_rooms().get(requester.user, room.num).await?;
-        change.authorised_by = self.authorise_join(room, requester, place.map(|place| place.membership)).await?;
+    async fn join(
+        &self,
+        room_id: &RoomId,
+        via: &[OwnedServerName],
+        requester: &Requester,
+        mut change: Change<'_>,
+    ) -> Result<(), ApiError> {
+        let mut here = self.room_here(room_id).await?;
+        let mut asked = false;
+        loop {
+            let unable = match &here {
+                Some(room) => match self.authorise_join(room, requester).await? {
+                    JoinHere::Yes(voucher) => {
+                        change.authorised_by = voucher;
+                        return self.join_here(room, requester, change).await;
+                    }
+                    JoinHere::Elsewhere(error) => Some(error),
+                },
+                None => None,
+            };
+            let join = self.remote_membership(room_id, via, &change).await?;
+            let joined = self.remote.join(join, here.is_some() || asked).await;
+            match (joined, unable) {
+                (Ok(RemoteJoined::Entered(room)), _) => {
+                    self.carry_over(&room, requester).await;
+                    return Ok(());
+                }
+                (Ok(RemoteJoined::Here(room)), _) => (here, asked) = (Some(room), true),
+                // What this server knows of the room tells more than that nobody else could be asked.
+                (Err(error), Some(unable)) if error.status == StatusCode::NOT_FOUND => return Err(unable),
+                (Err(error), _) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn join_here(&self, room: &Arc<Room>, requester: &Requester, change: Change<'_>) -> Result<(), ApiError> {
         let step = |membership| Ok(if membership == MembershipState::Join { Step::Already } else { Step::Send });
         self.change_membership(room, requester, change, step).await?;
         self.carry_over(room, requester).await;

@@ -12,11 +12,13 @@ mod joined_rooms;
 mod kick_user;
 mod knock_room;
 mod leave_room;
+mod remote;
 mod unban_user;
 
 use axum::Router;
 use http_kit::RumaRouter;
 
+pub use self::remote::{NoRemoteRooms, RemoteFuture, RemoteInvitation, RemoteJoined, RemoteMembership, RemoteRooms};
 use crate::App;
 
 pub(crate) fn router() -> Router<App> {

@@ -80,6 +80,13 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let made = app.engine.create_room(new, None).await.map_err(creation_error)?;
     app.after_sending(&made.room, requester.user);
     app.carry_over(&made.room, &requester).await;
+    for invitee in plan.invite.iter().filter(|invitee| invitee.remote) {
+        let content = plan.invitation(invitee).content;
+        // The room is there whether or not their servers answer: its creator can invite them again.
+        if let Err(error) = app.invite_elsewhere(&made.room, &requester, &invitee.user_id, content).await {
+            tracing::debug!(error = %error.0, user_id = %invitee.user_id, "an invitation to a new room failed");
+        }
+    }
     Ok(Response::new(made.room.id.clone()))
 }
 

@@ -99,13 +99,14 @@ impl App {
     /// Users to invite, each once, with what they show.
     ///
     /// # Errors
-    /// 403 `M_INVITE_BLOCKED`, and `M_FORBIDDEN` for users of other servers.
+    /// 403 `M_INVITE_BLOCKED`, and 404 `M_NOT_FOUND`.
     pub(super) async fn invitees(&self, ids: &[OwnedUserId]) -> Result<Vec<Invitee>, ApiError> {
         let mut out: Vec<Invitee> = Vec::with_capacity(ids.len());
         for user_id in ids {
             if out.iter().all(|known| known.user_id != *user_id) {
                 self.may_be_invited(user_id).await?;
-                out.push(Invitee { user_id: user_id.clone(), names: self.names_of(user_id).await? });
+                let remote = !self.engine.is_local(user_id);
+                out.push(Invitee { user_id: user_id.clone(), names: self.names_of(user_id).await?, remote });
             }
         }
         Ok(out)

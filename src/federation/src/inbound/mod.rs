@@ -11,12 +11,20 @@ mod get_server_version;
 mod get_state;
 mod get_state_ids;
 mod get_well_known;
+mod invite;
 pub mod ledger;
+mod make_join;
+mod make_knock;
+mod make_leave;
+mod membership;
 mod public_rooms;
 mod query_directory;
 mod query_profile;
 mod reads;
 mod route;
+mod send_join;
+mod send_knock;
+mod send_leave;
 mod send_transaction;
 mod signed;
 mod x_matrix;
@@ -24,6 +32,7 @@ mod x_matrix;
 mod x_matrix_tests;
 
 use axum::Router;
+use http_kit::EndpointOptions;
 
 pub use crate::inbound::{
     route::{FedHandler, FedRequest, FedRouter},
@@ -45,6 +54,17 @@ pub(crate) fn router() -> Router<Api> {
         .fed(ledger::handler)
         // Transactions
         .fed_large(send_transaction::MAX_BODY, send_transaction::handler)
+        // Memberships
+        .fed(invite::v1)
+        .fed(invite::v2)
+        .fed(make_join::handler)
+        .fed(make_knock::handler)
+        .fed(make_leave::handler)
+        .fed(send_join::handler)
+        .fed_at(send_join::V1, EndpointOptions::default(), send_join::v1)
+        .fed(send_knock::handler)
+        .fed(send_leave::handler)
+        .fed_at(send_leave::V1, EndpointOptions::default(), send_leave::v1)
         // Server
         .fed(get_server_version::handler)
         .fed(get_well_known::handler)

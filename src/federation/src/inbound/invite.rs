@@ -1,0 +1,152 @@
+//! `PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`
+//! ([spec](https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid)) and version 1 of it.
+
+use axum::extract::State;
+use engine::{Engine, EngineError};
+use http_kit::RawJson;
+use room::{RoomVersionRules, cosign::cosign};
+use ruma::{
+    EventId, OwnedServerName, RoomId, RoomVersionId, UserId,
+    api::federation::membership::create_invite::{v1, v2},
+    events::room::member::MembershipState,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Signed,
+    membership::{Claim, MembershipError},
+};
+use crate::Api;
+
+/// Events that show the room, at most.
+const SHOWN: usize = 100;
+
+/// An invitation as it comes.
+struct Invite<'a> {
+    room_id: &'a RoomId,
+    event_id: &'a EventId,
+    origin: OwnedServerName,
+    version: RoomVersionId,
+    event: &'a RawValue,
+    state: Vec<&'a RawValue>,
+}
+
+pub(super) async fn v2(State(api): State<Api>, request: Signed<v2::Request>) -> Result<RawJson, MembershipError> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        event: &'a RawValue,
+        #[serde(borrow, default)]
+        invite_room_state: Vec<&'a RawValue>,
+    }
+    let Signed { body, origin, json_body } = request;
+    let parsed: Body<'_> = read(&json_body)?;
+    let invite = Invite {
+        room_id: &body.room_id,
+        event_id: &body.event_id,
+        origin,
+        version: body.room_version,
+        event: parsed.event,
+        state: parsed.invite_room_state,
+    };
+    let event = countersign(&api, invite).await?;
+    Ok(RawJson(format!("{{\"event\":{event}}}").into()))
+}
+
+/// Version 1 tells no room version: only rooms of the first two are invited to with it.
+pub(super) async fn v1(State(api): State<Api>, request: Signed<v1::Request>) -> Result<RawJson, MembershipError> {
+    #[derive(Default, Deserialize)]
+    struct Unsigned<'a> {
+        #[serde(borrow, default)]
+        invite_room_state: Vec<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow, default)]
+        unsigned: Unsigned<'a>,
+    }
+    let Signed { body, origin, json_body } = request;
+    let event: &RawValue = read(&json_body)?;
+    let parsed: Body<'_> = read(&json_body)?;
+    let invite = Invite {
+        room_id: &body.room_id,
+        event_id: &body.event_id,
+        origin,
+        version: RoomVersionId::V1,
+        event,
+        state: parsed.unsigned.invite_room_state,
+    };
+    let event = countersign(&api, invite).await?;
+    Ok(RawJson(format!("[200,{{\"event\":{event}}}]").into()))
+}
+
+fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, MembershipError> {
+    serde_json::from_slice(body).map_err(|error| MembershipError::BadEvent(error.to_string()))
+}
+
+/// Checks an invitation, tells the invited user, and gives the event back with this server's signature.
+async fn countersign(api: &Api, invite: Invite<'_>) -> Result<String, MembershipError> {
+    let unsupported = |_| MembershipError::IncompatibleVersion(invite.version.clone());
+    let rules = Engine::rules(&invite.version).map_err(unsupported)?;
+    let claim = Claim::read(invite.event, invite.room_id, &invite.origin, &MembershipState::Invite)?;
+    let invited = claim.target()?;
+    may_be_invited(api, &invited).await?;
+    let known = match api.engine.room(invite.room_id).await {
+        Ok(room) => Some(room),
+        Err(EngineError::UnknownRoom) => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(room) = &known {
+        if room.version != invite.version {
+            return Err(MembershipError::BadEvent("The room is of another version".to_owned()));
+        }
+        if !api.engine.acl_allows(room, &invite.origin).await? {
+            return Err(MembershipError::Barred);
+        }
+    }
+    let mut event = api.check_pdu(invite.event, &rules).await?;
+    if event.redacted || event.pdu.event_id != invite.event_id || event.pdu.room_id != invite.room_id {
+        return Err(MembershipError::BadEvent("The event is not what the request says".to_owned()));
+    }
+    check_create(api, &invite, &rules).await?;
+    let identity = &api.engine.identity;
+    event.json = cosign(&event.json, &rules, &identity.server_name, &identity.key)?;
+    let signed = event.json.clone();
+    let state = invite.state.into_iter().map(ToOwned::to_owned).collect();
+    api.engine.receive_invite(invite.version, event, state).await?;
+    Ok(signed)
+}
+
+async fn may_be_invited(api: &Api, user_id: &UserId) -> Result<(), MembershipError> {
+    if !api.engine.is_local(user_id) {
+        return Err(MembershipError::BadEvent("The invited user is not one of this server's".to_owned()));
+    }
+    let account = api.users.accounts.by_user_id(user_id).await?;
+    let account = account.filter(|account| !account.deactivated).ok_or(MembershipError::UnknownUser)?;
+    if api.users.blocks_invites(account.num).await? { Err(MembershipError::InviteBlocked) } else { Ok(()) }
+}
+
+/// From version 12 on the create event is the room's name: it has to be among what is shown of the room, and where it comes whole, it
+/// has to be genuine.
+async fn check_create(api: &Api, invite: &Invite<'_>, rules: &RoomVersionRules) -> Result<(), MembershipError> {
+    #[derive(Deserialize)]
+    struct Shown<'a> {
+        #[serde(rename = "type")]
+        event_type: String,
+        #[serde(borrow)]
+        signatures: Option<&'a RawValue>,
+    }
+    if !rules.authorization.room_create_event_id_as_room_id {
+        return Ok(());
+    }
+    let shown = invite.state.iter().take(SHOWN).find_map(|json| {
+        let event = serde_json::from_str::<Shown<'_>>(json.get()).ok()?;
+        (event.event_type == "m.room.create").then_some((*json, event.signatures.is_some()))
+    });
+    let (json, whole) = shown.ok_or_else(|| MembershipError::BadEvent("m.room.create is missing".to_owned()))?;
+    if whole && api.check_pdu(json, rules).await?.pdu.room_id != invite.room_id {
+        return Err(MembershipError::BadEvent("m.room.create is of another room".to_owned()));
+    }
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! The endpoints that other servers call.
 
 mod backfill;
+mod canonical;
 mod get_event;
 mod get_event_auth;
 mod get_event_by_timestamp;

@@ -13,7 +13,7 @@ use crate::{Api, inbound::route::FedRequest, inbound::x_matrix};
 
 /// The deepest nesting of a body. Events may be nested as deeply as any server lets them, and a transaction that was refused for
 /// one of them would be sent again for ever.
-const MAX_DEPTH: usize = 1000;
+const MAX_DEPTH: usize = 50_000;
 
 /// A request that another server signed, for endpoints with [`ServerSignatures`].
 /// [Request authentication](https://spec.matrix.org/v1.19/server-server-api/#request-authentication).

@@ -1,6 +1,7 @@
 //! Who sent a request.
 //! [Request authentication](https://spec.matrix.org/v1.19/server-server-api/#request-authentication).
 
+use crate::{Api, inbound::canonical::canonical};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use http::{HeaderMap, header, request::Parts};
 use http_kit::MatrixError;
@@ -8,9 +9,6 @@ use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedServerName, ServerName, UInt,
     api::federation::authentication::{XMatrix, XMatrixParseError},
 };
-use serde_json::Value;
-
-use crate::Api;
 
 /// `Authorization` headers of one request that are looked at: a server may sign with several keys.
 const MAX_SIGNATURES: usize = 4;
@@ -60,7 +58,7 @@ pub(super) async fn verify(
     for claim in claims {
         let Some(key) = keys.get(&origin, claim.key.as_str(), now) else { continue };
         known = true;
-        if UnparsedPublicKey::new(&ED25519, &key).verify(&text, claim.sig.as_bytes()).is_ok() {
+        if UnparsedPublicKey::new(&ED25519, &key).verify(text.as_bytes(), claim.sig.as_bytes()).is_ok() {
             api.client.heard_from(&origin);
             return Ok(origin);
         }
@@ -73,21 +71,17 @@ pub(super) async fn verify(
 }
 
 /// The canonical JSON that is signed: over the path and query exactly as they came, since encoding is the sender's choice.
-fn signed_text(parts: &Parts, body: &[u8], origin: &ServerName, us: &ServerName) -> Result<Vec<u8>, MatrixError> {
+fn signed_text(parts: &Parts, body: &[u8], origin: &ServerName, us: &ServerName) -> Result<String, MatrixError> {
     let uri = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let mut object = serde_json::Map::new();
-    object.insert("destination".to_owned(), us.as_str().into());
-    object.insert("method".to_owned(), parts.method.as_str().into());
-    object.insert("origin".to_owned(), origin.as_str().into());
-    object.insert("uri".to_owned(), uri.into());
-    if !body.is_empty() {
-        object.insert("content".to_owned(), content(body)?);
-    }
-    serde_json::to_vec(&object).map_err(MatrixError::internal)
+    let content = if body.is_empty() { String::new() } else { format!("\"content\":{},", content(body)?) };
+    let text = |text: &str| serde_json::to_string(text).map_err(MatrixError::internal);
+    let (origin, us, uri) = (text(origin.as_str())?, text(us.as_str())?, text(uri)?);
+    let method = text(parts.method.as_str())?;
+    Ok(format!("{{{content}\"destination\":{us},\"method\":{method},\"origin\":{origin},\"uri\":{uri}}}"))
 }
 
-/// A body as it stands in what is signed. Not every number in it need be one that canonical JSON allows: rooms of the first versions
-/// have events with fractions.
-fn content(body: &[u8]) -> Result<Value, MatrixError> {
-    serde_json::from_slice(body).map_err(|error| MatrixError::not_json(format!("The body is not valid JSON: {error}")))
+fn content(body: &[u8]) -> Result<String, MatrixError> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| MatrixError::not_json(format!("The body is not valid UTF-8: {error}")))?;
+    canonical(text).map_err(|error| MatrixError::not_json(format!("The body is not valid JSON: {error}")))
 }

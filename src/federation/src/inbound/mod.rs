@@ -40,6 +40,9 @@ pub use crate::inbound::{
     signed::{Open, Signed},
 };
 
+#[cfg(test)]
+pub(crate) use crate::inbound::send_transaction::{ANSWERS_KEPT, answers_kept};
+
 use crate::Api;
 
 /// What the endpoints share.

@@ -257,3 +257,12 @@ fn refuse(pdus: &[Box<RawValue>], why: &str) -> Results {
     };
     pdus.iter().filter_map(|pdu| Some((id(pdu)?, Err(why.to_owned())))).collect()
 }
+
+/// How many answers are kept for a server.
+#[cfg(test)]
+pub(crate) async fn answers_kept(db: &store::Db, origin: &str) -> usize {
+    let answers = db.scan_all(&ANSWERS, &origin.to_owned()).await.unwrap();
+    let times = db.scan_all(&ANSWER_TIMES, &origin.to_owned()).await.unwrap();
+    assert_eq!(answers.len(), times.len());
+    answers.len()
+}

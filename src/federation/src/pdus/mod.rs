@@ -19,6 +19,8 @@ mod gap;
 mod order;
 mod receive;
 mod state_at;
+#[cfg(test)]
+mod tests;
 
 pub use error::PduError;
 pub(crate) use gap::Gap;

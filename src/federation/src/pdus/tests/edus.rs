@@ -1,0 +1,74 @@
+use ruma::presence::PresenceState;
+use serde_json::{Value, json};
+
+use super::Pair;
+
+fn edu(kind: &str, content: Value) -> Value {
+    json!({"edu_type": kind, "content": content})
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_servers_own_members_type() {
+    let pair = Pair::new().await;
+    let (engine, room) = (pair.good().engine(), pair.good().room(&pair.room).await);
+    let typing = |user: &str, is: bool| edu("m.typing", json!({"room_id": pair.room, "user_id": user, "typing": is}));
+    let edus = [typing("@ann:good", true), typing("@stranger:evil", true), json!(7), edu("m.typing", json!([]))];
+    pair.send("1", &[], &edus).await.unwrap();
+    assert_eq!(engine.typing.changed(room.num, None), None);
+    pair.send("2", &[], &[typing("@mallory:evil", true)]).await.unwrap();
+    let mallory = engine.user_num(&pair.mallory).await.unwrap();
+    assert_eq!(engine.typing.changed(room.num, None), Some(vec![mallory]));
+    pair.send("3", &[], &[typing("@mallory:evil", false)]).await.unwrap();
+    assert_eq!(engine.typing.changed(room.num, None), None);
+    let acl = json!({"allow": ["*"], "deny": ["evil"]});
+    pair.good().set(&pair.room, &pair.ann, "m.room.server_acl", "", acl).await.unwrap();
+    pair.send("4", &[], &[typing("@mallory:evil", true)]).await.unwrap();
+    assert_eq!(engine.typing.changed(room.num, None), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn receipts_arrive_with_their_threads() {
+    let pair = Pair::new().await;
+    let (engine, room) = (pair.good().engine(), pair.good().room(&pair.room).await);
+    let said = pair.good().say(&pair.room, &pair.ann, "hello").await;
+    let receipt = |user: &str, event: &str, thread: Option<&str>| {
+        let mut data = json!({"ts": 5});
+        if let Some(thread) = thread {
+            data["thread_id"] = json!(thread);
+        }
+        edu("m.receipt", json!({pair.room.as_str(): {"m.read": {user: {"data": data, "event_ids": [event]}}}}))
+    };
+    let edus = [
+        receipt("@ann:good", said.as_str(), None),
+        receipt("@stranger:evil", said.as_str(), None),
+        receipt("@mallory:evil", "$nowhere", None),
+        receipt("@mallory:evil", said.as_str(), Some("no id")),
+    ];
+    pair.send("1", &[], &edus).await.unwrap();
+    let mallory = engine.user_num(&pair.mallory).await.unwrap();
+    assert_eq!(engine.receipts_between(room.num, 0, u64::MAX - 1, 10).await.unwrap(), []);
+    let edus = [receipt("@mallory:evil", said.as_str(), None), receipt("@mallory:evil", said.as_str(), Some("main"))];
+    pair.send("2", &[], &edus).await.unwrap();
+    let found = engine.receipts_of(room.num, mallory).await.unwrap();
+    let threads: Vec<(&str, u64)> = found.iter().map(|receipt| (receipt.thread.as_str(), receipt.row.ts)).collect();
+    assert_eq!(threads, [("", 5), ("main", 5)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn presence_is_believed_of_a_servers_own_users() {
+    let pair = Pair::new().await;
+    let (engine, users) = (pair.good().engine(), pair.good().users());
+    let online =
+        |user: &str| json!({"user_id": user, "presence": "online", "last_active_ago": 10, "currently_active": true});
+    let push = [online("@ann:good"), json!({"user_id": 1}), online("@stranger:evil"), online("@mallory:evil")];
+    pair.send("1", &[], &[edu("m.presence", json!({"push": push}))]).await.unwrap();
+    let (ann, mallory) = (engine.user_num(&pair.ann).await.unwrap(), engine.user_num(&pair.mallory).await.unwrap());
+    assert_eq!(users.presence.get(ann), None);
+    assert_eq!(users.presence.get(mallory).unwrap().state, PresenceState::Online);
+    // Silence of a few minutes makes a user of ours idle, not one of theirs.
+    tokio::time::advance(std::time::Duration::from_secs(600)).await;
+    assert_eq!(users.presence.tick(), Vec::<u64>::new());
+    tokio::time::advance(std::time::Duration::from_secs(1300)).await;
+    assert_eq!(users.presence.tick(), [mallory]);
+    assert_eq!(users.presence.get(mallory).unwrap().state, PresenceState::Offline);
+}

@@ -20,6 +20,7 @@ mod engine;
 mod enter;
 mod entries;
 mod error;
+mod extend;
 mod forget;
 mod gaps;
 mod head;

@@ -13,7 +13,7 @@ use store::Pos;
 use crate::{
     engine::Engine,
     error::EngineError,
-    receive::MAX_BEHIND,
+    extend::MAX_BEHIND,
     resolution::{Slot, slot_of},
     room::Room,
     row::{EventRow, StateFrom, Verdict},

@@ -21,7 +21,7 @@ mod tests;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use engine::Engine;
+use engine::{Engine, Room};
 use http_kit::Authenticator;
 use parking_lot::Mutex;
 use rand::Rng;
@@ -64,6 +64,14 @@ impl Expenses {
     pub(crate) fn uid(&self) -> String {
         let mut rng = self.rng.lock();
         format!("{:016x}{:016x}", rng.next_u64(), rng.next_u64())
+    }
+
+    /// The digest of a room's ledger with all that is durable now. Equal digests mean equal ledgers.
+    ///
+    /// # Errors
+    /// [`RouteError::NoLedger`], [`RouteError::Encrypted`], and those of the store.
+    pub async fn digest(&self, room: &Room) -> Result<String, RouteError> {
+        Ok(self.ledger(room).await?.ledger.digest())
     }
 
     /// Today in UTC, `YYYY-MM-DD`.

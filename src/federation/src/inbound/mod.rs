@@ -28,6 +28,8 @@ mod send_knock;
 mod send_leave;
 mod send_transaction;
 mod signed;
+#[cfg(test)]
+mod tests;
 mod x_matrix;
 #[cfg(test)]
 mod x_matrix_tests;

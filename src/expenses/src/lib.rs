@@ -18,14 +18,14 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRef;
-use engine::{Engine, Room};
+use engine::{Engine, Room, RoomNum};
 use http_kit::Authenticator;
 use parking_lot::Mutex;
 use rand::Rng;
-use ruma::RoomVersionId;
+use ruma::{OwnedEventId, RoomVersionId};
 use users::Users;
 
 pub use crate::{error::RouteError, index::LedgerIndex, routes::router};
@@ -36,6 +36,15 @@ pub(crate) const OPEN: &str = "com.cliquepay.open";
 /// The state event that names a room's ledger.
 pub(crate) const POINTER: &str = "com.cliquepay.ledger";
 
+/// Entries that are on other servers.
+pub trait LateEntries: Send + Sync {
+    /// Has them fetched; returns at once. `missing` is what is known to be missing, empty where that is the root.
+    fn want(&self, room: RoomNum, missing: Vec<OwnedEventId>);
+
+    /// Whether some are on their way.
+    fn pending(&self, room: RoomNum) -> bool;
+}
+
 /// What the ledger API works with.
 pub struct Expenses {
     pub(crate) engine: Arc<Engine>,
@@ -45,6 +54,7 @@ pub struct Expenses {
     pub(crate) folds: Folds,
     pub(crate) crowds: Crowds,
     authenticator: Arc<dyn Authenticator>,
+    late: OnceLock<Arc<dyn LateEntries>>,
 }
 
 impl Expenses {
@@ -57,7 +67,28 @@ impl Expenses {
         rng: Box<dyn Rng + Send>,
     ) -> Arc<Self> {
         let (rng, folds, crowds) = (Mutex::new(rng), Folds::default(), Crowds::default());
-        Arc::new(Self { engine, users, room_version, rng, folds, crowds, authenticator })
+        let late = OnceLock::new();
+        Arc::new(Self { engine, users, room_version, rng, folds, crowds, authenticator, late })
+    }
+
+    /// Where entries that are not here are had from. Set once; without it they stay missing.
+    pub fn fetch_from(&self, late: Arc<dyn LateEntries>) {
+        let _ = self.late.set(late);
+    }
+
+    /// Whether nothing of a room's ledger is known to be missing or on its way; what is missing is asked for.
+    pub(crate) fn is_complete(&self, room: RoomNum, ledger: &ledger::Ledger) -> bool {
+        let missing: Vec<OwnedEventId> = ledger
+            .missing()
+            .into_iter()
+            .filter_map(|missing| OwnedEventId::try_from(missing.event_id.to_string()).ok())
+            .collect();
+        let lacks = ledger.root().is_none() || !missing.is_empty();
+        let Some(late) = self.late.get() else { return !lacks };
+        if lacks {
+            late.want(room, missing);
+        }
+        !lacks && !late.pending(room)
     }
 
     /// A fresh uid: 128 random bits in hexadecimal.

@@ -83,6 +83,7 @@ impl Expenses {
             "digest": ledger.digest(),
             "entries": ledger.len(),
             "missing": ledger.missing(),
+            "complete": self.is_complete(room.num, ledger),
             "conflicts": ledger.conflicts(),
             "rejects": ledger.rejects(),
         });

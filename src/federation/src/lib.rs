@@ -91,6 +91,7 @@ pub struct Federation {
     pub(crate) inbound: inbound::InboundState,
     pub(crate) pdus: pdus::PduState,
     pub(crate) remote: remote::RemoteState,
+    pub(crate) late: remote::LateLedgers,
     pub(crate) rng: Mutex<Box<dyn Rng + Send>>,
 }
 
@@ -132,6 +133,7 @@ impl Federation {
             inbound: inbound::InboundState::default(),
             pdus: pdus::PduState::default(),
             remote: remote::RemoteState::default(),
+            late: remote::LateLedgers::default(),
             rng: Mutex::new(rng),
             config,
         })

@@ -91,6 +91,8 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
     let housekeeping = tokio::spawn(housekeeping::run(parts.app.clone(), stopping.clone()));
     let mut outbox = tokio::task::JoinSet::new();
     if config.federation.enabled {
+        let mut late = stopping.clone();
+        outbox.spawn(Arc::clone(&parts.federation).fetch_late_ledgers(async move { stopped(&mut late).await }));
         let mut stopping = stopping.clone();
         outbox.spawn(Arc::clone(&parts.federation.outbox).run(async move { stopped(&mut stopping).await }));
     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use auth::{Auth, AuthParts, DeactivationHook, HookFuture};
 use client_api::{App, AppParts};
-use engine::{CacheSizes, Engine, Identity};
-use expenses::{Expenses, LedgerIndex};
+use engine::{CacheSizes, Engine, Identity, RoomNum};
+use expenses::{Expenses, LateEntries, LedgerIndex};
 use federation::{Disabled, Federation, FederationParts, NetTransport, Transport};
 use rand::{SeedableRng as _, rngs::StdRng};
-use ruma::UserId;
+use ruma::{OwnedEventId, UserId};
 use store::{Clock, CommitterOptions, Db, Ids, Migration, SCHEMA_VERSION, Store, SystemClock, open_schema};
 use store_rocksdb::{RocksDbOptions, RocksDbStore};
 use users::{Users, UsersOptions};
@@ -105,6 +105,9 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         config.client_api.default_room_version.clone(),
         Box::new(StdRng::from_rng(&mut rand::rng())),
     );
+    if config.federation.enabled {
+        expenses.fetch_from(Arc::new(LateLedgers(Arc::clone(&federation))));
+    }
     Ok(Parts { db, engine, auth, app, expenses, federation })
 }
 
@@ -113,6 +116,24 @@ fn transport(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<dyn Transport
         return Ok(Arc::new(Disabled));
     }
     Ok(Arc::new(NetTransport::new(&config.federation, clock)?))
+}
+
+/// Entries that other servers have.
+struct LateLedgers(Arc<Federation>);
+
+impl LateEntries for LateLedgers {
+    fn want(&self, room: RoomNum, missing: Vec<OwnedEventId>) {
+        let federation = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            if let Err(error) = federation.want_ledger(room, &missing).await {
+                tracing::warn!(%error, "a ledger was not asked for");
+            }
+        });
+    }
+
+    fn pending(&self, room: RoomNum) -> bool {
+        self.0.awaits_ledger(room)
+    }
 }
 
 /// Whoever closes their account leaves their rooms.

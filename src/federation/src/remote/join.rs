@@ -76,7 +76,15 @@ impl Federation {
         let mut failure = None;
         for server in self.candidates(&join.room_id, &join.user_id, &join.via).await? {
             match self.join_through(&server, join, known.as_ref()).await {
-                Ok(room) => return Ok(Joined::Entered(room)),
+                Ok(room) => {
+                    // Whatever was entered before us comes behind; who reads the ledger asks again where this is lost.
+                    if known.is_none()
+                        && let Err(error) = self.want_ledger(room.num, &[]).await
+                    {
+                        tracing::warn!(%error, room_id = %room.id, "the ledger was not asked for");
+                    }
+                    return Ok(Joined::Entered(room));
+                }
                 Err(error) => {
                     tracing::debug!(%error, %server, room_id = %join.room_id, "a join failed");
                     failure = clearest(failure, error);

@@ -6,6 +6,7 @@ mod error;
 mod invite;
 mod join;
 mod knock;
+mod late_ledgers;
 mod leave;
 mod ledger;
 mod queries;
@@ -26,6 +27,7 @@ use ruma::{
 };
 use serde::Deserialize;
 
+pub(crate) use self::late_ledgers::LateLedgers;
 pub use self::{
     error::RemoteError,
     invite::RemoteInvitee,

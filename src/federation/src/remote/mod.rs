@@ -11,6 +11,8 @@ mod leave;
 mod ledger;
 mod queries;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{HashMap, HashSet},

@@ -41,7 +41,7 @@ async fn only_what_is_signed_by_its_sender_for_us_is_taken() {
     let key = world.server("one").key();
     let get = Method::GET;
     let good = sign(&key, "one", "two", &get, PROFILE, "");
-    let (status, body) = answer(&world, Method::GET, PROFILE, &[good.clone()], "").await;
+    let (status, body) = answer(&world, Method::GET, PROFILE, std::slice::from_ref(&good), "").await;
     assert_eq!((status, &body["errcode"]), (StatusCode::NOT_FOUND, &json!("M_NOT_FOUND")), "{body}");
 
     let without_destination = good.replace("destination=two,", "");

@@ -1,6 +1,6 @@
 //! Events in the order in which they follow each other.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry};
 
 use room::check::ReceivedEvent;
 use ruma::{EventId, OwnedEventId};
@@ -12,9 +12,9 @@ pub(crate) fn oldest_first(events: Vec<ReceivedEvent>) -> Vec<ReceivedEvent> {
     let mut ids = Vec::with_capacity(events.len());
     for event in events {
         let id = event.pdu.event_id.clone();
-        if !by_id.contains_key(&id) {
-            ids.push(id.clone());
-            by_id.insert(id, event);
+        if let Entry::Vacant(place) = by_id.entry(id.clone()) {
+            ids.push(id);
+            place.insert(event);
         }
     }
     let mut waits_for: BTreeMap<OwnedEventId, usize> = BTreeMap::new();

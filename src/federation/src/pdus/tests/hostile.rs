@@ -107,7 +107,7 @@ async fn auth_events_of_another_room_are_none() {
     let ends = pair.good().extremities(&pair.room).await;
     let prev: Vec<OwnedEventId> = ends.iter().map(|id| OwnedEventId::try_from(id.as_str()).unwrap()).collect();
     let chain: Vec<Value> = foreign.iter().map(|row| serde_json::from_str(row.json()).unwrap()).collect();
-    let (id, event) = pair.forge(&prev, Some(&[cited.clone()]), "by the rules of elsewhere").await;
+    let (id, event) = pair.forge(&prev, Some(std::slice::from_ref(&cited)), "by the rules of elsewhere").await;
     let given = chain[1].clone();
     pair.script(move |path| match path {
         path if path.contains("event_auth") => Some(json!({"auth_chain": chain})),
@@ -169,7 +169,7 @@ async fn what_is_no_event_costs_no_request() {
     assert!(checked.iter().all(Result::is_err), "{checked:?}");
     assert_eq!(*calls.lock(), 0);
     // A transaction as a whole is canonical, or nobody can have signed it.
-    let canonical: Vec<Value> = bad.into_iter().filter(|bad| raw_is_canonical(bad)).collect();
+    let canonical: Vec<Value> = bad.into_iter().filter(raw_is_canonical).collect();
     assert_eq!(canonical.len(), 10);
     let results = pair.push("1", &canonical).await;
     assert!(results.values().all(Result::is_err), "{results:?}");

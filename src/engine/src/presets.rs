@@ -190,14 +190,15 @@ impl RoomPlan<'_> {
 
     fn preset_events(&self) -> Vec<FirstEvent> {
         let (rule, guests) = match self.preset {
-            Preset::Private | Preset::TrustedPrivate => ("invite", "can_join"),
-            Preset::Public => ("public", "forbidden"),
+            Preset::Private | Preset::TrustedPrivate => ("invite", Some("can_join")),
+            // Guests are forbidden where nothing is said of them.
+            Preset::Public => ("public", None),
         };
-        let all = [
+        let mut all = vec![
             ("m.room.join_rules", json!({"join_rule": rule})),
             ("m.room.history_visibility", json!({"history_visibility": "shared"})),
-            ("m.room.guest_access", json!({"guest_access": guests})),
         ];
+        all.extend(guests.map(|guests| ("m.room.guest_access", json!({"guest_access": guests}))));
         // The client's own state comes later and may set the same: then this event would only be noise.
         let given = |kind: &str| {
             self.initial_state.iter().any(|event| event.event_type.to_string() == kind && event.state_key.is_empty())

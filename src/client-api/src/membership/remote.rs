@@ -59,6 +59,11 @@ pub trait RemoteRooms: Send + Sync + Debug {
     /// no other server can be told.
     fn leave(&self, leave: RemoteMembership) -> RemoteFuture<'_, ()>;
 
+    /// Whether other servers can be reached at all.
+    fn reaches_others(&self) -> bool {
+        true
+    }
+
     /// Invites a user of another server.
     fn invite(&self, invitation: RemoteInvitation) -> RemoteFuture<'_, OwnedEventId>;
 
@@ -75,6 +80,10 @@ fn refused<'a, T: Send + 'a>(error: MatrixError) -> RemoteFuture<'a, T> {
 }
 
 impl RemoteRooms for NoRemoteRooms {
+    fn reaches_others(&self) -> bool {
+        false
+    }
+
     fn join(&self, _: RemoteMembership, _: bool) -> RemoteFuture<'_, RemoteJoined> {
         refused(MatrixError::not_found("Room not found"))
     }

@@ -106,6 +106,10 @@ impl App {
             if out.iter().all(|known| known.user_id != *user_id) {
                 self.may_be_invited(user_id).await?;
                 let remote = !self.engine.is_local(user_id);
+                if remote && !self.remote.reaches_others() {
+                    let why = format!("{user_id} is on another server, and this one reaches no others");
+                    return Err(http_kit::MatrixError::forbidden(why).into());
+                }
                 out.push(Invitee { user_id: user_id.clone(), names: self.names_of(user_id).await?, remote });
             }
         }

@@ -126,7 +126,13 @@ impl App {
             return Ok(Vec::new());
         }
         let sharing = self.sharing(&window.rooms).await?;
-        let (mut news, _) = self.users.presence.changes(since, |user| sharing.contains(&user) && !met.contains(&user));
+        let (changed, _) = self.users.presence.changes(since, |user| !met.contains(&user));
+        let mut news = Vec::with_capacity(changed.len());
+        for (user, presence) in changed {
+            if sharing.contains(&user) || self.shares_a_room_from_afar(user, &window.rooms).await? {
+                news.push((user, presence));
+            }
+        }
         news.extend(met.iter().filter_map(|user| Some((*user, self.users.presence.get(*user)?))));
         let filter = &query.filter.presence;
         let wants_kind =
@@ -145,6 +151,21 @@ impl App {
             }
         }
         Ok(out)
+    }
+
+    /// Whether a user of another server is in one of these rooms.
+    async fn shares_a_room_from_afar(&self, user: UserNum, rooms: &RoomsOfUser) -> Result<bool, ApiError> {
+        let Some(id) = self.engine.ids.name(store::IdKind::User, user).await? else { return Ok(false) };
+        if ruma::UserId::parse(&*id).is_ok_and(|id| self.engine.is_local(&id)) {
+            return Ok(false);
+        }
+        for (room, _) in rooms.iter().filter(|(_, place)| place.membership == Membership::Join) {
+            let has_others = !self.engine.room_by_num(*room).await?.info().servers.is_empty();
+            if has_others && self.engine.membership(*room, &id).await? == Some(Membership::Join) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Local users who share a room with the user, the user among them.

@@ -125,7 +125,7 @@ async fn the_list_has_the_largest_rooms_first_and_is_paged_both_ways() {
     let third = test.get("bob", &format!("/v3/publicRooms?limit=2&since={back}")).await.ok();
     assert_eq!(names(&third), ["two", "one"]);
     test.get("bob", "/v3/publicRooms?since=nonsense").await.refused(400, "M_INVALID_PARAM");
-    test.get("bob", "/v3/publicRooms?server=elsewhere").await.refused(400, "M_INVALID_PARAM");
+    test.get("bob", "/v3/publicRooms?server=elsewhere").await.refused(404, "M_NOT_FOUND");
     assert_eq!(names(&test.get("bob", "/v3/publicRooms?server=hs&limit=1").await.ok()), ["three"]);
 }
 
@@ -153,7 +153,7 @@ async fn the_list_says_what_a_room_is_and_is_searched() {
     let wanted = json!([{
         "room_id": room, "name": "Dinner Club", "topic": "Who pays?", "canonical_alias": "#food:hs",
         "avatar_url": "mxc://hs/a", "num_joined_members": 1, "world_readable": true, "guest_can_join": true,
-        "join_rule": "public",
+        "join_rule": "public", "room_version": "12",
     }]);
     assert_eq!(found["chunk"], wanted);
     for term in ["PAYS", "food", " club "] {
@@ -164,7 +164,7 @@ async fn the_list_says_what_a_room_is_and_is_searched() {
     assert_eq!(names(&search(json!({"room_types": [null]})).await), ["Dinner Club"]);
     let spaces = search(json!({"room_types": ["m.space"]})).await;
     assert_eq!(spaces["chunk"][0]["room_type"], "m.space");
-    test.post("alice", "/v3/publicRooms?server=elsewhere", json!({})).await.refused(400, "M_INVALID_PARAM");
+    test.post("alice", "/v3/publicRooms?server=elsewhere", json!({})).await.refused(404, "M_NOT_FOUND");
     test.post("alice", "/v3/publicRooms", json!({"third_party_instance_id": "irc"}))
         .await
         .refused(400, "M_INVALID_PARAM");

@@ -44,7 +44,6 @@ async fn a_new_room_takes_over() {
         "m.room.server_acl",
         "m.room.join_rules",
         "m.room.history_visibility",
-        "m.room.guest_access",
     ] {
         let copy = test.state(&new, kind, "").await;
         assert!(copy.is_object(), "{kind}");

@@ -10,11 +10,11 @@ use std::{
 
 use axum::extract::State;
 use dashmap::DashMap;
-use engine::EngineError;
+use engine::{Engine, EngineError};
 use futures::{StreamExt as _, stream};
 use http_kit::{MatrixError, route_error};
 use ruma::{
-    OwnedEventId, OwnedServerName, RoomId, ServerName,
+    OwnedEventId, OwnedServerName, RoomId, ServerName, UserId,
     api::federation::transactions::send_transaction_message::v1::{Request, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -209,7 +209,13 @@ impl Federation {
             Err(_) => Err(EngineError::UnknownRoom),
         };
         let room = match room {
-            Ok(room) => room,
+            Ok(room) if !room.info().local_members.is_empty() => room,
+            // What still concerns us is how an invitation ended, or a knock.
+            Ok(_) | Err(EngineError::UnknownRoom) => {
+                let mut results = refuse(&pdus, &EngineError::UnknownRoom.to_string());
+                results.extend(self.take_endings(&room_id, &pdus).await);
+                return results;
+            }
             Err(error) => return refuse(&pdus, &error.to_string()),
         };
         let parsed = parse_pdus(pdus, &room.rules).await;
@@ -236,6 +242,46 @@ impl Federation {
             results.insert(id, received.map(drop).map_err(|error| words_for(&error)));
         }
         results
+    }
+}
+
+/// What says whose membership an event is about, before its form is known.
+#[derive(Deserialize)]
+struct About<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    state_key: Option<Cow<'a, str>>,
+}
+
+impl Federation {
+    /// Takes, of the events of a room in which nobody of ours is, those that end a local user's invitation or knock. Only for such a user
+    /// is anything checked or fetched.
+    async fn take_endings(&self, room_id: &str, pdus: &[Box<RawValue>]) -> Results {
+        let mut results = Results::new();
+        for pdu in pdus {
+            match self.take_ending(room_id, pdu).await {
+                Ok(Some(id)) => drop(results.insert(id, Ok(()))),
+                Ok(None) => {}
+                Err(error) => tracing::info!(room = room_id, %error, "the end of an invitation was not taken"),
+            }
+        }
+        results
+    }
+
+    async fn take_ending(&self, room_id: &str, pdu: &RawValue) -> Result<Option<OwnedEventId>, PduError> {
+        let Ok(about) = serde_json::from_str::<About<'_>>(pdu.get()) else { return Ok(None) };
+        let user = about.state_key.as_deref().and_then(|key| <&UserId>::try_from(key).ok());
+        let (Some(user), "m.room.member") = (user.filter(|user| self.engine.is_local(user)), &*about.kind) else {
+            return Ok(None);
+        };
+        let Ok(room_id) = <&RoomId>::try_from(room_id) else { return Ok(None) };
+        let user = self.engine.user_num(user).await?;
+        let Some((num, _)) = self.engine.place_outside(room_id, user).await? else { return Ok(None) };
+        let Some(asked) = self.engine.outside(user, num).await? else { return Ok(None) };
+        let event = self.check_pdu(pdu, &Engine::rules(&asked.version)?).await?;
+        let id = event.pdu.event_id.clone();
+        Ok(self.engine.receive_membership_outside(event).await?.then_some(id))
     }
 }
 

@@ -6,9 +6,11 @@ use crate::testing::World;
 
 #[tokio::test]
 async fn members_of_one_room_join_another() {
-    for (version, rule) in
-        [(RoomVersionId::V8, "restricted"), (RoomVersionId::V10, "knock_restricted"), (RoomVersionId::V12, "restricted")]
-    {
+    for (version, rule) in [
+        (RoomVersionId::V8, "restricted"),
+        (RoomVersionId::V10, "knock_restricted"),
+        (RoomVersionId::V12, "restricted"),
+    ] {
         let world = World::new(&["one", "two"]);
         let (one, two) = (world.server("one"), world.server("two"));
         let (ann, ben) = (one.register("ann").await, two.register("ben").await);

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use engine::{EngineError, Invitee, Membership, NewRoom, Preset, Room, RoomPlan, TxnKey};
+use engine::{EngineError, Invitee, Membership, Names, NewRoom, Preset, Room, RoomPlan, TxnKey};
 use ledger::{Amount, Currency, Invalid};
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use serde_json::{Map, Value, json};
 
-use crate::{Expenses, error::RouteError, write::Request};
+use crate::{Expenses, RemoteInvitation, error::RouteError, write::Request};
 
 /// What somebody asks for.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -55,7 +55,26 @@ impl Expenses {
         self.compose_root(SOME_EVENT, &request.requester.user_id, &content)?;
         let room = self.room_of(request, new, name).await?;
         let root = self.open(&room, request, &content).await?;
+        self.invite_elsewhere(&room, request, &new.invite).await?;
         Ok((room.id.clone(), root.to_string()))
+    }
+
+    /// Invites the users of other servers who were never in the room: they come once the ledger is there.
+    async fn invite_elsewhere(&self, room: &Arc<Room>, request: Request<'_>, ids: &[String]) -> Result<(), RouteError> {
+        let Some(others) = self.others.get() else { return Ok(()) };
+        let sender = &request.requester.user_id;
+        for invitee in self.invitees(ids, sender).await?.into_iter().filter(|invitee| invitee.remote) {
+            if self.engine.current(room.num, "m.room.member", invitee.user_id.as_str()).await?.is_none() {
+                others.invite(RemoteInvitation {
+                    room: Arc::clone(room),
+                    sender: sender.clone(),
+                    invited: invitee.user_id,
+                    content: json!({"membership": "invite"}).to_string(),
+                    device: request.requester.device_id.as_ref().map(ToString::to_string),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The room that this request makes or made.
@@ -154,15 +173,18 @@ impl Expenses {
             if user_id == creator || out.iter().any(|other| other.user_id == user_id) {
                 continue;
             }
-            let names = if self.engine.is_local(&user_id) {
+            let remote = !self.engine.is_local(&user_id);
+            let names = if !remote {
                 match self.users.accounts.by_user_id(&user_id).await? {
                     Some(account) if !account.deactivated => self.names_of(account.num).await?,
                     _ => return refused("there is no such user on this server"),
                 }
+            } else if self.others.get().is_some() {
+                Names::default()
             } else {
-                return refused("is on another server, which cannot be reached yet");
+                return refused("is on another server, and this one reaches no others");
             };
-            out.push(Invitee { user_id, names, remote: false });
+            out.push(Invitee { user_id, names, remote });
         }
         Ok(out)
     }

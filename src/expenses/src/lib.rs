@@ -25,7 +25,7 @@ use engine::{Engine, Room, RoomNum};
 use http_kit::Authenticator;
 use parking_lot::Mutex;
 use rand::Rng;
-use ruma::{OwnedEventId, RoomVersionId};
+use ruma::{OwnedEventId, OwnedUserId, RoomVersionId};
 use users::Users;
 
 pub use crate::{error::RouteError, index::LedgerIndex, routes::router};
@@ -36,9 +36,27 @@ pub(crate) const OPEN: &str = "com.cliquepay.open";
 /// The state event that names a room's ledger.
 pub(crate) const POINTER: &str = "com.cliquepay.ledger";
 
-/// Entries that are on other servers.
-pub trait LateEntries: Send + Sync {
-    /// Has them fetched; returns at once. `missing` is what is known to be missing, empty where that is the root.
+/// An invitation of a user of another server.
+#[derive(Debug, Clone)]
+pub struct RemoteInvitation {
+    /// The room.
+    pub room: Arc<Room>,
+    /// Who invites.
+    pub sender: OwnedUserId,
+    /// Who is invited.
+    pub invited: OwnedUserId,
+    /// The content of the membership event: the text of a JSON object.
+    pub content: String,
+    /// The sending device.
+    pub device: Option<String>,
+}
+
+/// What ledgers need of other servers.
+pub trait OtherServers: Send + Sync {
+    /// Sends an invitation; returns at once. The group is there whether or not it arrives: its members can invite again.
+    fn invite(&self, invitation: RemoteInvitation);
+
+    /// Has entries of a room's ledger fetched; returns at once. `missing` is what is known to be missing, empty where that is the root.
     fn want(&self, room: RoomNum, missing: Vec<OwnedEventId>);
 
     /// Whether some are on their way.
@@ -54,7 +72,7 @@ pub struct Expenses {
     pub(crate) folds: Folds,
     pub(crate) crowds: Crowds,
     authenticator: Arc<dyn Authenticator>,
-    late: OnceLock<Arc<dyn LateEntries>>,
+    others: OnceLock<Arc<dyn OtherServers>>,
 }
 
 impl Expenses {
@@ -67,13 +85,13 @@ impl Expenses {
         rng: Box<dyn Rng + Send>,
     ) -> Arc<Self> {
         let (rng, folds, crowds) = (Mutex::new(rng), Folds::default(), Crowds::default());
-        let late = OnceLock::new();
-        Arc::new(Self { engine, users, room_version, rng, folds, crowds, authenticator, late })
+        let others = OnceLock::new();
+        Arc::new(Self { engine, users, room_version, rng, folds, crowds, authenticator, others })
     }
 
-    /// Where entries that are not here are had from. Set once; without it they stay missing.
-    pub fn fetch_from(&self, late: Arc<dyn LateEntries>) {
-        let _ = self.late.set(late);
+    /// The way to other servers. Set once; without it nobody there can be invited, and entries that are not here stay missing.
+    pub fn with_others(&self, others: Arc<dyn OtherServers>) {
+        let _ = self.others.set(others);
     }
 
     /// Whether nothing of a room's ledger is known to be missing or on its way; what is missing is asked for.
@@ -84,11 +102,11 @@ impl Expenses {
             .filter_map(|missing| OwnedEventId::try_from(missing.event_id.to_string()).ok())
             .collect();
         let lacks = ledger.root().is_none() || !missing.is_empty();
-        let Some(late) = self.late.get() else { return !lacks };
+        let Some(others) = self.others.get() else { return !lacks };
         if lacks {
-            late.want(room, missing);
+            others.want(room, missing);
         }
-        !lacks && !late.pending(room)
+        !lacks && !others.pending(room)
     }
 
     /// A fresh uid: 128 random bits in hexadecimal.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use auth::{Auth, AuthParts, DeactivationHook, HookFuture};
 use client_api::{App, AppParts};
 use engine::{CacheSizes, Engine, Identity, RoomNum};
-use expenses::{Expenses, LateEntries, LedgerIndex};
-use federation::{Disabled, Federation, FederationParts, NetTransport, Transport};
+use expenses::{Expenses, LedgerIndex, OtherServers, RemoteInvitation};
+use federation::{Disabled, Federation, FederationParts, NetTransport, Transport, remote::RemoteInvitee};
 use rand::{SeedableRng as _, rngs::StdRng};
 use ruma::{OwnedEventId, UserId};
 use store::{Clock, CommitterOptions, Db, Ids, Migration, SCHEMA_VERSION, Store, SystemClock, open_schema};
@@ -106,7 +106,7 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         Box::new(StdRng::from_rng(&mut rand::rng())),
     );
     if config.federation.enabled {
-        expenses.fetch_from(Arc::new(LateLedgers(Arc::clone(&federation))));
+        expenses.with_others(Arc::new(Others(Arc::clone(&federation))));
     }
     Ok(Parts { db, engine, auth, app, expenses, federation })
 }
@@ -118,10 +118,22 @@ fn transport(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<dyn Transport
     Ok(Arc::new(NetTransport::new(&config.federation, clock)?))
 }
 
-/// Entries that other servers have.
-struct LateLedgers(Arc<Federation>);
+/// Other servers, as ledgers need them.
+struct Others(Arc<Federation>);
 
-impl LateEntries for LateLedgers {
+impl OtherServers for Others {
+    fn invite(&self, invitation: RemoteInvitation) {
+        let federation = Arc::clone(&self.0);
+        let RemoteInvitation { room, sender, invited, content, device } = invitation;
+        let invitee = RemoteInvitee { room, sender, invited, content, device };
+        tokio::spawn(async move {
+            let invited = invitee.invited.clone();
+            if let Err(error) = federation.invite(invitee).await {
+                tracing::info!(%error, user_id = %invited, "an invitation to a new group failed");
+            }
+        });
+    }
+
     fn want(&self, room: RoomNum, missing: Vec<OwnedEventId>) {
         let federation = Arc::clone(&self.0);
         tokio::spawn(async move {

@@ -44,6 +44,12 @@ impl RemoteError {
         Self::BadAnswer { server: server.to_owned(), why: why.to_string() }
     }
 
+    /// Whether a server that knows the room said no.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Call { error: CallError::Status { status, .. }, .. }
+            if matches!(*status, StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST))
+    }
+
     /// How much it tells whoever asked: where several servers fail, the clearest answer is passed on.
     pub(super) fn clarity(&self) -> u8 {
         match self {

@@ -75,6 +75,13 @@ impl Federation {
         }
         let mut failure = None;
         for server in self.candidates(&join.room_id, &join.user_id, &join.via).await? {
+            // Who was named knows the room and refused: others are not asked behind the user's back.
+            if !join.via.is_empty()
+                && !join.via.contains(&server)
+                && failure.as_ref().is_some_and(RemoteError::is_refusal)
+            {
+                break;
+            }
             match self.join_through(&server, join, known.as_ref()).await {
                 Ok(room) => {
                     // Whatever was entered before us comes behind; who reads the ledger asks again where this is lost.

@@ -171,10 +171,10 @@ def main():
     parser.add_argument("--version", default="12")
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
-    with World(options.binary, keep=options.keep) as world:
-        one = world.add(CliquePay, "127.0.0.21")
-        two = world.add(CliquePay, "127.0.0.22")
-        stock = world.add(Synapse, "127.0.0.23")
+    with World(options.binary, keep=options.keep, version=options.version) as world:
+        one = world.add(CliquePay)
+        two = world.add(CliquePay)
+        stock = world.add(Synapse)
         ann, ben, carl = one.user("ann"), two.user("ben"), stock.user("carl")
         room = dinner(ann, ben, carl, options.version)
         partition(world, room, ann, ben, carl)

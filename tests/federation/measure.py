@@ -120,7 +120,7 @@ def main():
     options = parser.parse_args()
     with World(options.binary) as world:
         kinds = {"c": CliquePay, "s": Synapse}
-        one, two = [world.add(kinds[kind], f"127.0.0.{21 + n}") for n, kind in enumerate(options.servers)]
+        one, two = [world.add(kinds[kind]) for kind in options.servers]
         ann, ben = one.user("ann"), two.user("ben")
         report = {"servers": options.servers, "join": join(ann, ben, options.version, options.members)}
         room = ann.create_room(options.version, preset="public_chat")

@@ -82,7 +82,7 @@ def main():
     options = parser.parse_args()
     with World(options.binary, keep=options.keep) as world:
         kinds = {"c": CliquePay, "s": Synapse}
-        servers = [world.add(kinds[kind], f"127.0.0.{21 + n}") for n, kind in enumerate(options.servers)]
+        servers = [world.add(kinds[kind]) for kind in options.servers]
         users = [server.user(name) for server, name in zip(servers, ["ann", "ben", "carl", "dora"])]
         for version in options.versions.split(","):
             for owner in users:

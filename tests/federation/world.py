@@ -1,7 +1,7 @@
 """Homeservers that federate on loopback: CliquePay and Synapse as processes, TLS between them under a certificate authority made
 for the purpose, and a wire to each that can be cut.
 
-A server is called by an address and a port (127.0.0.21:18448), so nobody needs a name server. At that address stands a relay of this
+A server is called by an address and a port (127.17.3.21:18448), so nobody needs a name server. At that address stands a relay of this
 process; the server itself listens on another port behind it. Cutting a server's wire closes the relay: nobody reaches it any more.
 With every wire cut nobody reaches anybody.
 """
@@ -219,6 +219,7 @@ class CliquePay(Homeserver):
                 "rate_limits = false\n"
                 f'[tls]\nlisten = ["{self.address}:{TLS_PORT}"]\ncertificate = "{chain}"\nkey = "{key}"\n'
                 f'[federation]\nextra_ca = "{self.world.authority.path}"\nallow_private_addresses = true\nsrv = false\n'
+                f'[client_api]\ndefault_room_version = "{self.world.version}"\n'
                 "[auth.registration]\nenabled = true\nwithout_verification = true\n"
                 "[auth.password]\nmemory_kib = 64\niterations = 1\n"
             )
@@ -388,14 +389,17 @@ def request(method: str, url: str, body=None, token: str | None = None, timeout:
 class World:
     """A folder with a certificate authority and servers in it; on leaving it everything is stopped and deleted."""
 
-    def __init__(self, binary: str | None, venv: str | None = None, keep: bool = False):
-        self.binary = binary
+    def __init__(self, binary: str | None, venv: str | None = None, keep: bool = False, version: str = "12"):
+        self.binary, self.version = binary, version
         self.venv = pathlib.Path(venv or os.environ.get("SYNAPSE_VENV", synapse_peer.DEFAULT_VENV)).expanduser()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="cliquepay-federation-"))
         self.authority, self.wires = Authority(self.folder), Wires()
         self.servers, self.keep = [], keep
 
-    def add(self, kind, address: str) -> Homeserver:
+    def add(self, kind) -> Homeserver:
+        """Starts one more server, at an address of its own: several worlds may be on one machine."""
+        pid = os.getpid()
+        address = f"127.{10 + pid % 200}.{pid // 200 % 250}.{21 + len(self.servers)}"
         server = kind(self, address)
         self.servers.append(server)
         server.start()

@@ -1,6 +1,6 @@
 //! One look at everything between two positions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use engine::{Membership, RoomNum, RoomsOfUser, UserNum};
 use http_kit::Requester;
@@ -125,11 +125,15 @@ impl App {
         if !self.config.presence || (since == Some(window.to.presence) && met.is_empty()) {
             return Ok(Vec::new());
         }
-        let sharing = self.sharing(&window.rooms).await?;
-        let (changed, _) = self.users.presence.changes(since, |user| !met.contains(&user));
+        let Sharing { local, with_others } = self.sharing(&window.rooms).await?;
+        // Where no other server takes part, everybody there is to tell of is local.
+        let (changed, _) = self
+            .users
+            .presence
+            .changes(since, |user| !met.contains(&user) && (!with_others.is_empty() || local.contains(&user)));
         let mut news = Vec::with_capacity(changed.len());
         for (user, presence) in changed {
-            if sharing.contains(&user) || self.shares_a_room_from_afar(user, &window.rooms).await? {
+            if local.contains(&user) || self.shares_from_afar(user, &with_others).await? {
                 news.push((user, presence));
             }
         }
@@ -154,30 +158,41 @@ impl App {
     }
 
     /// Whether a user of another server is in one of these rooms.
-    async fn shares_a_room_from_afar(&self, user: UserNum, rooms: &RoomsOfUser) -> Result<bool, ApiError> {
+    async fn shares_from_afar(&self, user: UserNum, rooms: &[RoomNum]) -> Result<bool, ApiError> {
         let Some(id) = self.engine.ids.name(store::IdKind::User, user).await? else { return Ok(false) };
-        if ruma::UserId::parse(&*id).is_ok_and(|id| self.engine.is_local(&id)) {
+        if <&ruma::UserId>::try_from(&*id).is_ok_and(|id| self.engine.is_local(id)) {
             return Ok(false);
         }
-        for (room, _) in rooms.iter().filter(|(_, place)| place.membership == Membership::Join) {
-            let has_others = !self.engine.room_by_num(*room).await?.info().servers.is_empty();
-            if has_others && self.engine.membership(*room, &id).await? == Some(Membership::Join) {
+        for room in rooms {
+            if self.engine.membership(*room, &id).await? == Some(Membership::Join) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Local users who share a room with the user, the user among them.
-    async fn sharing(&self, rooms: &RoomsOfUser) -> Result<std::collections::HashSet<UserNum>, ApiError> {
-        let mut out = std::collections::HashSet::new();
+    async fn sharing(&self, rooms: &RoomsOfUser) -> Result<Sharing, ApiError> {
+        let mut sharing = Sharing::default();
         let joined = rooms.iter().filter(|(_, place)| place.membership == Membership::Join);
         let joined: Vec<RoomNum> = joined.map(|(room, _)| *room).collect();
         for room in joined {
-            out.extend(self.engine.room_by_num(room).await?.info().local_members.iter().copied());
+            let info = self.engine.room_by_num(room).await?.info();
+            sharing.local.extend(info.local_members.iter().copied());
+            if !info.servers.is_empty() {
+                sharing.with_others.push(room);
+            }
         }
-        Ok(out)
+        Ok(sharing)
     }
+}
+
+/// With whom a user shares rooms.
+#[derive(Default)]
+struct Sharing {
+    /// Local users, the user among them.
+    local: HashSet<UserNum>,
+    /// The rooms in which other servers take part.
+    with_others: Vec<RoomNum>,
 }
 
 /// Account data as events, those that the filter wants.

@@ -1,6 +1,6 @@
 //! Who may read a room, and up to where.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use engine::{EngineError, EventNum, EventRow, HistoryPoint, Membership, Room, StateEntry, Viewer, Visibility};
 use http_kit::Requester;
@@ -8,6 +8,8 @@ use ruma::RoomId;
 
 use crate::{ApiError, App};
 
+/// How long a request waits for the members of a room that was entered a moment ago.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Changes of a membership looked at to find when its user was last in the room, at most.
 const CHANGES: usize = 100;
 
@@ -66,6 +68,7 @@ impl App {
     /// The state that a reader sees: the current one, or that of when they left.
     pub(crate) async fn state_for(&self, reader: &Reader<'_>) -> Result<Vec<StateEntry>, ApiError> {
         let room = reader.room.num;
+        self.engine.whole(&reader.room, PATIENCE).await?;
         Ok(match &reader.until {
             None => self.engine.current_state(room).await?,
             Some((num, row)) => self.engine.entries_after(room, *num, row).await?,
@@ -83,6 +86,9 @@ impl App {
         state_key: &str,
     ) -> Result<(EventNum, EventRow), ApiError> {
         let room = reader.room.num;
+        if event_type == "m.room.member" {
+            self.engine.knows_member(&reader.room, state_key, PATIENCE).await?;
+        }
         let num = match &reader.until {
             None => self.engine.current(room, event_type, state_key).await?,
             Some((num, row)) if row.event_type() == event_type && row.state_key().as_deref() == Some(state_key) => {

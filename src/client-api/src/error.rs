@@ -57,6 +57,11 @@ impl From<EngineError> for ApiError {
             EngineError::BadEvent(why) => MatrixError::bad_json(why),
             EngineError::UnsupportedVersion(_) => MatrixError::unsupported_room_version(error.to_string()),
             EngineError::AliasTaken => MatrixError::room_in_use("The room alias is taken"),
+            EngineError::Partial => MatrixError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "M_UNKNOWN",
+                "The room's members are still being fetched from other servers: try again",
+            ),
             EngineError::Conflict => MatrixError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "M_UNKNOWN",

@@ -9,9 +9,11 @@ use store::IdKind;
 use crate::{
     engine::Engine,
     error::EngineError,
+    judge::Judging,
     head::{Head, HeadRow},
     load,
     outliers::{Here, Senders},
+    partial::OmittedMembers,
     receive::{Landing, Received},
     room::{Room, RoomInfo},
     row::{StateFrom, Verdict},
@@ -30,19 +32,21 @@ pub struct RemoteRoom {
     pub state: Vec<ReceivedEvent>,
     /// The event by which our user entered, signed by both servers where it has to be.
     pub event: ReceivedEvent,
+    /// What stands for the members that were left out of the state, where they were.
+    pub omitted: Option<OmittedMembers>,
 }
 
 impl Engine {
     /// Enters a room: its state and the events that allow it become outliers, the membership event its newest, in one commit. Where
     /// the room is known here already it goes on from there: with this event as its only end where nobody of this server was in it
     /// any more, otherwise with one more branch. Of auth chain and state those events are left out that are of another room or whose auth
-    /// events are missing.
+    /// events are missing. Where members were left out, the room is partial until it is filled ([`Engine::fill`]).
     ///
     /// # Errors
     /// [`EngineError::Forbidden`] where the rules refuse the event in this state, [`EngineError::BadEvent`] where it is no membership,
     /// where an event that it cites or the room's create event is missing, or that is of another version; those of the store.
     pub async fn enter(&self, remote: RemoteRoom) -> Result<Arc<Room>, EngineError> {
-        let RemoteRoom { version, auth_chain, state, event } = remote;
+        let RemoteRoom { version, auth_chain, state, event, omitted } = remote;
         let rules = Self::rules(&version)?;
         if event.pdu.event_type != TimelineEventType::RoomMember || event.pdu.state_key.is_none() {
             return Err(EngineError::BadEvent("not a membership".to_owned()));
@@ -57,6 +61,7 @@ impl Engine {
             outliers: auth_chain.into_iter().chain(state).collect(),
             event,
             version: &version,
+            omitted,
         };
         let _entering = self.entering(num).lock().await;
         match self.room(&room_id).await {
@@ -122,6 +127,7 @@ struct Entry<'a> {
     ids: Vec<OwnedEventId>,
     event: ReceivedEvent,
     version: &'a RoomVersionId,
+    omitted: Option<OmittedMembers>,
 }
 
 impl RoomWriter<'_> {
@@ -131,6 +137,8 @@ impl RoomWriter<'_> {
             let verdict = self.event_row(num).await?.verdict();
             return if verdict == Verdict::Accepted { Ok(()) } else { Err(refused()) };
         }
+        // Who was away for a while missed what came in between: the ends known here are none any more.
+        let away = self.head()?.info.local_members.is_empty();
         let here = self.take_outliers(entry.outliers, entry.senders).await?;
         let is_create = |id: &&OwnedEventId| {
             here.pdus.get(*id).is_some_and(|pdu| {
@@ -142,11 +150,26 @@ impl RoomWriter<'_> {
         if entry.ids.iter().find(is_create).is_none() {
             return Err(EngineError::BadEvent("the room's create event is missing".to_owned()));
         }
-        // Who was away for a while missed what came in between: the ends known here are none any more.
-        let away = self.head()?.info.local_members.is_empty();
-        let from = if away { StateFrom::Anew } else { StateFrom::Told };
-        match self.receive_told(entry.event, &here, &entry.ids, from).await? {
-            Received::Stored { verdict: Verdict::Accepted, .. } => Ok(()),
+        let abandoned = self.partial_since().await?.filter(|_| away);
+        let received = if away {
+            self.forget_partial()?;
+            self.receive_told(entry.event, &here, &entry.ids, (StateFrom::Anew, entry.omitted.is_some())).await?
+        } else if entry.omitted.is_some() {
+            // Somebody of ours entered meanwhile: what this server knows is more than was told.
+            self.receive(entry.event).await?
+        } else {
+            self.receive_told(entry.event, &here, &entry.ids, (StateFrom::Told, false)).await?
+        };
+        match received {
+            Received::Stored { num, verdict: Verdict::Accepted } => {
+                if let Some(since) = abandoned {
+                    self.filled = Some((since, self.head()?.row.root));
+                }
+                match entry.omitted {
+                    Some(omitted) if away => self.begin_partial(num, &omitted).await,
+                    _ => Ok(()),
+                }
+            }
             Received::Missing(ids) => Err(EngineError::BadEvent(format!("{} events are missing", ids.len()))),
             _ => Err(refused()),
         }
@@ -158,7 +181,7 @@ impl RoomWriter<'_> {
             return Ok(Received::Known(num));
         }
         let here = self.here(state.iter().cloned().collect()).await?;
-        self.receive_told(event, &here, state, StateFrom::Told).await
+        self.receive_told(event, &here, state, (StateFrom::Told, false)).await
     }
 
     /// Judges and stages an event before which the state is as told.
@@ -167,7 +190,7 @@ impl RoomWriter<'_> {
         event: ReceivedEvent,
         here: &Here,
         state: &[OwnedEventId],
-        from: StateFrom,
+        (from, partial): (StateFrom, bool),
     ) -> Result<Received, EngineError> {
         let known = self.known(&event.pdu.event_id).await?.map(|(num, _)| num);
         let references = self.references(&event.pdu).await?;
@@ -175,10 +198,14 @@ impl RoomWriter<'_> {
             return Ok(Received::Missing(references.uncited));
         }
         let told = self.stage_told(here, state)?;
-        let prev: &[EventNum] = if from == StateFrom::Anew { &[] } else { &references.prev };
+        // Beside states that lack members a whole one says all there is to say.
+        let alone = from == StateFrom::Anew || self.partial();
+        let prev: &[EventNum] = if alone { &[] } else { &references.prev };
         let before = self.resolve_with(told, prev).await?;
-        let verdict = self.judge(&event.pdu, &references.cited, before, from != StateFrom::Anew).await?;
-        let landing = Landing { references, before, from, verdict, known, history: None };
+        let partial = partial || self.partial();
+        let judging = Judging { by_now: from != StateFrom::Anew, partial };
+        let verdict = self.judge(&event.pdu, &references.cited, before, judging).await?;
+        let landing = Landing { references, before, from, verdict, partial, known, history: None };
         let num = self.land(event, landing).await?;
         Ok(Received::Stored { num, verdict })
     }

@@ -25,6 +25,9 @@ pub enum EngineError {
     /// The alias is taken. (`M_ROOM_IN_USE`, `M_UNKNOWN`)
     #[error("the alias is taken")]
     AliasTaken,
+    /// The room was entered a moment ago, and not all of its members are known yet; trying again will work.
+    #[error("the room's members are not all known yet")]
+    Partial,
     /// Another writer was faster; trying again may work.
     #[error("the room changed at the same time")]
     Conflict,

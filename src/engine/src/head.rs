@@ -11,6 +11,7 @@ use ruma::{OwnedEventId, events::room::member::MembershipState};
 use store::{Db, Key, Keyspace, Op, Pos, StoreError, Table, Value};
 
 use crate::{
+    partial::PartialRow,
     room::RoomInfo,
     serve::ServerCounts,
     state_tree::NodeId,
@@ -215,6 +216,8 @@ pub struct Head {
     pub info: RoomInfo,
     /// Joined members of other servers.
     pub servers: ServerCounts,
+    /// What is known to be missing of the room's state.
+    pub partial: Option<PartialRow>,
     /// Queued rows.
     pub overlay: Overlay,
     /// What some sets of states, by their roots in order, resolved to: branches that live on are resolved once.
@@ -233,6 +236,7 @@ impl Head {
             power_levels: None,
             info,
             servers: ServerCounts::default(),
+            partial: None,
             overlay: Overlay::default(),
             resolved: VecDeque::new(),
             members: HashMap::new(),

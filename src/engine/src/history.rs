@@ -8,6 +8,7 @@ use ruma::OwnedEventId;
 use crate::{
     engine::Engine,
     error::EngineError,
+    judge::Judging,
     receive::{Landing, Received, depth_of},
     room::Room,
     row::StateFrom,
@@ -84,8 +85,10 @@ impl RoomWriter<'_> {
                 *told.insert(self.stage_told(&here, state)?)
             }
         };
-        let verdict = self.judge(&event.pdu, &references.cited, before, false).await?;
-        let landing = Landing { references, before, from, verdict, known, history: Some(place) };
+        let verdict = self.judge(&event.pdu, &references.cited, before, Judging::default()).await?;
+        // What came before we entered follows nothing whose state is not known whole.
+        let partial = false;
+        let landing = Landing { references, before, from, verdict, partial, known, history: Some(place) };
         let num = self.land(event, landing).await?;
         Ok(Received::Stored { num, verdict })
     }

@@ -16,6 +16,15 @@ use crate::{
 
 type Deciding = HashMap<(StateEventType, String), SharedPdu>;
 
+/// By what an event is judged beside the events that it cites and the state before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Judging {
+    /// The state now has its say as well.
+    pub(crate) by_now: bool,
+    /// Members are missing from the states: of those the memberships that it cites are taken.
+    pub(crate) partial: bool,
+}
+
 /// Whether the events that an event cites allow it: step 4. `named` has all of them; `create` is the room's create event, which in
 /// version 12 is not among them.
 pub(crate) fn allowed_by_cited(
@@ -39,8 +48,21 @@ fn allows(rules: &AuthorizationRules, pdu: &Pdu, state: &Deciding) -> bool {
     auth::check_dependent(rules, pdu, entry).is_ok()
 }
 
+/// The memberships among cited events.
+fn members(named: &HashMap<OwnedEventId, SharedPdu>) -> Deciding {
+    let genuine = named.values().filter(|pdu| !pdu.rejected);
+    let slots = genuine.filter_map(|pdu| Some((pdu.state_slot()?, Arc::clone(pdu))));
+    slots.filter(|((kind, _), _)| *kind == StateEventType::RoomMember).collect()
+}
+
+fn add_absent(state: &mut Deciding, members: &Deciding) {
+    for (slot, pdu) in members {
+        state.entry(slot.clone()).or_insert_with(|| Arc::clone(pdu));
+    }
+}
+
 impl RoomWriter<'_> {
-    /// Judges an event by the events it cites (`cited`), by the state before it, and, with `by_now`, by the state now.
+    /// Judges an event by the events it cites (`cited`), by the state before it, and by what else is said.
     ///
     /// # Errors
     /// Those of the store.
@@ -49,26 +71,32 @@ impl RoomWriter<'_> {
         pdu: &Pdu,
         cited: &[EventNum],
         before: NodeId,
-        by_now: bool,
+        judging: Judging,
     ) -> Result<Verdict, EngineError> {
         let rules = &self.room.rules.authorization;
         let kinds = auth::auth_types(&pdu.event_type, &pdu.sender, pdu.state_key.as_deref(), &pdu.content, rules);
         let Ok(mut kinds) = kinds else { return Ok(Verdict::Rejected) };
         // In version 12 it is nobody's auth event, yet decides.
         kinds.push((StateEventType::RoomCreate, String::new()));
-        let state = self.deciding_at(before, &kinds).await?;
+        let mut state = self.deciding_at(before, &kinds).await?;
         let create = state.get(&(StateEventType::RoomCreate, String::new())).cloned();
         let mut named = HashMap::with_capacity(cited.len() + 1);
         for num in cited {
             let pdu = self.pdu(*num).await?;
             named.insert(pdu.event_id.clone(), pdu);
         }
+        let cited_members = if judging.partial { members(&named) } else { Deciding::new() };
+        add_absent(&mut state, &cited_members);
         if !allowed_by_cited(rules, pdu, named, create) || !self.allows(pdu, &state) {
             return Ok(Verdict::Rejected);
         }
         let now = self.head()?.row.root;
-        if by_now && now != before && !self.allows(pdu, &self.deciding_at(now, &kinds).await?) {
-            return Ok(Verdict::SoftFailed);
+        if judging.by_now && now != before {
+            let mut state = self.deciding_at(now, &kinds).await?;
+            add_absent(&mut state, &cited_members);
+            if !self.allows(pdu, &state) {
+                return Ok(Verdict::SoftFailed);
+            }
         }
         Ok(Verdict::Accepted)
     }

@@ -13,7 +13,7 @@ use crate::{
     room::{Room, RoomInfo},
     row::{EventRow, Visibility},
     serve::{self, ServerAcl, ServerCounts},
-    tables::{CURRENT, EVENTS, EventNum, HEADS, RECEIPT_STREAM, RoomNum, STREAM},
+    tables::{CURRENT, EVENTS, EventNum, FILLED, HEADS, PARTIAL_ROOMS, RECEIPT_STREAM, RoomNum, STREAM},
     user_rooms::Membership,
 };
 
@@ -32,6 +32,10 @@ pub(crate) async fn room(engine: &Engine, num: RoomNum) -> Result<Room, EngineEr
     *room.writer.lock().await = Some(head);
     let last = engine.db.scan_prefix(&STREAM, &num, Page::last(1)).await?;
     let last = last.first().map_or(0, |((_, pos), _)| *pos);
+    let filled = engine.db.scan_prefix(&FILLED, &num, Page::last(1)).await?;
+    let filled = filled.first().map_or(0, |(_, pos)| *pos);
+    room.pulse.filled_at(filled);
+    let last = last.max(filled);
     room.pulse.timeline_at(last);
     room.tail_from(last);
     let last = engine.db.scan_prefix(&RECEIPT_STREAM, &num, Page::last(1)).await?;
@@ -66,6 +70,8 @@ pub(crate) async fn head(engine: &Engine, room: &Room) -> Result<Head, EngineErr
     info.acl = acl.map(|event| Arc::new(ServerAcl::parse(event.content())));
     let mut head = Head::new(row, Some(encoded), info);
     head.servers = servers;
+    let partial = engine.db.get(&PARTIAL_ROOMS, &room.num).await?;
+    head.set_partial(partial.map(|row| row.0));
     refresh_auth(engine, room, &mut head).await?;
     Ok(head)
 }

@@ -13,6 +13,7 @@ use crate::{
     engine::{Engine, parse},
     error::EngineError,
     head::{Extremity, Head, HeadRow},
+    judge::Judging,
     load,
     resolution::slot_of,
     room::{Room, RoomInfo},
@@ -73,6 +74,8 @@ pub(crate) struct Landing {
     pub(crate) before: NodeId,
     pub(crate) from: StateFrom,
     pub(crate) verdict: Verdict,
+    /// That state lacks members.
+    pub(crate) partial: bool,
     /// Its number, where it was known by reference.
     pub(crate) known: Option<EventNum>,
     /// Its place, where it is older history.
@@ -175,8 +178,9 @@ impl RoomWriter<'_> {
             return Ok(Received::Missing(references.missing()));
         }
         let before = self.state_before(pdu, &references.prev).await?;
-        let verdict = self.judge(pdu, &references.cited, before, true).await?;
-        let landing = Landing { references, before, from: StateFrom::Graph, verdict, known, history: None };
+        let partial = self.partial();
+        let verdict = self.judge(pdu, &references.cited, before, Judging { by_now: true, partial }).await?;
+        let landing = Landing { references, before, from: StateFrom::Graph, verdict, partial, known, history: None };
         let num = self.land(event, landing).await?;
         Ok(Received::Stored { num, verdict })
     }
@@ -337,7 +341,7 @@ impl RoomWriter<'_> {
         Ok(EventMeta {
             verdict: landing.verdict,
             outlier: false,
-            partial_state: false,
+            partial_state: landing.partial,
             state_from: landing.from,
             visibility: visibility_across(visibility, pdu),
             pos: 0,

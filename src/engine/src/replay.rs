@@ -96,6 +96,8 @@ impl<'a> Replay<'a> {
             && self.ends.len() == pdu.prev_events.iter().collect::<BTreeSet<_>>().len()
             && pdu.prev_events.iter().all(|prev| self.ends.contains_key(prev));
         let before = match row.state_from() {
+            // It is judged again once the state is whole.
+            StateFrom::Graph if row.partial_state() => row.state_before(),
             StateFrom::Graph if in_line => self.root,
             StateFrom::Graph => root_of(&self.meeting(&pdu.prev_events).await?)?,
             StateFrom::Told | StateFrom::Anew => row.state_before(),

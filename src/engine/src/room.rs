@@ -13,7 +13,7 @@ use parking_lot::Mutex as SyncMutex;
 use room::{RoomVersionRules, fast::RoomAuthView};
 use ruma::{OwnedRoomId, RoomVersionId};
 use store::Pos;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use crate::{
     head::Head,
@@ -46,6 +46,8 @@ pub struct RoomInfo {
     pub acl: Option<Arc<ServerAcl>>,
     /// `m.room.create`'s type, such as `m.space`.
     pub room_type: Option<String>,
+    /// Not all members are known yet: the room was entered a moment ago.
+    pub partial: bool,
 }
 
 impl RoomInfo {
@@ -62,6 +64,7 @@ impl RoomInfo {
             encrypted: false,
             acl: None,
             room_type: None,
+            partial: false,
         }
     }
 }
@@ -71,6 +74,7 @@ impl RoomInfo {
 pub struct Pulse {
     timeline: AtomicU64,
     receipts: AtomicU64,
+    filled: AtomicU64,
 }
 
 impl Pulse {
@@ -82,6 +86,15 @@ impl Pulse {
     /// The position of the newest receipt.
     pub fn receipts(&self) -> Pos {
         self.receipts.load(Ordering::Acquire)
+    }
+
+    /// The position at which its state was filled in last, without an event; 0 for most rooms.
+    pub fn filled(&self) -> Pos {
+        self.filled.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn filled_at(&self, pos: Pos) {
+        self.filled.fetch_max(pos, Ordering::AcqRel);
     }
 
     pub(crate) fn timeline_at(&self, pos: Pos) {
@@ -142,6 +155,8 @@ pub struct Room {
     info: ArcSwap<RoomInfo>,
     pub(crate) writer: Arc<Mutex<Option<Head>>>,
     pub(crate) broken: AtomicBool,
+    /// Told when all members are known.
+    pub(crate) made_whole: Notify,
 }
 
 impl std::fmt::Debug for Room {
@@ -168,6 +183,7 @@ impl Room {
             info: ArcSwap::from_pointee(head.info.clone()),
             writer: Arc::new(Mutex::new(Some(head))),
             broken: AtomicBool::new(false),
+            made_whole: Notify::new(),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     room::Room,
     row::EventRow,
     state_tree::NodeId,
-    tables::{EVENT_IDS, EVENTS, EventNum, HISTORY, OUTBOX, RELATIONS, ROOTS, STREAM, ServerNum, USER_ROOMS, UserNum},
+    tables::{EVENT_IDS, EVENTS, EventNum, HISTORY, OUTBOX, PARTIAL_EVENTS, RELATIONS, ROOTS, STREAM, ServerNum, USER_ROOMS, UserNum},
     user_rooms::{Membership, UserRoom},
 };
 
@@ -37,6 +37,9 @@ impl Staged {
         overlay.stage(&event);
         overlay.stage(&id);
         write.op(event).op(id);
+        if self.row.partial_state() {
+            write.op(PARTIAL_EVENTS.put(&(room.num, pos), &self.num));
+        }
         if !self.row.in_room() {
             return;
         }

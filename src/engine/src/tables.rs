@@ -7,6 +7,7 @@ use store::{Json, Keyspace, Pos, Table};
 use crate::{
     aliases::AliasRow,
     head::HeadRow,
+    partial::PartialRow,
     outside::OutsideRow,
     receipts::ReceiptRow,
     row::EventRow,
@@ -59,6 +60,14 @@ pub const OUTBOX: Table<(ServerNum, Pos), EventPlace> = Table::new(Keyspace::Ord
 pub const HEADS: Table<RoomNum, HeadRow> = Table::new(Keyspace::State, 1, "heads");
 /// The current state, flat: (room, type, state key).
 pub const CURRENT: Table<(RoomNum, String, String), CurrentRow> = Table::new(Keyspace::State, 2, "current");
+/// Rooms whose members are not all known.
+pub const PARTIAL_ROOMS: Table<RoomNum, Json<PartialRow>> = Table::new(Keyspace::State, 4, "partial_rooms");
+
+/// Events before which the state lacked members, by their position: they are judged again.
+pub const PARTIAL_EVENTS: Table<(RoomNum, Pos), EventNum> = Table::new(Keyspace::Orders, 10, "partial_events");
+/// When a room's state was filled in, by the position from which on it lacked members.
+pub const FILLED: Table<(RoomNum, Pos), Pos> = Table::new(Keyspace::Orders, 11, "filled");
+
 /// Nodes of the state trees.
 pub const NODES: Table<(RoomNum, [u8; 16]), Bytes> = Table::new(Keyspace::State, 3, "nodes");
 

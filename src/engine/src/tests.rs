@@ -5,6 +5,7 @@ mod exchange;
 mod fixtures;
 mod outgoing;
 mod outside;
+mod partial;
 mod peer;
 mod random;
 mod serve;

@@ -17,7 +17,7 @@ use ruma::{
 };
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
-use store::{Op, Precondition};
+use store::{Op, Pos, Precondition};
 use tokio::sync::OwnedMutexGuard;
 
 use self::legacy::Legacy;
@@ -32,7 +32,7 @@ use crate::{
     splice::find_fields,
     staged::{Staged, UserChange},
     state::{CurrentRow, RoomNodes, membership_in},
-    state_tree,
+    state_tree::{self, NodeId},
     tables::{CITED, CURRENT, EVENTS, EventNum, NODES, TRANSACTIONS, UserNum},
     timeline::HistoryPoint,
     user_rooms::Membership,
@@ -108,6 +108,10 @@ pub struct RoomWriter<'a> {
     pub(crate) relay: bool,
     /// Those of the staged events that were known by reference before.
     pub(crate) promoted: Vec<EventNum>,
+    /// The room's state was filled in: since when it lacked members, and what it is now.
+    pub(crate) filled: Option<(Pos, NodeId)>,
+    /// Events that came before were taken out of the room, or let in.
+    pub(crate) reordered: bool,
 }
 
 impl std::fmt::Debug for RoomWriter<'_> {
@@ -201,6 +205,8 @@ impl<'a> RoomWriter<'a> {
             rewritten: Vec::new(),
             relay: false,
             promoted: Vec::new(),
+            filled: None,
+            reordered: false,
         }
     }
 
@@ -334,6 +340,7 @@ impl<'a> RoomWriter<'a> {
         &mut self,
         event: &NewEvent<'_>,
     ) -> Result<(SignedEvent, SmallVec<[EventNum; 8]>), EngineError> {
+        self.check_target_known(event).await?;
         let auth_events = self.auth_events(event).await?;
         // What most refusals need: no signature is made for an event that is not allowed.
         let undecided = match self.quick_verdict(event).await? {
@@ -466,7 +473,7 @@ impl<'a> RoomWriter<'a> {
         let meta = EventMeta {
             verdict: Verdict::Accepted,
             outlier: false,
-            partial_state: false,
+            partial_state: head.partial.is_some(),
             state_from: StateFrom::Graph,
             visibility: visibility_across(head.info.visibility, &signed.pdu),
             pos: 0,

@@ -73,6 +73,11 @@ impl From<RouteError> for MatrixError {
             RouteError::Engine(EngineError::BadEvent(_)) => MatrixError::bad_json(text),
             RouteError::Engine(EngineError::UnsupportedVersion(_)) => MatrixError::unsupported_room_version(text),
             RouteError::Engine(EngineError::AliasTaken) => MatrixError::room_in_use(text),
+            RouteError::Engine(EngineError::Partial) => MatrixError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "M_UNKNOWN",
+                "The room's members are still being fetched from other servers: try again",
+            ),
             RouteError::Engine(EngineError::Conflict | EngineError::Write(_)) => MatrixError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "M_UNKNOWN",

@@ -1,6 +1,6 @@
 //! Making entries: composed, checked, signed, and followed by a line in words, all in one commit.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use engine::{EngineError, NewEvent, Room, TxnKey};
 use http_kit::Requester;
@@ -9,6 +9,9 @@ use ruma::{DeviceId, OwnedEventId, UserId, events::TimelineEventType};
 use serde_json::{Value, json};
 
 use crate::{Expenses, OPEN, POINTER, error::RouteError, folds::root_in, people::People, strangers::check_people};
+
+/// How long a request waits for the members of a room that was entered a moment ago.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What identifies a writing request.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +59,8 @@ impl Expenses {
         sender: &UserId,
         draft: &NewEntry<'_>,
     ) -> Result<Ready, RouteError> {
+        // Who takes part is checked, so all members have to be known.
+        self.engine.whole(room, PATIENCE).await?;
         let people = self.people(room).await?;
         let create = self.create_event(room).await?;
         let (uid, today) = (self.uid(), self.today());

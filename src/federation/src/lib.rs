@@ -92,6 +92,7 @@ pub struct Federation {
     pub(crate) pdus: pdus::PduState,
     pub(crate) remote: remote::RemoteState,
     pub(crate) late: remote::LateLedgers,
+    pub(crate) fills: remote::Fills,
     pub(crate) rng: Mutex<Box<dyn Rng + Send>>,
 }
 
@@ -134,6 +135,7 @@ impl Federation {
             pdus: pdus::PduState::default(),
             remote: remote::RemoteState::default(),
             late: remote::LateLedgers::default(),
+            fills: remote::Fills::default(),
             rng: Mutex::new(rng),
             config,
         })

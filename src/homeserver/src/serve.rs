@@ -93,6 +93,8 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
     if config.federation.enabled {
         let mut late = stopping.clone();
         outbox.spawn(Arc::clone(&parts.federation).fetch_late_ledgers(async move { stopped(&mut late).await }));
+        let mut fills = stopping.clone();
+        outbox.spawn(Arc::clone(&parts.federation).fill_rooms(async move { stopped(&mut fills).await }));
         let mut stopping = stopping.clone();
         outbox.spawn(Arc::clone(&parts.federation.outbox).run(async move { stopped(&mut stopping).await }));
     }

@@ -1,6 +1,6 @@
 //! Joining rooms with conditions. [Restricted rooms](https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms).
 
-use engine::{JoinPermit, Room};
+use engine::{EngineError, JoinPermit, Room};
 use http::StatusCode;
 use http_kit::{MatrixError, Requester};
 use ruma::OwnedUserId;
@@ -25,6 +25,10 @@ impl App {
         let elsewhere = |errcode: &'static str, why: &'static str| {
             Ok(JoinHere::Elsewhere(MatrixError::new(StatusCode::BAD_REQUEST, errcode, why).into()))
         };
+        // Whether the user is banned, say, is not known yet; who let this server in knows.
+        if room.info().partial && self.engine.membership(room.num, requester.user_id.as_str()).await?.is_none() {
+            return Ok(JoinHere::Elsewhere(EngineError::Partial.into()));
+        }
         let unmet = || refused("You are in none of the rooms whose members may join this one");
         match self.engine.permit_join(room, &requester.user_id).await? {
             JoinPermit::Unneeded => Ok(JoinHere::Yes(None)),

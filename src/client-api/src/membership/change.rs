@@ -12,7 +12,7 @@ use ruma::{
 use serde_json::{Map, Value};
 
 use super::remote::{RemoteInvitation, RemoteMembership};
-use crate::{ApiError, App};
+use crate::{ApiError, App, access::PATIENCE};
 
 /// Longest reason, in bytes.
 const MAX_REASON: usize = 4096;
@@ -82,6 +82,7 @@ impl App {
         step: impl FnOnce(MembershipState) -> Result<Step, ApiError> + Send,
     ) -> Result<(), ApiError> {
         let content = self.membership_content(&change).await?;
+        self.engine.knows_member(room, change.target.as_str(), PATIENCE).await?;
         let mut writer = self.engine.write(room).await?;
         if let Step::Already = step(writer.membership(change.target).await?)? {
             drop(writer);

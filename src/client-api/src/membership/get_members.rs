@@ -7,7 +7,7 @@ use ruma::{api::client::membership::get_member_events::v3::Request, events::room
 
 use crate::{
     ApiError, App,
-    access::Reader,
+    access::{PATIENCE, Reader},
     page::{PageToken, decode_page},
 };
 
@@ -42,6 +42,7 @@ impl App {
     /// The membership events at a point, no later than what the reader may see.
     async fn members_at(&self, reader: &Reader<'_>, at: Option<PageToken>) -> Result<Vec<EventNum>, ApiError> {
         let room = reader.room.num;
+        self.engine.whole(&reader.room, PATIENCE).await?;
         let point = match at {
             None => None,
             Some(PageToken::Stream(pos)) => Some(self.engine.point_at(room, pos).await?),

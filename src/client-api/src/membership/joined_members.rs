@@ -7,7 +7,7 @@ use ruma::api::client::membership::joined_members::v3::Request;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{ApiError, App};
+use crate::{ApiError, App, access::PATIENCE};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
     let Ruma { body, requester, .. } = request;
@@ -15,6 +15,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     if viewer.place.is_none_or(|place| place.membership != Membership::Join) {
         return Err(ApiError::not_in_room());
     }
+    app.engine.whole(&room, PATIENCE).await?;
     let members = app.engine.members(room.num).await?;
     let nums: Vec<_> =
         members.iter().filter(|member| member.membership == Membership::Join).map(|member| member.num).collect();

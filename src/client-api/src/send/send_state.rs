@@ -12,7 +12,7 @@ use ruma::{
 };
 use serde_json::{Map, Value};
 
-use crate::{ApiError, App};
+use crate::{ApiError, App, access::PATIENCE};
 
 pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
@@ -34,6 +34,9 @@ pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> R
         device: requester.device_id.as_deref().map(ruma::DeviceId::as_str),
         txn_id: None,
     };
+    if event.event_type == TimelineEventType::RoomMember {
+        app.engine.knows_member(&room, &body.state_key, PATIENCE).await?;
+    }
     let mut writer = app.engine.write(&room).await?;
     if let Some(event_id) = already_so(&mut writer, &event).await? {
         drop(writer);

@@ -86,7 +86,12 @@ impl App {
         items: &[Item],
     ) -> Result<Option<Joined>, ApiError> {
         let after = window.after();
-        let fresh = window.since.is_none() || place.since > after;
+        // Who wants to be told of all members at once is told of the room once they are known.
+        if !query.lazy && room.info().partial {
+            return Ok(None);
+        }
+        let filled = !query.lazy && room.pulse.filled() > after;
+        let fresh = window.since.is_none() || place.since > after || filled;
         let viewer = Viewer { user_id: &query.requester.user_id, num: query.requester.user, place: Some(place) };
         let ephemeral = self.ephemeral(room, fresh, window, query).await?;
         let items: Vec<String> =

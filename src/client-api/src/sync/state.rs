@@ -28,8 +28,11 @@ impl App {
         query: &RoomQuery<'_>,
     ) -> Result<SectionState, ApiError> {
         let current = room.info().root;
-        let is_quiet =
-            timeline.whole && timeline.events.iter().all(|(_, row)| !row.is_state() && row.state_before() == current);
+        // Members that were filled in came by no event.
+        let filled = room.pulse.filled() > after;
+        let is_quiet = !filled
+            && timeline.whole
+            && timeline.events.iter().all(|(_, row)| !row.is_state() && row.state_before() == current);
         if !full && is_quiet {
             let rows = Vec::new();
             let rows =
@@ -90,6 +93,16 @@ impl App {
         Ok(entries.into_iter().map(|(event_type, key, num)| ((event_type, key), num)).collect())
     }
 
+    /// Where a room's members are not all known, one who speaks cites their membership.
+    async fn cited_member(&self, room: &Room, timeline: &Timeline, id: &str) -> Result<Option<EventNum>, ApiError> {
+        for (num, row) in timeline.events.iter().filter(|(_, row)| row.partial_state() && row.sender() == id) {
+            if let Some(member) = self.engine.cited_member(room, *num, id).await? {
+                return Ok(Some(member));
+            }
+        }
+        Ok(None)
+    }
+
     /// Leaves out members that do not speak in the timeline and adds those that do, as of the state at `root`.
     /// [Lazy-loading room members](https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members).
     async fn lazy_members(
@@ -116,7 +129,11 @@ impl App {
             if rows.iter().any(|(_, row)| is_member(row) && row.state_key().as_deref() == Some(id)) {
                 continue;
             }
-            if let Some(num) = self.engine.state_at(room.num, root, "m.room.member", id).await? {
+            let known = match self.engine.state_at(room.num, root, "m.room.member", id).await? {
+                None => self.cited_member(room, timeline, id).await?,
+                known => known,
+            };
+            if let Some(num) = known {
                 let row = self.engine.event(room.num, num).await?;
                 if query.state.row(&row) {
                     rows.push((num, row));

@@ -19,14 +19,14 @@ pub struct ServerCounts(HashMap<ServerNum, u64>);
 
 impl ServerCounts {
     /// Counts a member in; whether the server is new.
-    fn joined(&mut self, server: ServerNum) -> bool {
+    pub(crate) fn joined(&mut self, server: ServerNum) -> bool {
         let count = self.0.entry(server).or_default();
         *count += 1;
         *count == 1
     }
 
     /// Counts a member out; whether it was the server's last.
-    fn left(&mut self, server: ServerNum) -> bool {
+    pub(crate) fn left(&mut self, server: ServerNum) -> bool {
         let Some(count) = self.0.get_mut(&server) else { return false };
         *count = count.saturating_sub(1);
         if *count == 0 {

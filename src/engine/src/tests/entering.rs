@@ -31,7 +31,7 @@ pub(super) async fn answer(host: &Peer, room: &Arc<Room>, event: &ReceivedEvent)
             auth_chain.push(received);
         }
     }
-    RemoteRoom { version: room.version.clone(), auth_chain, state, event: event.clone() }
+    RemoteRoom { version: room.version.clone(), auth_chain, state, event: event.clone(), omitted: None }
 }
 
 /// A user of `guest` joins by way of `host`.

@@ -177,7 +177,7 @@ impl Peer {
         content: Value,
         redacts: Option<&EventId>,
     ) -> ReceivedEvent {
-        self.sign_in((self, room), prev, event, content, redacts).await
+        self.sign_in((self, room), prev, event, content, (redacts, None)).await
     }
 
     /// The same in a room that another server knows.
@@ -188,7 +188,19 @@ impl Peer {
         event: (&str, &str, Option<&str>),
         content: Value,
     ) -> ReceivedEvent {
-        self.sign_in(host, prev, event, content, None).await
+        self.sign_in(host, prev, event, content, (None, None)).await
+    }
+
+    /// The same, citing a membership that the state does not have.
+    pub(super) async fn sign_citing(
+        &self,
+        host: (&Self, &Room),
+        prev: &EventId,
+        event: (&str, &str, Option<&str>),
+        content: Value,
+        membership: &EventId,
+    ) -> ReceivedEvent {
+        self.sign_in(host, &[prev], event, content, (None, Some(membership))).await
     }
 
     async fn sign_in(
@@ -197,7 +209,7 @@ impl Peer {
         prev: &[&EventId],
         (sender, kind, state_key): (&str, &str, Option<&str>),
         content: Value,
-        redacts: Option<&EventId>,
+        (redacts, cites): (Option<&EventId>, Option<&EventId>),
     ) -> ReceivedEvent {
         self.clock.advance(1);
         let user = <&UserId>::try_from(sender).unwrap();
@@ -217,6 +229,7 @@ impl Peer {
                 auth_events.push(OwnedEventId::try_from(row.event_id()).unwrap());
             }
         }
+        auth_events.extend(cites.map(ToOwned::to_owned));
         let prev_events: Vec<OwnedEventId> = prev.iter().map(|id| (*id).to_owned()).collect();
         let named = room.rules.event_format.require_event_id;
         let event_id = EventId::parse(format!("$f{}:{}", self.clock.now_ms(), user.server_name())).unwrap();

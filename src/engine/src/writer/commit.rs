@@ -10,8 +10,8 @@ use crate::{
     head::Head,
     room::Room,
     row::EventRow,
-    staged::{Staged, UserChange},
-    tables::{EventNum, HEADS, ServerNum, UserNum},
+    staged::{Root, Staged, UserChange},
+    tables::{EventNum, FILLED, HEADS, ROOTS, ServerNum, UserNum},
 };
 
 impl RoomWriter<'_> {
@@ -44,7 +44,9 @@ impl RoomWriter<'_> {
         let outgoing = destinations(&staged);
         let room = Arc::clone(self.room);
         let (engine, overlay) = (self.engine, &mut head.overlay);
-        let ticket = self.engine.db.enqueue_at(staged.len() as u64, |first, mut write| {
+        let (filled, reordered) = (self.filled.take(), self.reordered);
+        let positions = staged.len() as u64 + u64::from(filled.is_some());
+        let ticket = self.engine.db.enqueue_at(positions, |first, mut write| {
             write.ops(ops);
             for precondition in preconditions {
                 write.require(precondition);
@@ -52,6 +54,10 @@ impl RoomWriter<'_> {
             let mut pos = first;
             for event in &mut staged {
                 event.write(&room, pos, &mut write, overlay);
+                pos += 1;
+            }
+            if let Some((begun, root)) = filled {
+                write.op(FILLED.put(&(room.num, begun), &pos)).op(ROOTS.put(&(room.num, pos), &Root(root)));
                 pos += 1;
             }
             let users: Vec<_> = changes.iter().map(|change| change.write(&room, first, &mut write, overlay)).collect();
@@ -66,6 +72,8 @@ impl RoomWriter<'_> {
                 rewritten,
                 outgoing,
                 promoted,
+                filled: filled.is_some(),
+                reordered,
             };
             let view = engine.view();
             write.on_done(move |outcome| landed.publish(&view, &room, outcome));
@@ -114,6 +122,8 @@ struct Landed {
     rewritten: Vec<(EventNum, EventRow)>,
     outgoing: Vec<ServerNum>,
     promoted: Vec<EventNum>,
+    filled: bool,
+    reordered: bool,
 }
 
 impl Landed {
@@ -139,7 +149,17 @@ impl Landed {
                 head.overlay.prune(self.queued);
             }
             if let Some(info) = self.info {
+                let whole = room.info().partial && !info.partial;
                 room.publish(info);
+                if whole {
+                    room.made_whole.notify_waiters();
+                }
+            }
+            if self.reordered {
+                room.tail_from(self.last);
+            }
+            if self.filled {
+                room.pulse.filled_at(self.last);
             }
             for (user, row) in self.users {
                 view.user_room(user, room.num, row);

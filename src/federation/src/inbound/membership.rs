@@ -22,6 +22,9 @@ pub(crate) enum MembershipError {
     /// This server does not know the room, or none of its users is in it.
     #[error("No user of this server is in the room: ask another server")]
     NotHere,
+    /// This server entered the room a moment ago and does not know all of its members yet.
+    #[error("This server does not know all members of the room yet: ask another server")]
+    Partial,
     /// The room's access control list bars the server.
     #[error("The room does not let your server in")]
     Barred,
@@ -88,7 +91,7 @@ impl From<MembershipError> for MatrixError {
         let text = error.to_string();
         let bad = |errcode: &'static str, text: String| Self::new(StatusCode::BAD_REQUEST, errcode, text);
         match error {
-            MembershipError::NotHere | MembershipError::UnknownUser => Self::not_found(text),
+            MembershipError::NotHere | MembershipError::Partial | MembershipError::UnknownUser => Self::not_found(text),
             MembershipError::Barred | MembershipError::NotYours | MembershipError::Forbidden(_) => {
                 Self::forbidden(text)
             }
@@ -184,6 +187,9 @@ impl Api {
         let room = self.engine.room(room_id).await?;
         if room.info().local_members.is_empty() {
             return Err(MembershipError::NotHere);
+        }
+        if room.info().partial {
+            return Err(MembershipError::Partial);
         }
         if !self.engine.acl_allows(&room, origin).await? {
             return Err(MembershipError::Barred);

@@ -84,6 +84,11 @@ impl<'a> Gap<'a> {
         })
     }
 
+    /// The same, worth more bytes or fewer.
+    pub(crate) fn worth(self, bytes: usize) -> Self {
+        Self { bytes: AtomicUsize::new(bytes), ..self }
+    }
+
     /// Whether a server did not answer at all: then it is worth asking again soon.
     pub(crate) fn unreached(&self) -> bool {
         self.unreached.load(Ordering::Relaxed)

@@ -23,5 +23,5 @@ mod state_at;
 mod tests;
 
 pub use error::PduError;
-pub(crate) use gap::Gap;
+pub(crate) use gap::{Gap, missing};
 pub(crate) use receive::PduState;

@@ -8,12 +8,15 @@ use ruma::{EventId, OwnedEventId};
 use crate::pdus::{
     PduError,
     gap::{Gap, StateIds, missing},
+    order::oldest_first,
 };
 
 /// Events that are asked for one by one; where more are missing, the whole state is asked for.
 const ONE_BY_ONE: usize = 50;
 /// The share of the state that may be missing for its events to be asked for one by one: one in so many.
 const SHARE: usize = 10;
+/// Events of a state that are stored in one go.
+const OUTLIERS: usize = 500;
 /// Rounds of asking for the events that allow those of the round before.
 const AUTH_ROUNDS: usize = 4;
 /// Events asked for in one such round.
@@ -29,6 +32,16 @@ impl Gap<'_> {
 
     /// The ids of the state before an event, all of which is here then.
     pub(crate) async fn state_before(&self, event_id: &EventId) -> Result<Vec<OwnedEventId>, PduError> {
+        // What allows the state may be elsewhere for good; the state itself is all or nothing, or it would be another state.
+        let (state, absent) = self.gather_state(event_id).await?;
+        if absent.is_empty() { Ok(state) } else { Err(missing(&absent)) }
+    }
+
+    /// The ids of the state before an event as a server tells it, and those of them that are not here though they were asked for.
+    pub(crate) async fn gather_state(
+        &self,
+        event_id: &EventId,
+    ) -> Result<(Vec<OwnedEventId>, Vec<OwnedEventId>), PduError> {
         let ids = self.state_ids(event_id).await?;
         let mut wanted: Vec<OwnedEventId> = ids.state.iter().chain(&ids.auth_chain).cloned().collect();
         wanted.sort();
@@ -37,11 +50,21 @@ impl Gap<'_> {
         if !absent.is_empty() {
             let many = absent.len() > ONE_BY_ONE && absent.len() * SHARE > wanted.len();
             let events = if many { self.many(&ids, event_id, &absent).await } else { self.events(&absent).await };
-            self.fed.engine.receive_outliers(self.room, events).await?;
+            self.take_outliers(events).await?;
         }
-        // What allows the state may be elsewhere for good; the state itself is all or nothing, or it would be another state.
         let absent = self.absent(&ids.state).await?;
-        if absent.is_empty() { Ok(ids.state) } else { Err(missing(&absent)) }
+        Ok((ids.state, absent))
+    }
+
+    /// Hands over events some at a time, so that nobody who writes to the room waits for all of them.
+    async fn take_outliers(&self, events: Vec<ReceivedEvent>) -> Result<(), PduError> {
+        let mut rest = oldest_first(events);
+        while !rest.is_empty() {
+            let later = rest.split_off(rest.len().min(OUTLIERS));
+            self.fed.engine.receive_outliers(self.room, rest).await?;
+            rest = later;
+        }
+        Ok(())
     }
 
     async fn many(&self, ids: &StateIds, event_id: &EventId, absent: &[OwnedEventId]) -> Vec<ReceivedEvent> {

@@ -4,11 +4,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
+    marker::PhantomData,
 };
 
-use engine::RemoteRoom;
+use engine::{OmittedMembers, RemoteRoom};
 use room::{RoomVersionRules, SignedEvent, check::ReceivedEvent};
-use ruma::{OwnedEventId, RoomVersionId, ServerName, events::TimelineEventType};
+use ruma::{OwnedEventId, OwnedServerName, RoomVersionId, ServerName, events::TimelineEventType};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, SeqAccess, Visitor},
@@ -20,6 +21,8 @@ use crate::Federation;
 
 /// Events in one list of an answer, at most: the largest rooms there are have a third as much state.
 const MAX_EVENTS: usize = 500_000;
+/// Servers in a room, at most.
+const MAX_SERVERS: usize = 100_000;
 
 /// The body of an answer.
 #[derive(Deserialize)]
@@ -31,32 +34,38 @@ pub(super) struct Answer {
     event: Option<Box<RawValue>>,
     #[serde(default)]
     members_omitted: bool,
+    #[serde(default, deserialize_with = "bounded_servers")]
+    servers_in_room: Vec<OwnedServerName>,
 }
 
 /// Stops reading where there is more than anybody needs.
 fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Box<RawValue>>, D::Error> {
-    struct Events;
+    deserializer.deserialize_seq(AtMost::<MAX_EVENTS, _>(PhantomData))
+}
 
-    impl<'de> Visitor<'de> for Events {
-        type Value = Vec<Box<RawValue>>;
+fn bounded_servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<OwnedServerName>, D::Error> {
+    deserializer.deserialize_seq(AtMost::<MAX_SERVERS, _>(PhantomData))
+}
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "at most {MAX_EVENTS} events")
-        }
+struct AtMost<const N: usize, T>(PhantomData<T>);
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut events = Vec::new();
-            while let Some(event) = list.next_element()? {
-                if events.len() == MAX_EVENTS {
-                    return Err(A::Error::custom(format_args!("more than {MAX_EVENTS} events")));
-                }
-                events.push(event);
-            }
-            Ok(events)
-        }
+impl<'de, const N: usize, T: Deserialize<'de>> Visitor<'de> for AtMost<N, T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {N}")
     }
 
-    deserializer.deserialize_seq(Events)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            if items.len() == N {
+                return Err(A::Error::custom(format_args!("more than {N} entries")));
+            }
+            items.push(item);
+        }
+        Ok(items)
+    }
 }
 
 /// What was asked for.
@@ -74,9 +83,6 @@ impl Federation {
     /// room that the user could have joined, none of it is taken.
     pub(super) async fn check_answer(&self, asked: Asked<'_>, answer: Answer) -> Result<RemoteRoom, RemoteError> {
         let bad = |why: &str| RemoteError::bad(asked.server, why);
-        if answer.members_omitted {
-            return Err(bad("it left out members, which it was not asked to"));
-        }
         let event = self.check_join(&asked, answer.event).await?;
         let mut genuine = self.genuine(&asked, answer.state, answer.auth_chain).await?;
         closed(&mut genuine);
@@ -101,7 +107,10 @@ impl Federation {
             state.push(event);
         }
         self.check_create(&asked, &state)?;
-        Ok(RemoteRoom { version: asked.version, auth_chain, state, event })
+        let omitted = answer
+            .members_omitted
+            .then(|| OmittedMembers { via: asked.server.to_owned(), servers: answer.servers_in_room });
+        Ok(RemoteRoom { version: asked.version, auth_chain, state, event, omitted })
     }
 
     /// The join as it goes to everybody: with the other server's signature where one of its users vouches for it.

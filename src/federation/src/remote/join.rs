@@ -126,7 +126,11 @@ impl Federation {
         let entered = self.check_answer(asked, answer).await?;
         match known {
             Some(room) => self.rejoin(server, room, entered).await,
-            None => Ok(self.engine.enter(entered).await?),
+            None => {
+                let room = self.engine.enter(entered).await?;
+                self.fills.wake();
+                Ok(room)
+            }
         }
     }
 
@@ -146,7 +150,7 @@ impl Federation {
 
     async fn send_join(&self, server: &ServerName, event: &SignedEvent) -> Result<Answer, RemoteError> {
         let body = text(event).map_err(called(server))?;
-        let target = format!("{}?omit_members=false", path("v2/send_join", event));
+        let target = format!("{}?omit_members=true", path("v2/send_join", event));
         match self.client.json(server, Method::PUT, target, Some(body), CallLimits::LARGE).await {
             Err(error) if unrecognized(&error) => {
                 let target = path("v1/send_join", event);

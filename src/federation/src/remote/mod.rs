@@ -3,6 +3,7 @@
 mod answer;
 mod by_time;
 mod error;
+mod fill;
 mod invite;
 mod join;
 mod knock;
@@ -29,7 +30,7 @@ use ruma::{
 };
 use serde::Deserialize;
 
-pub(crate) use self::late_ledgers::LateLedgers;
+pub(crate) use self::{fill::Fills, late_ledgers::LateLedgers};
 pub use self::{
     error::RemoteError,
     invite::RemoteInvitee,

@@ -31,13 +31,15 @@ pub struct WorldOptions {
     pub sync: Arc<dyn Fn() -> Duration + Send + Sync>,
     /// Whether the servers send what is in their outboxes.
     pub outbox: bool,
+    /// Whether the servers fill in the rooms that they entered.
+    pub fill: bool,
     /// Seeds the randomness of the servers.
     pub seed: u64,
 }
 
 impl Default for WorldOptions {
     fn default() -> Self {
-        Self { projector: Arc::new(NoProjector), sync: Arc::new(|| Duration::ZERO), outbox: true, seed: 1 }
+        Self { projector: Arc::new(NoProjector), sync: Arc::new(|| Duration::ZERO), outbox: true, fill: true, seed: 1 }
     }
 }
 

@@ -128,6 +128,10 @@ impl TestServer {
             let outbox = Arc::clone(&federation.outbox);
             tasks.push(tokio::spawn(outbox.run(std::future::pending())).abort_handle());
         }
+        if self.options.fill {
+            let fills = Arc::clone(&federation).fill_rooms(std::future::pending());
+            tasks.push(tokio::spawn(fills).abort_handle());
+        }
         let router = http_kit::finish(crate::router().with_state(Api(Arc::clone(&federation))));
         self.mesh.answer_by(self.name.as_str(), router);
         *self.life.lock() = Some(Life { engine, users, federation, alive, tasks });

@@ -1,6 +1,7 @@
 mod hostile;
 mod invites;
 mod joins;
+mod partial;
 mod restricted;
 
 use engine::{Membership, UserRoom};
@@ -27,7 +28,12 @@ fn join_of(user_id: &UserId, room: &RoomId, via: &[&str]) -> RemoteJoin {
 }
 
 async fn join(server: &TestServer, user_id: &UserId, room: &RoomId, via: &[&str]) -> Result<Joined, RemoteError> {
-    server.federation().join(join_of(user_id, room, via)).await
+    let joined = server.federation().join(join_of(user_id, room, via)).await;
+    if let Ok(Joined::Entered(room)) = &joined {
+        // Members come behind; most of what is looked at here needs them.
+        let _ = server.engine().whole(room, std::time::Duration::from_secs(5)).await;
+    }
+    joined
 }
 
 fn change_of(user_id: &UserId, room: &RoomId, via: &[&str]) -> RemoteChange {

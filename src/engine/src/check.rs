@@ -148,11 +148,9 @@ impl Engine {
         let roots = self.db.scan_all(&ROOTS, &num).await?;
         differs(
             "the list of state roots",
-            roots
-                .into_iter()
-                .map(|((_, pos), root)| (pos, root.0))
-                .filter(|(pos, _)| !rebuilt.was_partial(*pos))
-                .eq(rebuilt.roots.iter().filter(|(pos, _)| !rebuilt.was_partial(**pos)).map(|(pos, root)| (*pos, *root))),
+            roots.into_iter().map(|((_, pos), root)| (pos, root.0)).filter(|(pos, _)| !rebuilt.was_partial(*pos)).eq(
+                rebuilt.roots.iter().filter(|(pos, _)| !rebuilt.was_partial(**pos)).map(|(pos, root)| (*pos, *root)),
+            ),
         );
         let cited = self.db.scan_all(&CITED, &num).await?;
         differs("who cites whom", cited.into_iter().map(|((_, event, by), ())| (event, by)).eq(rebuilt.cited.clone()));

@@ -9,8 +9,8 @@ use store::IdKind;
 use crate::{
     engine::Engine,
     error::EngineError,
-    judge::Judging,
     head::{Head, HeadRow},
+    judge::Judging,
     load,
     outliers::{Here, Senders},
     partial::OmittedMembers,

@@ -23,9 +23,7 @@ use crate::{
     splice::find_fields,
     staged::RelationRow,
     state_tree::{self, NodeId},
-    tables::{
-        EVENTS, EventNum, HISTORY, PARTIAL_EVENTS, PARTIAL_ROOMS, RELATIONS, RoomNum, STREAM, ServerNum,
-    },
+    tables::{EVENTS, EventNum, HISTORY, PARTIAL_EVENTS, PARTIAL_ROOMS, RELATIONS, RoomNum, STREAM, ServerNum},
     timeline::HistoryPoint,
     writer::{NewEvent, RoomWriter},
 };
@@ -299,8 +297,8 @@ impl RoomWriter<'_> {
         let mut meta = row.meta();
         (meta.state_before, meta.verdict, meta.partial_state) = (before, verdict, false);
         meta.replaces = replaces.unwrap_or_default();
-        let fields =
-            find_fields(row.json()).ok_or_else(|| EngineError::Inconsistent("a stored event is no event".to_owned()))?;
+        let fields = find_fields(row.json())
+            .ok_or_else(|| EngineError::Inconsistent("a stored event is no event".to_owned()))?;
         let row = EventRow::new(&meta, &fields, row.json());
         self.stage(EVENTS.put(&(self.room.num, num), &row));
         self.rewritten.push((num, row));

@@ -11,7 +11,10 @@ use crate::{
     room::Room,
     row::EventRow,
     state_tree::NodeId,
-    tables::{EVENT_IDS, EVENTS, EventNum, HISTORY, OUTBOX, PARTIAL_EVENTS, RELATIONS, ROOTS, STREAM, ServerNum, USER_ROOMS, UserNum},
+    tables::{
+        EVENT_IDS, EVENTS, EventNum, HISTORY, OUTBOX, PARTIAL_EVENTS, RELATIONS, ROOTS, STREAM, ServerNum, USER_ROOMS,
+        UserNum,
+    },
     user_rooms::{Membership, UserRoom},
 };
 

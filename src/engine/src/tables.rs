@@ -7,8 +7,8 @@ use store::{Json, Keyspace, Pos, Table};
 use crate::{
     aliases::AliasRow,
     head::HeadRow,
-    partial::PartialRow,
     outside::OutsideRow,
+    partial::PartialRow,
     receipts::ReceiptRow,
     row::EventRow,
     staged::{EventPlace, RelationRow, Root},

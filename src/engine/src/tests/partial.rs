@@ -39,7 +39,8 @@ impl Entered {
         }
         let ends: Vec<OwnedEventId> = one.ends(&room).await.into_iter().collect();
         let ends: Vec<_> = ends.iter().map(|id| &**id).collect();
-        let join = two.sign_at((&one, &room), &ends, (BOB, "m.room.member", Some(BOB)), json!({"membership": "join"})).await;
+        let join =
+            two.sign_at((&one, &room), &ends, (BOB, "m.room.member", Some(BOB)), json!({"membership": "join"})).await;
         assert_eq!(verdict(&one.engine.receive(&room, join.clone()).await.unwrap()), Verdict::Accepted);
         one.pass(&room, &join.pdu.event_id, (&three, &at_three)).await;
         let mut told = answer(&one, &room, &join).await;
@@ -105,8 +106,10 @@ async fn a_room_is_used_at_once_and_becomes_whole() {
         assert_same((&world.three, &world.at_three), (two, copy)).await;
         // Readers find what came without an event.
         let engine = &two.engine;
-        let (old, new) =
-            (engine.root_at(copy.num, before).await.unwrap(), engine.root_at(copy.num, engine.frontier()).await.unwrap());
+        let (old, new) = (
+            engine.root_at(copy.num, before).await.unwrap(),
+            engine.root_at(copy.num, engine.frontier()).await.unwrap(),
+        );
         let came = engine.state_delta(copy.num, old, new).await.unwrap();
         assert_eq!(came.iter().map(|(_, key, _)| key.as_str()).collect::<Vec<_>>(), [DAVE, ERIN]);
         assert!(copy.pulse.filled() > before && copy.pulse.timeline() >= copy.pulse.filled());

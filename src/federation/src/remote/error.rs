@@ -101,7 +101,9 @@ impl From<RemoteError> for MatrixError {
                 EngineError::TooLarge(why) => Self::too_large(why),
                 EngineError::UnsupportedVersion(_) => Self::unsupported_room_version(text),
                 EngineError::BadEvent(_) => gateway(text),
-                EngineError::Conflict | EngineError::Partial => Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", text),
+                EngineError::Conflict | EngineError::Partial => {
+                    Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", text)
+                }
                 other => Self::internal(other),
             },
         }

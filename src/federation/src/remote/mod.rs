@@ -30,7 +30,6 @@ use ruma::{
 };
 use serde::Deserialize;
 
-pub(crate) use self::{fill::Fills, late_ledgers::LateLedgers};
 pub use self::{
     error::RemoteError,
     invite::RemoteInvitee,
@@ -38,6 +37,7 @@ pub use self::{
     leave::RemoteChange,
     ledger::FetchedLedger,
 };
+pub(crate) use self::{fill::Fills, late_ledgers::LateLedgers};
 use crate::{CallError, CallLimits, Federation};
 
 /// Servers that are asked for one thing, at most.

@@ -95,7 +95,8 @@ impl App {
 
     /// Where a room's members are not all known, one who speaks cites their membership.
     async fn cited_member(&self, room: &Room, timeline: &Timeline, id: &str) -> Result<Option<EventNum>, ApiError> {
-        for (num, row) in timeline.events.iter().filter(|(_, row)| row.partial_state() && row.sender() == id) {
+        let spoken = timeline.events.iter().filter(|(_, row)| row.partial_state() && row.sender() == id);
+        for (num, _) in spoken {
             if let Some(member) = self.engine.cited_member(room, *num, id).await? {
                 return Ok(Some(member));
             }

@@ -1,7 +1,7 @@
 //! The engine: rooms by id, and what they share.
 
 use std::sync::{
-    Arc, OnceLock, Weak,
+    Arc, Weak,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -19,7 +19,6 @@ use crate::{
     error::EngineError,
     load,
     outgoing::Watching,
-    receipts::ReceiptWatcher,
     room::Room,
     row::EventRow,
     state_tree::NodeId,
@@ -46,6 +45,12 @@ impl std::fmt::Debug for Identity {
 pub trait Projector: Send + Sync {
     /// Rows for an accepted event. Only appends: it sees nothing but the event.
     fn project(&self, room: RoomNum, num: EventNum, event: &Pdu) -> Vec<Op>;
+
+    /// Rows for an event that was known by itself and is judged otherwise now that more is known: whoever went by what it was has to
+    /// begin anew. `judgement` differs for each commit of a room.
+    fn rejudged(&self, _room: RoomNum, _event: &Pdu, _judgement: u64) -> Vec<Op> {
+        Vec::new()
+    }
 
     /// The events of a room that it listed behind `after`, in the order of their numbers, at most `limit`: what another server may
     /// have in bulk.
@@ -194,7 +199,6 @@ pub struct Engine {
     pub typing: Typing,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) projector: Arc<dyn Projector>,
-    pub(crate) receipt_watcher: OnceLock<ReceiptWatcher>,
     view: Arc<View>,
     pub(crate) nodes: Cache<(RoomNum, NodeId), Bytes, ByBytes>,
     pub(crate) chains: ChainCache,
@@ -235,7 +239,6 @@ impl Engine {
             identity,
             clock,
             projector,
-            receipt_watcher: OnceLock::new(),
             nodes: by_bytes(sizes.node_bytes),
             chains: ChainCache::new(sizes.chain_bytes),
             kept: Cache::new(sizes.rooms),

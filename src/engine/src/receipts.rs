@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ruma::UserId;
 use serde::{Deserialize, Serialize};
 use store::{Json, Outcome, Page, Pos, WakeKeys};
 
@@ -9,7 +10,7 @@ use crate::{
     engine::Engine,
     error::EngineError,
     room::Room,
-    tables::{EventNum, RECEIPT_STREAM, RECEIPTS, RoomNum, UserNum},
+    tables::{EventNum, RECEIPT_STREAM, RECEIPTS, RECEIPTS_OUT, RoomNum, ServerNum, UserNum},
 };
 
 /// Tries to set a receipt while others of the same user land in between.
@@ -60,16 +61,9 @@ pub struct NewReceipt<'a> {
     pub ts: Option<u64>,
 }
 
-/// Told of each public receipt once it is durable, with its room. Called on the committer's thread: it takes a note and returns.
-pub type ReceiptWatcher = Arc<dyn Fn(RoomNum, Receipt) + Send + Sync>;
-
 impl Engine {
-    /// Sets who is told of public receipts; the first stays.
-    pub fn watch_receipts(&self, watcher: ReceiptWatcher) {
-        let _ = self.receipt_watcher.set(watcher);
-    }
-
-    /// Sets a receipt, where it does not go back behind the one there is. Says whether it was set.
+    /// Sets a receipt, where it does not go back behind the one there is. Says whether it was set. A public one of a user of ours is
+    /// queued, in the same commit, for the other servers that take part in the room.
     ///
     /// # Errors
     /// [`EngineError::UnknownEvent`] where the event is not in the room, and those of the store.
@@ -99,11 +93,17 @@ impl Engine {
         let wake = if private { WakeKeys::one(new.user) } else { WakeKeys::Shared(room.info().local_members.clone()) };
         let (user_id, event_id) = (new.user_id.to_owned(), new.event_id.to_owned());
         let room_here = Arc::clone(room);
-        let watcher = self.receipt_watcher.get().filter(|_| !private).cloned();
+        let ours = <&UserId>::try_from(new.user_id).is_ok_and(|user_id| self.is_local(user_id));
+        let servers: Arc<[ServerNum]> =
+            if ours && !private { Arc::clone(&room.info().servers) } else { Vec::new().into() };
+        let view = self.view();
         let ticket = self.db.enqueue_at(1, |at, mut write| {
             match before {
                 Some(before) => {
                     write.delete(&RECEIPT_STREAM, &(room.num, before.pos));
+                    for server in servers.iter() {
+                        write.delete(&RECEIPTS_OUT, &(*server, before.pos));
+                    }
                     write.require(RECEIPTS.equals(&key, &Json(before)));
                 }
                 None => {
@@ -112,17 +112,16 @@ impl Engine {
             }
             let place = format!("{}\u{0}{}\u{0}{}", key.1, key.2, key.3);
             write.put(&RECEIPT_STREAM, &(room.num, at), &place);
-            let row = Json(ReceiptRow { user_id, event_id, num, ts, pos: at });
-            write.put(&RECEIPTS, &key, &row);
+            write.put(&RECEIPTS, &key, &Json(ReceiptRow { user_id, event_id, num, ts, pos: at }));
+            for server in servers.iter() {
+                write.put(&RECEIPTS_OUT, &(*server, at), &room.num);
+            }
             write.wake(wake);
             // Before anybody is woken: who looks then has to see that there is something to look at.
             write.on_done(move |outcome| {
                 if outcome == Outcome::Done {
                     room_here.pulse.receipts_at(at);
-                    if let Some(watcher) = watcher {
-                        let (room, user, kind, thread) = key;
-                        watcher(room, Receipt { user, kind, thread, row: row.0 });
-                    }
+                    view.outgoing.tell(&servers);
                 }
             });
             write
@@ -169,14 +168,7 @@ impl Engine {
         let range = ((room, after.saturating_add(1)), (room, to.saturating_add(1)));
         let mut rows = self.db.scan(&RECEIPT_STREAM, &range.0, &range.1, Page::last(limit)).await?;
         rows.reverse();
-        let keys: Vec<_> = rows
-            .iter()
-            .filter_map(|(_, place)| {
-                let mut parts = place.split('\u{0}');
-                let user = parts.next()?.parse::<UserNum>().ok()?;
-                Some((room, user, parts.next()?.to_owned(), parts.next()?.to_owned()))
-            })
-            .collect();
+        let keys: Vec<_> = rows.iter().filter_map(|(_, place)| key_of(room, place)).collect();
         let found = self.db.multi_get(&RECEIPTS, &keys).await?;
         Ok(keys
             .into_iter()
@@ -184,4 +176,38 @@ impl Engine {
             .filter_map(|((_, user, kind, thread), row)| Some(Receipt { user, kind, thread, row: row?.0 }))
             .collect())
     }
+    /// Receipts that are queued for a server, from a position on, in the order in which they were set: where each is queued, its room, and
+    /// the receipt; `None` where a newer one has taken its place.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn receipts_for(
+        &self,
+        server: ServerNum,
+        from: Pos,
+        limit: usize,
+    ) -> Result<Vec<(Pos, RoomNum, Option<Receipt>)>, EngineError> {
+        let end = (server.saturating_add(1), 0u64);
+        let queued = self.db.scan(&RECEIPTS_OUT, &(server, from), &end, Page::first(limit)).await?;
+        let places: Vec<(RoomNum, Pos)> = queued.iter().map(|((_, pos), room)| (*room, *pos)).collect();
+        let found = self.db.multi_get(&RECEIPT_STREAM, &places).await?;
+        let mut out = Vec::with_capacity(queued.len());
+        for ((room, pos), place) in places.into_iter().zip(found) {
+            let key = place.and_then(|place| key_of(room, &place));
+            let row = match &key {
+                Some(key) => self.db.get(&RECEIPTS, key).await?,
+                None => None,
+            };
+            let receipt = key.zip(row).map(|((_, user, kind, thread), row)| Receipt { user, kind, thread, row: row.0 });
+            out.push((pos, room, receipt.filter(|receipt| receipt.row.pos == pos)));
+        }
+        Ok(out)
+    }
+}
+
+/// Whose receipt stands at a place of the stream, of which kind and in which thread.
+fn key_of(room: RoomNum, place: &str) -> Option<(RoomNum, UserNum, String, String)> {
+    let mut parts = place.split('\u{0}');
+    let user = parts.next()?.parse::<UserNum>().ok()?;
+    Some((room, user, parts.next()?.to_owned(), parts.next()?.to_owned()))
 }

@@ -56,6 +56,10 @@ pub const THREAD_ORDER: Table<(RoomNum, Depth, Arrival), String> = Table::new(Ke
 /// it was queued in the event's own commit. Rows go once they are delivered.
 pub const OUTBOX: Table<(ServerNum, Pos), EventPlace> = Table::new(Keyspace::Orders, 9, "outbox");
 
+/// Receipts of local users on their way to other servers: (the server, the position at which the receipt was set) to the room. A
+/// newer receipt of the same user takes the place of an older one; rows go once they are delivered.
+pub const RECEIPTS_OUT: Table<(ServerNum, Pos), RoomNum> = Table::new(Keyspace::Orders, 10, "receipts_out");
+
 /// The newest end of each room.
 pub const HEADS: Table<RoomNum, HeadRow> = Table::new(Keyspace::State, 1, "heads");
 /// The current state, flat: (room, type, state key).

@@ -202,7 +202,8 @@ impl Federation {
         stream::iter(rooms).buffer_unordered(ROOMS_AT_ONCE).concat().await
     }
 
-    /// Takes events of one room, in their order.
+    /// Takes events of one room, in their order. An error tells of what could not be dealt with; an event that the rules refuse, or that
+    /// comes too late for what the room is now, is dealt with once it is stored with that verdict, and is no error.
     async fn take_room(&self, origin: &ServerName, room_id: String, pdus: Vec<Box<RawValue>>) -> Results {
         let room = match <&RoomId>::try_from(room_id.as_str()) {
             Ok(room_id) => self.engine.room(room_id).await,

@@ -62,7 +62,10 @@ impl Outbox {
         name: &ServerName,
         health: &Health,
     ) -> Result<(), OutboxError> {
-        let in_flight = self.db.get(&IN_FLIGHT, &server).await?.and_then(|row| row.0.pdus.last().map(|pdu| pdu.0));
+        let row = self.db.get(&IN_FLIGHT, &server).await?.map(|row| row.0);
+        let in_flight = row.as_ref().and_then(|row| row.pdus.last().copied());
+        let receipts: BTreeSet<Pos> = row.into_iter().flat_map(|row| row.receipts).collect();
+        self.bound_receipts(server, &receipts).await?;
         let mut rooms: BTreeMap<RoomNum, Vec<(Pos, EventNum)>> = BTreeMap::new();
         let mut count = 0;
         for ((_, pos), place) in self.db.scan_all(&OUTBOX, &server).await? {

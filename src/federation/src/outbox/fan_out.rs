@@ -1,6 +1,5 @@
-//! Typing, receipts and presence of local users: noted where they happen, told to the servers that they concern.
+//! Typing and presence of local users: noted where they happen, told to the servers that they concern.
 //! [Typing](https://spec.matrix.org/v1.19/server-server-api/#typing-notifications),
-//! [receipts](https://spec.matrix.org/v1.19/server-server-api/#receipts),
 //! [presence](https://spec.matrix.org/v1.19/server-server-api/#presence).
 
 use std::{
@@ -9,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use engine::{Engine, EngineError, Membership, Receipt, Room, RoomNum, ServerNum, UserNum};
+use engine::{Engine, EngineError, Membership, Room, RoomNum, ServerNum, UserNum};
 use parking_lot::Mutex;
 use ruma::{
     OwnedUserId, UInt,
@@ -19,13 +18,9 @@ use store::IdKind;
 use tokio::{sync::Notify, time::Instant};
 use users::Users;
 
-use super::{
-    Outbox, OutboxError,
-    edus::{News, PublicReceipt},
-    sleep_until,
-};
+use super::{Outbox, OutboxError, edus::News, sleep_until};
 
-/// Rooms, or receipts, that are noted at one time.
+/// Rooms that are noted at one time.
 const MAX_NOTED: usize = 10_000;
 /// Presence is told at most so often, of so many users.
 const PRESENCE_EVERY: Duration = Duration::from_secs(1);
@@ -35,12 +30,9 @@ const TYPING_AGAIN: Duration = Duration::from_secs(20);
 /// Between two looks at who stopped typing.
 const TYPING_LOOK: Duration = Duration::from_secs(1);
 
-type ReceiptKey = (RoomNum, UserNum, String);
-
 #[derive(Debug, Default)]
 struct Notes {
     typing: BTreeSet<RoomNum>,
-    receipts: BTreeMap<ReceiptKey, Receipt>,
     presence: BTreeSet<UserNum>,
 }
 
@@ -61,16 +53,6 @@ impl Inbox {
                     notes.typing.insert(room);
                 }
             });
-        }));
-        let (inbox, server_name) = (Arc::clone(self), engine.identity.server_name.clone());
-        engine.watch_receipts(Arc::new(move |room, receipt| {
-            if receipt.row.user_id.split_once(':').is_some_and(|(_, server)| server == server_name.as_str()) {
-                inbox.note(|notes| {
-                    if notes.receipts.len() < MAX_NOTED {
-                        notes.receipts.insert((room, receipt.user, receipt.thread.clone()), receipt);
-                    }
-                });
-            }
         }));
         if presence {
             let inbox = Arc::clone(self);
@@ -99,7 +81,7 @@ impl Outbox {
                 next_presence = now + PRESENCE_EVERY;
             }
             if let Err(error) = self.look(notes, &mut told).await {
-                tracing::error!(%error, "other servers cannot be told of typing, receipts and presence");
+                tracing::error!(%error, "other servers cannot be told of typing and presence");
             }
             let waiting = (!self.inbox.notes.lock().presence.is_empty()).then_some(next_presence);
             let at = waiting.into_iter().chain(self.next_typing(&told)).min();
@@ -119,16 +101,13 @@ impl Outbox {
         {
             presence.insert(user);
         }
-        Notes { typing: std::mem::take(&mut notes.typing), receipts: std::mem::take(&mut notes.receipts), presence }
+        Notes { typing: std::mem::take(&mut notes.typing), presence }
     }
 
     async fn look(&self, mut notes: Notes, told: &mut Told) -> Result<(), OutboxError> {
         notes.typing.extend(told.keys());
         for room in notes.typing {
             self.look_at_typing(room, told).await?;
-        }
-        for ((room, user, thread), receipt) in notes.receipts {
-            self.tell_receipt(room, user, thread, receipt).await?;
         }
         for user in notes.presence {
             self.tell_presence(user).await?;
@@ -188,28 +167,6 @@ impl Outbox {
         let content = Arc::new(TypingContent::new(room.id.clone(), user_id, typing));
         self.queues.tell(servers, &News::Typing(room.num, user, content));
         Ok(true)
-    }
-
-    async fn tell_receipt(
-        &self,
-        room: RoomNum,
-        user: UserNum,
-        thread: String,
-        receipt: Receipt,
-    ) -> Result<(), OutboxError> {
-        let (room, servers) = match self.audience(room).await {
-            Ok(found) => found,
-            Err(OutboxError::Engine(EngineError::UnknownRoom)) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let (Ok(user_id), Ok(event)) = (receipt.row.user_id.try_into(), receipt.row.event_id.try_into()) else {
-            return Ok(());
-        };
-        if !servers.is_empty() {
-            let public = PublicReceipt { room: room.id.clone(), user: user_id, event, thread, ts: receipt.row.ts };
-            self.queues.tell(&servers, &News::Receipt(room.num, user, Arc::new(public)));
-        }
-        Ok(())
     }
 
     async fn tell_presence(&self, user: UserNum) -> Result<(), OutboxError> {

@@ -1,7 +1,7 @@
 //! What is on its way to other servers, as rows of the store.
 //! [Transactions](https://spec.matrix.org/v1.19/server-server-api/#transactions).
 //!
-//! The engine writes a row for each event and destination in the event's own commit. From these, transactions are made: one at a time
+//! The engine writes a row for each event or receipt and destination in its own commit. From these, transactions are made: one at a time
 //! for each destination, in the order of the rows, written as a row itself before it is sent, so that it is the same however often it
 //! has to be sent, also after a restart. What a destination took is deleted in one commit.
 //!
@@ -11,14 +11,16 @@
 //! | `turn` | one transaction to one destination |
 //! | `backoff` | how long to wait for one that does not answer |
 //! | `catch_up` | what is left to send to one that was down for long |
+//! | `receipts` | receipts of local users, rows as well |
 //! | `edus` | what is to be told to a destination and is not worth a row |
-//! | `fan_out` | typing, receipts and presence of local users: to whom they go |
+//! | `fan_out` | typing and presence of local users: to whom they go |
 
 mod backoff;
 mod catch_up;
 mod edus;
 mod fan_out;
 mod queues;
+mod receipts;
 mod stats;
 mod tables;
 #[cfg(test)]
@@ -27,11 +29,11 @@ mod turn;
 
 use std::{sync::Arc, time::Duration};
 
-use engine::{Engine, EngineError, OUTBOX, ServerNum};
+use engine::{Engine, EngineError, ServerNum};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use store::{Clock, CommitError, Db, InternError, Page, StoreError};
+use store::{Clock, CommitError, Db, InternError, StoreError};
 use tokio::time::Instant;
 use users::Users;
 
@@ -137,6 +139,12 @@ impl Outbox {
         self.counters.snapshot(self.queues.census())
     }
 
+    /// What is in memory of destinations.
+    #[cfg(test)]
+    fn footprint(&self) -> (usize, usize) {
+        self.queues.footprint()
+    }
+
     async fn drive(&self) {
         while let Err(error) = self.find_destinations().await {
             tracing::error!(%error, "the outbox cannot be read");
@@ -159,8 +167,8 @@ impl Outbox {
     /// Those that something was queued for before the last stop.
     async fn find_destinations(&self) -> Result<(), StoreError> {
         let mut from: ServerNum = 0;
-        while let [((server, _), _)] = self.db.scan(&OUTBOX, &from, &u64::MAX, Page::first(1)).await?.as_slice() {
-            self.queues.queued(&[*server]);
+        while let Some(server) = self.next_queued(from).await? {
+            self.queues.queued(&[server]);
             from = server.saturating_add(1);
         }
         Ok(())

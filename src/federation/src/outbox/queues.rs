@@ -9,11 +9,12 @@ use std::{
 use engine::ServerNum;
 use parking_lot::Mutex;
 use ruma::{OwnedServerName, ServerName};
+use serde_json::value::RawValue;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
     backoff::SHORTEST,
-    edus::{Batch, News, Pending},
+    edus::{News, Pending},
 };
 
 /// Destinations that are being sent to, at most.
@@ -152,16 +153,9 @@ impl Queues {
     }
 
     /// What waits to be told to a destination, as much as fits into one transaction.
-    pub(super) fn take_edus(&self, server: ServerNum) -> Batch {
+    pub(super) fn take_edus(&self, server: ServerNum) -> Vec<Box<RawValue>> {
         let mut inner = self.inner.lock();
         inner.destinations.get_mut(&server).map(|destination| destination.edus.take()).unwrap_or_default()
-    }
-
-    /// Puts back what is worth it.
-    pub(super) fn restore_edus(&self, server: ServerNum, batch: Batch) {
-        if let Some(destination) = self.inner.lock().destinations.get_mut(&server) {
-            destination.edus.restore(batch);
-        }
     }
 
     /// A destination that is tried is known to be down: it may be heard from meanwhile.
@@ -202,6 +196,15 @@ impl Queues {
             inner.timers.pop_first();
             inner.make_ready(server, true);
         }
+    }
+
+    /// Everything that is kept of destinations: their number, and what is to be told to them.
+    #[cfg(test)]
+    pub(super) fn footprint(&self) -> (usize, usize) {
+        let inner = self.inner.lock();
+        let lists = inner.ready.len() + inner.collapse.len() + inner.timers.len() + inner.down.len();
+        let told: usize = inner.destinations.values().map(|destination| destination.edus.len()).sum();
+        (inner.destinations.len(), lists + told)
     }
 
     pub(super) fn census(&self) -> Census {

@@ -1,26 +1,28 @@
 //! The outbox's own tables, beside the engine's rows of what is queued. Bytes 78 to 85 of [`Keyspace::Index`] are the outbox's.
 
-use engine::{EventNum, RoomNum, ServerNum};
+use engine::ServerNum;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{Json, Keyspace, Pos, Table};
 
-/// The transaction that a destination has to take before any other.
-pub(super) const IN_FLIGHT: Table<ServerNum, Json<InFlight>> = Table::new(Keyspace::Index, 78, "in_flight");
+/// The transaction that a destination has to take before any other. (Byte 78 was that of rows without the body.)
+pub(super) const IN_FLIGHT: Table<ServerNum, Json<InFlight>> = Table::new(Keyspace::Index, 81, "in_flight");
 /// Destinations that did not take the last transaction.
 pub(super) const HEALTH: Table<ServerNum, Json<Health>> = Table::new(Keyspace::Index, 79, "destination_health");
 
-/// A transaction as it is sent, however often: with these events as they are stored, so that what is redacted meanwhile goes out empty.
+/// A transaction as it is sent, however often.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct InFlight {
     /// Its id.
     pub(super) txn_id: String,
-    /// When it was put together, milliseconds since the Unix epoch.
-    pub(super) origin_server_ts: u64,
-    /// Its events, with where they are queued.
-    pub(super) pdus: Vec<(Pos, RoomNum, EventNum)>,
-    /// Its EDUs.
-    pub(super) edus: Vec<Box<RawValue>>,
+    /// The very text of its body: what happens to its events meanwhile changes nothing.
+    pub(super) body: Box<RawValue>,
+    /// Where its events are queued.
+    pub(super) pdus: Vec<Pos>,
+    /// Where its receipts are queued, and those that it passes over.
+    pub(super) receipts: Vec<Pos>,
+    /// EDUs in it.
+    pub(super) edus: usize,
 }
 
 /// How long a destination has not been taking anything. Times are in milliseconds since the Unix epoch.

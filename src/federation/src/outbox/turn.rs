@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use engine::{EngineError, EventNum, OUTBOX, RoomNum, ServerNum};
+use engine::{EngineError, OUTBOX, RECEIPTS_OUT, ServerNum};
 use http::Method;
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,6 @@ use store::{IdKind, Json, Page, Pos};
 use super::{
     Outbox, OutboxError,
     backoff::{self, Next},
-    edus::Batch,
     queues::Done,
     stats::add,
     tables::{HEALTH, Health, IN_FLIGHT, InFlight},
@@ -25,13 +24,14 @@ const MAX_PDUS: usize = 50;
 /// Receivers answer when they have taken everything in, which may need requests of their own.
 const LIMITS: CallLimits = CallLimits { timeout: Duration::from_secs(60), max_body: 1 << 20 };
 
+/// Bytes of the events of a transaction, about.
+const MAX_BYTES: usize = 1 << 20;
+
 /// A transaction about to be sent.
 struct Transaction {
     row: InFlight,
-    /// Whether the row is in the store: those without events are not.
+    /// Whether the row is in the store: those of what is true for a moment only are not.
     durable: bool,
-    /// Where the EDUs came from, for those that are not.
-    batch: Batch,
 }
 
 /// `PUT /_matrix/federation/v1/send/{txnId}`
@@ -39,7 +39,7 @@ struct Transaction {
 struct Body<'a> {
     origin: &'a ServerName,
     origin_server_ts: u64,
-    pdus: Vec<&'a RawValue>,
+    pdus: &'a [Box<RawValue>],
     edus: &'a [Box<RawValue>],
 }
 
@@ -72,12 +72,12 @@ impl Outbox {
             self.collapse(server, &name, health).await?;
         }
         let Some(transaction) = self.next_transaction(server).await? else { return Ok(Done::Idle) };
-        match self.send(&name, &transaction.row).await? {
+        match self.send(&name, &transaction.row).await {
             Ok(answer) => {
                 self.note_refusals(&name, &transaction.row, &answer);
                 add(&self.counters.transactions, 1);
                 add(&self.counters.pdus, transaction.row.pdus.len());
-                add(&self.counters.edus, transaction.row.edus.len());
+                add(&self.counters.edus, transaction.row.edus);
                 let more = self.settle(server, &transaction, health.is_some()).await?;
                 Ok(Done::Sent { more })
             }
@@ -94,63 +94,78 @@ impl Outbox {
     async fn forget(&self, server: ServerNum) -> Result<(), OutboxError> {
         tracing::error!(server, "something is queued for a server that is not known");
         let mut write = self.db.write();
-        write.op(OUTBOX.delete_prefix(&server)).delete(&IN_FLIGHT, &server).delete(&HEALTH, &server);
+        write.op(OUTBOX.delete_prefix(&server)).op(RECEIPTS_OUT.delete_prefix(&server));
+        write.delete(&IN_FLIGHT, &server).delete(&HEALTH, &server);
         Ok(write.commit().await?)
     }
 
     async fn next_transaction(&self, server: ServerNum) -> Result<Option<Transaction>, OutboxError> {
         if let Some(Json(row)) = self.db.get(&IN_FLIGHT, &server).await? {
-            return Ok(Some(Transaction { row, durable: true, batch: Batch::default() }));
+            return Ok(Some(Transaction { row, durable: true }));
         }
-        if let Some(row) = self.compose(server, 0).await? {
+        if let Some(row) = self.compose(server, (0, 0)).await? {
             let mut write = self.db.write();
             write.put(&IN_FLIGHT, &server, &Json(row.clone()));
             write.commit().await?;
-            return Ok(Some(Transaction { row, durable: true, batch: Batch::default() }));
+            return Ok(Some(Transaction { row, durable: true }));
         }
-        let mut batch = self.queues.take_edus(server);
-        if batch.edus.is_empty() {
+        let edus = self.queues.take_edus(server);
+        if edus.is_empty() {
             return Ok(None);
         }
-        let row = self.transaction(Vec::new(), std::mem::take(&mut batch.edus));
-        Ok(Some(Transaction { row, durable: false, batch }))
+        let row = self.transaction(&[], &edus)?;
+        Ok(Some(Transaction { row, durable: false }))
     }
 
-    /// What is queued from a position on, as much as fits, with what is to be told; nothing where there are no events.
-    async fn compose(&self, server: ServerNum, from: Pos) -> Result<Option<InFlight>, OutboxError> {
+    /// What is queued from two positions on, of events and of receipts, as much as fits, with what is to be told besides; nothing where
+    /// there is neither.
+    async fn compose(&self, server: ServerNum, from: (Pos, Pos)) -> Result<Option<InFlight>, OutboxError> {
+        let (positions, pdus) = self.events(server, from.0).await?;
+        let receipts = self.receipts(server, from.1).await?;
+        if positions.is_empty() && receipts.edus.is_empty() {
+            return Ok(None);
+        }
+        let mut edus = self.queues.take_edus(server);
+        edus.extend(receipts.edus);
+        let row = self.transaction(&pdus, &edus)?;
+        Ok(Some(InFlight { pdus: positions, receipts: receipts.taken, ..row }))
+    }
+
+    /// Events that are queued from a position on, with their positions: as many as fit into a transaction.
+    async fn events(&self, server: ServerNum, from: Pos) -> Result<(Vec<Pos>, Vec<Box<RawValue>>), OutboxError> {
         let end = (server.saturating_add(1), 0u64);
         let rows = self.db.scan(&OUTBOX, &(server, from), &end, Page::first(MAX_PDUS)).await?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let pdus = rows.into_iter().map(|((_, pos), place)| (pos, place.room, place.num)).collect();
-        Ok(Some(self.transaction(pdus, self.queues.take_edus(server).edus)))
-    }
-
-    fn transaction(&self, pdus: Vec<(Pos, RoomNum, EventNum)>, edus: Vec<Box<RawValue>>) -> InFlight {
-        let now = self.clock.now_ms();
-        InFlight { txn_id: format!("{now:x}-{:016x}", self.random()), origin_server_ts: now, pdus, edus }
-    }
-
-    /// The outer error is this server's own.
-    async fn send(&self, to: &ServerName, row: &InFlight) -> Result<Result<Answer, CallError>, OutboxError> {
-        let mut events = Vec::with_capacity(row.pdus.len());
-        for (_, room, num) in &row.pdus {
-            match self.engine.event(*room, *num).await {
-                Ok(event) => events.push(event),
+        let (mut positions, mut pdus, mut bytes) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()), 0);
+        for ((_, pos), place) in rows {
+            match self.engine.event(place.room, place.num).await {
+                Ok(event) => {
+                    bytes += event.json().len();
+                    if bytes > MAX_BYTES && !pdus.is_empty() {
+                        break;
+                    }
+                    pdus.push(RawValue::from_string(event.json().to_owned())?);
+                }
                 // The room was purged since.
                 Err(EngineError::UnknownEvent) => {}
                 Err(error) => return Err(error.into()),
             }
+            positions.push(pos);
         }
-        let body = to_raw_value(&Body {
-            origin: &self.engine.identity.server_name,
-            origin_server_ts: row.origin_server_ts,
-            pdus: events.iter().map(|event| serde_json::from_str(event.json())).collect::<Result<_, _>>()?,
-            edus: &row.edus,
-        })?;
+        Ok((positions, pdus))
+    }
+
+    /// A new transaction with this in it.
+    fn transaction(&self, pdus: &[Box<RawValue>], edus: &[Box<RawValue>]) -> Result<InFlight, OutboxError> {
+        let now = self.clock.now_ms();
+        let origin = &self.engine.identity.server_name;
+        let body = to_raw_value(&Body { origin, origin_server_ts: now, pdus, edus })?;
+        let txn_id = format!("{now:x}-{:016x}", self.random());
+        Ok(InFlight { txn_id, body, pdus: Vec::new(), receipts: Vec::new(), edus: edus.len() })
+    }
+
+    async fn send(&self, to: &ServerName, row: &InFlight) -> Result<Answer, CallError> {
         let target = format!("/_matrix/federation/v1/send/{}", row.txn_id);
-        Ok(self.client.json_at_once(to, Method::PUT, target, &body, LIMITS).await)
+        self.client.json_at_once(to, Method::PUT, target, &row.body, LIMITS).await
     }
 
     /// Events that the other server would not have are its decision: they are not sent again.
@@ -170,9 +185,11 @@ impl Outbox {
         let mut write = self.db.write();
         let mut next = None;
         if transaction.durable {
-            let last = transaction.row.pdus.last().map_or(0, |(pos, _, _)| *pos);
-            next = self.compose(server, last.saturating_add(1)).await?;
-            write.ops(transaction.row.pdus.iter().map(|(pos, _, _)| OUTBOX.delete(&(server, *pos))));
+            let row = &transaction.row;
+            let behind = |taken: &[Pos]| taken.last().map_or(0, |last| last.saturating_add(1));
+            next = self.compose(server, (behind(&row.pdus), behind(&row.receipts))).await?;
+            write.ops(row.pdus.iter().map(|pos| OUTBOX.delete(&(server, *pos))));
+            write.ops(row.receipts.iter().map(|pos| RECEIPTS_OUT.delete(&(server, *pos))));
             match &next {
                 Some(next) => write.put(&IN_FLIGHT, &server, &Json(next.clone())),
                 None => write.delete(&IN_FLIGHT, &server),
@@ -209,9 +226,6 @@ impl Outbox {
             }
         };
         tracing::info!(%name, %error, failures, ?time, "a transaction was not taken");
-        if !transaction.durable {
-            self.queues.restore_edus(server, transaction.batch);
-        }
         let wait = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let since = health.map_or(now, |health| health.since);
         let mut write = self.db.write();

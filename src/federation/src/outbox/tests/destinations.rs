@@ -10,10 +10,13 @@ use serde_json::{Value, json};
 use store::Page;
 
 use super::peer::Bench;
-use crate::outbox::{
-    catch_up::ALL_SENT,
-    queues::MAX_SENDING,
-    tables::{HEALTH, IN_FLIGHT},
+use crate::{
+    outbox::{
+        catch_up::ALL_SENT,
+        queues::MAX_SENDING,
+        tables::{HEALTH, IN_FLIGHT},
+    },
+    testing::Event,
 };
 
 const BOB: &str = "@bob:far";
@@ -78,6 +81,90 @@ async fn a_retry_is_the_same_also_after_a_restart() {
     let db = &bench.one().engine().db;
     assert!(db.scan_prefix(&IN_FLIGHT, &(), Page::first(1)).await.unwrap().is_empty());
     assert!(db.scan_prefix(&HEALTH, &(), Page::first(1)).await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_redacted_between_two_attempts_goes_out_as_it_did_before() {
+    let bench = Bench::new().await;
+    let room = bench.room_with(BOB).await;
+    bench.peer.fails();
+    let before = bench.peer.attempts().len();
+    let said = bench.one().say(&room, &bench.ann, "a slip").await;
+    bench.quiet().await;
+    let redaction = Event {
+        sender: &bench.ann,
+        kind: "m.room.redaction",
+        state_key: None,
+        content: json!({}),
+        redacts: Some(&said),
+    };
+    bench.one().send(&room, redaction).await.unwrap();
+    bench.quiet().await;
+    assert!(!bench.one().texts(&room).await.contains(&"a slip".to_owned()));
+    bench.one().start();
+    bench.peer.takes_all();
+    bench.empty().await;
+    let attempts = bench.peer.attempts().split_off(before);
+    let (retries, rest): (Vec<_>, Vec<_>) = attempts.iter().partition(|(id, _)| *id == attempts[0].0);
+    assert!(retries.len() >= 2 && retries.iter().all(|attempt| **attempt == attempts[0]));
+    assert!(std::str::from_utf8(&attempts[0].1).unwrap().contains("a slip"));
+    // What comes behind it is as it is now.
+    assert_eq!(rest.len(), 1);
+    assert!(std::str::from_utf8(&rest[0].1).unwrap().contains("m.room.redaction"));
+    assert_eq!(bench.queued().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_events_share_no_transaction() {
+    let bench = Bench::new().await;
+    let room = bench.room_with(BOB).await;
+    bench.world.cut("one", "far");
+    bench.say(&room, "first").await;
+    bench.quiet().await;
+    for _ in 0..40 {
+        bench.say(&room, &"x".repeat(60_000)).await;
+    }
+    bench.world.heal("one", "far");
+    bench.empty().await;
+    assert_eq!(bench.peer.texts().len(), 41);
+    assert!(bench.peer.attempts().iter().all(|(_, body)| body.len() < 1_200_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_many_costs_no_memory_that_grows_with_it() {
+    const DESTINATIONS: usize = 50;
+    const EVENTS: usize = 10_000;
+    let bench = Bench::new().await;
+    let room = bench.one().create_room(&bench.ann, RoomVersionId::V11).await;
+    for n in 0..DESTINATIONS {
+        bench.peer_is(&format!("far{n}"));
+        bench.join(&room, &format!("@bob:far{n}")).await;
+    }
+    bench.quiet().await;
+    for n in 0..DESTINATIONS {
+        bench.world.cut("one", &format!("far{n}"));
+    }
+    bench.say(&room, "first").await;
+    // Long enough that none is tried while the rest comes.
+    tokio::time::sleep(Duration::from_secs(6 * 3600)).await;
+    let outbox = Arc::clone(&bench.one().federation().outbox);
+    let before = outbox.footprint();
+    assert_eq!(before.0, DESTINATIONS);
+    for n in 0..EVENTS {
+        bench.say(&room, &n.to_string()).await;
+    }
+    bench.quiet().await;
+    assert_eq!(outbox.footprint(), before);
+    let queued = bench.queued().await;
+    assert!(queued < DESTINATIONS * 1200, "{queued}");
+    for n in 0..DESTINATIONS {
+        bench.world.heal("one", &format!("far{n}"));
+    }
+    bench.empty().await;
+    assert_eq!(outbox.footprint(), (0, 0));
+    assert_eq!(bench.queued().await, 0);
+    let last = (EVENTS - 1).to_string();
+    assert_eq!(bench.peer.texts().iter().filter(|text| **text == last).count(), DESTINATIONS);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use engine::Verdict;
 use parking_lot::Mutex;
 use ruma::OwnedEventId;
 use serde_json::{Value, json};
@@ -216,4 +217,27 @@ async fn a_forged_event_and_a_denied_server_are_refused() {
     let late = pair.whisper("late").await;
     assert!(pair.push("3", &[pair.json(&late).await]).await[&late].is_err());
     assert!(!pair.good().accepted(&pair.room).await.contains(late.as_str()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_rules_refuse_is_answered_as_taken_and_is_no_part_of_the_room() {
+    let pair = Pair::new().await;
+    let (good, room) = (pair.good(), pair.good().room(&pair.room).await);
+    let tip: Vec<OwnedEventId> =
+        good.extremities(&pair.room).await.into_iter().map(|id| OwnedEventId::try_from(id).unwrap()).collect();
+    let mut cited = Vec::new();
+    for (kind, key) in [("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.member", pair.mallory.as_str())] {
+        let row = good.engine().current_event(room.num, kind, key).await.unwrap().unwrap();
+        cited.push(OwnedEventId::try_from(row.event_id()).unwrap());
+    }
+    let (rejected, unvouched) = pair.forge(&tip, Some(&cited[..2]), "without a membership").await;
+    let (soft_failed, late) = pair.forge(&tip, Some(&cited), "from before the ban").await;
+    good.member(&pair.room, &pair.ann, &pair.mallory, "ban").await.unwrap();
+    let results = pair.push("1", &[unvouched, late]).await;
+    // Both are dealt with: sending them again, or asking why, would change nothing.
+    assert_eq!(results, [(rejected.clone(), Ok(())), (soft_failed.clone(), Ok(()))].into());
+    let rows = good.rows(&pair.room).await;
+    let verdict = |id: &OwnedEventId| rows.iter().find(|row| row.event_id() == id.as_str()).unwrap().verdict();
+    assert_eq!((verdict(&rejected), verdict(&soft_failed)), (Verdict::Rejected, Verdict::SoftFailed));
+    assert_unharmed(&pair).await;
 }

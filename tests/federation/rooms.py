@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Rooms across servers: in each room version every server makes a room, invites the others, all join, chat, change state, page the
-history from before their joining, leave, and see the same.
+history from before their joining, leave, and see the same. Of the versions given with --short, the first server of each kind makes
+a room with little history.
 
-    rooms.py --binary PATH [--versions 10,11,12] [--servers ccs]     (c: CliquePay, s: Synapse)
+    rooms.py --binary PATH [--versions 10,11,12] [--short 1,2,3,6] [--servers ccs]     (c: CliquePay, s: Synapse)
 """
 
 import argparse
@@ -15,10 +16,10 @@ def bodies(user, room):
     return [event["content"].get("body") for event in user.messages(room) if event["type"] == "m.room.message"]
 
 
-def one_room(version, owner, guests):
+def one_room(version, owner, guests, past=25):
     people = [owner, *guests]
     room = owner.create_room(version, name=f"by {owner.server.kind}", invite=[])
-    before = [owner.say(room, f"before anybody came, {n}") for n in range(25)]
+    before = [owner.say(room, f"before anybody came, {n}") for n in range(past)]
     for guest in guests:
         owner.invite(room, guest)
         eventually(
@@ -77,6 +78,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary")
     parser.add_argument("--versions", default="10,11,12")
+    parser.add_argument("--short", default="")
     parser.add_argument("--servers", default="ccs")
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
@@ -84,9 +86,13 @@ def main():
         kinds = {"c": CliquePay, "s": Synapse}
         servers = [world.add(kinds[kind]) for kind in options.servers]
         users = [server.user(name) for server, name in zip(servers, ["ann", "ben", "carl", "dora"])]
-        for version in options.versions.split(","):
+        for version in filter(None, options.versions.split(",")):
             for owner in users:
                 one_room(version, owner, [user for user in users if user is not owner])
+        first = {user.server.kind: user for user in reversed(users)}
+        for version in filter(None, options.short.split(",")):
+            for owner in first.values():
+                one_room(version, owner, [user for user in users if user is not owner], past=2)
         for server in servers:
             status = server.stop()
             assert status == 0 or server.kind == "synapse", f"{server.name} ended with {status}\n{server.log()}"

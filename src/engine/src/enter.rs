@@ -1,6 +1,6 @@
 //! Entering rooms of other servers, and events whose past is not here.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ::room::check::ReceivedEvent;
 use ruma::{OwnedEventId, RoomVersionId, events::TimelineEventType};
@@ -139,7 +139,7 @@ impl RoomWriter<'_> {
         }
         // Who was away for a while missed what came in between: the ends known here are none any more.
         let away = self.head()?.info.local_members.is_empty();
-        let here = self.take_outliers(entry.outliers, entry.senders).await?;
+        let here = self.take_outliers(entry.outliers, entry.senders, &BTreeSet::new()).await?;
         let is_create = |id: &&OwnedEventId| {
             here.pdus.get(*id).is_some_and(|pdu| {
                 !pdu.rejected

@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use ::room::{AuthorizationRules, Pdu, check::ReceivedEvent, pdu::SharedPdu};
+use ::room::{AuthorizationRules, Pdu, check::ReceivedEvent, fast::RoomAuthView, pdu::SharedPdu};
 use ruma::{OwnedEventId, OwnedUserId, UserId, events::TimelineEventType};
 use store::IdKind;
 
 use crate::{
-    engine::Engine,
+    engine::{Engine, parse},
     error::EngineError,
     judge::allowed_by_cited,
     receive::depth_of,
@@ -26,6 +26,19 @@ use crate::{
 
 /// The numbers of users, given before a room is locked.
 pub(crate) type Senders = HashMap<OwnedUserId, UserNum>;
+
+/// What is known of an event that is stored by itself.
+struct Aside {
+    sender: UserNum,
+    verdict: Verdict,
+    /// The redaction that stripped it.
+    redacted_by: String,
+}
+
+/// Whether nobody said yet of an event that it is part of the room.
+fn is_doubtful(row: &EventRow) -> bool {
+    row.outlier() && row.verdict() == Verdict::SoftFailed
+}
 
 /// Events by id that are here, or staged to be.
 #[derive(Default)]
@@ -45,13 +58,46 @@ impl Engine {
         room: &Arc<Room>,
         events: Vec<ReceivedEvent>,
     ) -> Result<Vec<OwnedEventId>, EngineError> {
+        self.receive_aside(room, events, &BTreeSet::new()).await
+    }
+
+    /// The same where a server says of some of the events, `told`, that they are part of the room. Of other events without a state key
+    /// nobody knows that: they are soft-failed until somebody says so. One whose content was stripped is taken with the redaction
+    /// that did it, and not without.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn receive_aside(
+        &self,
+        room: &Arc<Room>,
+        events: Vec<ReceivedEvent>,
+        told: &BTreeSet<OwnedEventId>,
+    ) -> Result<Vec<OwnedEventId>, EngineError> {
         let ids: Vec<OwnedEventId> = events.iter().map(|event| event.pdu.event_id.clone()).collect();
         let senders = self.senders(events.iter().map(|event| &event.pdu)).await?;
         let mut writer = self.write(room).await?;
-        let here = writer.take_outliers(events, &senders).await?;
+        let here = writer.take_outliers(events, &senders, told).await?;
         writer.commit().await?;
         let mut seen = BTreeSet::new();
         Ok(ids.into_iter().filter(|id| here.nums.contains_key(id) && seen.insert(id.clone())).collect())
+    }
+
+    /// Those of some events that are not here, or of which nobody said yet that they are part of the room.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn unsettled(&self, room: &Room, ids: &[OwnedEventId]) -> Result<Vec<OwnedEventId>, EngineError> {
+        let mut out = Vec::new();
+        for id in ids {
+            let is_settled = match self.find_event(room.num, id.as_str()).await? {
+                Some(num) => !is_doubtful(&self.event(room.num, num).await?),
+                None => false,
+            };
+            if !is_settled {
+                out.push(id.clone());
+            }
+        }
+        Ok(out)
     }
 
     /// The numbers of everybody who sent one of these events; users of ours whose membership they are about get one as well, and so
@@ -85,15 +131,25 @@ impl RoomWriter<'_> {
         &mut self,
         events: Vec<ReceivedEvent>,
         senders: &Senders,
+        told: &BTreeSet<OwnedEventId>,
     ) -> Result<Here, EngineError> {
         let ids = events.iter().flat_map(|event| event.pdu.auth_events.iter().chain([&event.pdu.event_id]));
         let mut wanted: BTreeSet<OwnedEventId> = ids.cloned().collect();
         wanted.extend(self.create_id());
         let mut here = self.here(wanted).await?;
         let mut new: BTreeMap<OwnedEventId, ReceivedEvent> = BTreeMap::new();
+        let mut stripped = BTreeSet::new();
         for event in events {
-            if !here.nums.contains_key(&event.pdu.event_id) && self.check_room(&event.pdu).await.is_ok() {
-                new.entry(event.pdu.event_id.clone()).or_insert(event);
+            let id = &event.pdu.event_id;
+            if let Some(num) = here.nums.get(id).copied() {
+                if told.contains(id) {
+                    self.confirm(num).await?;
+                }
+            } else if self.check_room(&event.pdu).await.is_ok() {
+                if event.redacted && event.pdu.state_key.is_none() {
+                    stripped.insert(id.clone());
+                }
+                new.entry(id.clone()).or_insert(event);
             }
         }
         let rules = self.room.rules.authorization.clone();
@@ -106,14 +162,84 @@ impl RoomWriter<'_> {
             judge()
         };
         here.pdus = known;
-        for (json, pdu) in judged {
+        let redactions: HashMap<OwnedEventId, SharedPdu> = judged
+            .iter()
+            .filter(|(_, pdu)| pdu.event_type == TimelineEventType::RoomRedaction && !pdu.rejected)
+            .filter_map(|(_, pdu)| Some((pdu.redacts.clone()?, Arc::clone(pdu))))
+            .collect();
+        // Whatever a redaction cites is here before what it stripped.
+        let (last, first): (Vec<_>, Vec<_>) = judged.into_iter().partition(|(_, pdu)| stripped.contains(&pdu.event_id));
+        for (json, pdu) in first.into_iter().chain(last) {
             let sender = match senders.get(&pdu.sender) {
                 Some(sender) => *sender,
                 None => self.engine.user_num(&pdu.sender).await?,
             };
-            self.stage_outlier(&json, &pdu, sender, &mut here)?;
+            let mut redacted_by = String::new();
+            if stripped.contains(&pdu.event_id) {
+                match redactions.get(&pdu.event_id).filter(|redaction| self.may_strip(redaction, &pdu, &here)) {
+                    Some(redaction) => redaction.event_id.as_str().clone_into(&mut redacted_by),
+                    None if self.is_stripped_here(&pdu).await? => {}
+                    None => continue,
+                }
+            }
+            let is_told = pdu.state_key.is_some() || told.contains(&pdu.event_id);
+            let verdict = match (pdu.rejected, is_told) {
+                (true, _) => Verdict::Rejected,
+                (false, true) => Verdict::Accepted,
+                (false, false) => Verdict::SoftFailed,
+            };
+            let num = self.stage_outlier(&json, &pdu, Aside { sender, verdict, redacted_by }, &mut here)?;
+            let Some(num) = num.filter(|_| pdu.state_key.is_none()) else { continue };
+            self.apply_parked(&pdu).await?;
+            if pdu.event_type == TimelineEventType::RoomRedaction && verdict == Verdict::Accepted {
+                self.redact_target(&pdu, num).await?;
+            }
         }
         Ok(here)
+    }
+
+    /// Whether a redaction that is part of the room and waits for an event may strip it.
+    async fn is_stripped_here(&self, pdu: &Pdu) -> Result<bool, EngineError> {
+        let Some(view) = self.head()?.auth.clone() else { return Ok(false) };
+        for num in self.parked(&pdu.event_id).await? {
+            if view.can_redact(&self.pdu(num).await?.sender, &pdu.sender).is_ok() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A server says of an event that is here by itself that it is part of the room.
+    async fn confirm(&mut self, num: EventNum) -> Result<(), EngineError> {
+        let row = self.event_row(num).await?;
+        if !is_doubtful(&row) {
+            return Ok(());
+        }
+        let malformed = || EngineError::Inconsistent("a stored event is no event".to_owned());
+        let mut meta = row.meta();
+        meta.verdict = Verdict::Accepted;
+        let row = EventRow::new(&meta, &find_fields(row.json()).ok_or_else(malformed)?, row.json());
+        let pdu = parse(&row, self.room)?;
+        self.stage(EVENTS.put(&(self.room.num, num), &row));
+        self.rewritten.push((num, row));
+        self.ops.extend(self.engine.projector.project(self.room.num, num, &pdu));
+        self.aside = true;
+        self.rejudge(&pdu)
+    }
+
+    /// Whether a redaction may have stripped an event, by the power levels that it cites itself.
+    fn may_strip(&self, redaction: &Pdu, target: &Pdu, here: &Here) -> bool {
+        let cited = |id: &OwnedEventId| here.pdus.get(id).filter(|pdu| !pdu.rejected);
+        let of_type = |kind: TimelineEventType| {
+            redaction.auth_events.iter().filter_map(cited).find(|pdu| pdu.is_state(&kind, ""))
+        };
+        let create = self.create_id().as_ref().and_then(cited).or_else(|| of_type(TimelineEventType::RoomCreate));
+        let levels = of_type(TimelineEventType::RoomPowerLevels);
+        create.is_some_and(|create| {
+            let rules = &self.room.rules.authorization;
+            let view = RoomAuthView::new(rules, create, levels.map(|levels| &**levels), None, None);
+            redaction.state_key.is_none() && view.can_redact(&redaction.sender, &target.sender).is_ok()
+        })
     }
 
     /// In version 12, the create event's id, which is the room's.
@@ -147,13 +273,13 @@ impl RoomWriter<'_> {
         &mut self,
         json: &str,
         pdu: &SharedPdu,
-        sender: UserNum,
+        aside: Aside,
         here: &mut Here,
-    ) -> Result<(), EngineError> {
-        let Some(fields) = find_fields(json) else { return Ok(()) };
+    ) -> Result<Option<EventNum>, EngineError> {
+        let Some(fields) = find_fields(json) else { return Ok(None) };
         let (room, num) = (self.room.num, self.head()?.row.next_num);
         let meta = EventMeta {
-            verdict: if pdu.rejected { Verdict::Rejected } else { Verdict::Accepted },
+            verdict: aside.verdict,
             outlier: true,
             partial_state: false,
             state_from: StateFrom::Graph,
@@ -161,20 +287,21 @@ impl RoomWriter<'_> {
             pos: 0,
             depth: depth_of(pdu),
             arrival: 0,
-            sender,
+            sender: aside.sender,
             origin_server_ts: pdu.origin_server_ts.0.into(),
             state_before: NodeId::EMPTY,
             replaces: 0,
             event_id: pdu.event_id.to_string(),
             device: String::new(),
             txn_id: String::new(),
-            redacted_by: String::new(),
+            redacted_by: aside.redacted_by,
             relation: None,
         };
         self.head_mut()?.row.next_num += 1;
         self.stage(EVENTS.put(&(room, num), &EventRow::new(&meta, &fields, json)));
         self.stage(EVENT_IDS.put(&meta.event_id, &EventPlace { room, num }));
-        if !pdu.rejected {
+        self.aside |= pdu.state_key.is_none();
+        if aside.verdict == Verdict::Accepted {
             // An entry of a ledger counts though nothing of the history around it is here.
             self.ops.extend(self.engine.projector.project(room, num, pdu));
         }
@@ -184,7 +311,7 @@ impl RoomWriter<'_> {
         }
         here.nums.insert(pdu.event_id.clone(), num);
         here.pdus.insert(pdu.event_id.clone(), Arc::clone(pdu));
-        Ok(())
+        Ok(Some(num))
     }
 
     /// The state that another server says these events are: those of them that are here and were not rejected.

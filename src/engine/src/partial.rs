@@ -281,6 +281,9 @@ impl RoomWriter<'_> {
             verdict => verdict,
         };
         self.rewrite(num, before, verdict).await?;
+        if row.verdict() != verdict {
+            self.rejudge(&pdu)?;
+        }
         match (row.verdict(), verdict) {
             (Verdict::Accepted, Verdict::Rejected) => self.take_out(num, &row).await,
             (Verdict::Rejected, Verdict::Accepted) => self.let_in(num, &row).await,

@@ -263,8 +263,10 @@ impl RoomWriter<'_> {
     pub(crate) async fn land(&mut self, event: ReceivedEvent, landing: Landing) -> Result<EventNum, EngineError> {
         let ReceivedEvent { mut json, mut pdu, redacted, .. } = event;
         let mut redacted_by = String::new();
+        let mut rejudged = false;
         if let Some(known) = landing.known {
             let row = self.event_row(known).await?;
+            rejudged = row.verdict() != landing.verdict;
             if redacted || row.is_redacted() {
                 (json, pdu) = (row.json().to_owned(), parse(&row, self.room)?);
                 row.redacted_by().unwrap_or_default().clone_into(&mut redacted_by);
@@ -302,6 +304,9 @@ impl RoomWriter<'_> {
         }
         self.mark_gaps(&landing.references.gaps, num)?;
         let followed = self.close_gap(&pdu.event_id).await?;
+        if rejudged {
+            self.rejudge(&pdu)?;
+        }
         if landing.verdict == Verdict::Accepted {
             self.take_in(&pdu, num).await?;
             if landing.history.is_none() {
@@ -380,6 +385,13 @@ impl RoomWriter<'_> {
         self.mark_late(pdu).await
     }
 
+    /// An event is judged otherwise than before.
+    pub(crate) fn rejudge(&mut self, pdu: &Pdu) -> Result<(), EngineError> {
+        let judgement = self.head()?.row.seq;
+        self.ops.extend(self.engine.projector.rejudged(self.room.num, pdu, judgement));
+        Ok(())
+    }
+
     /// Marks an event to which events relate that came earlier.
     async fn mark_late(&mut self, pdu: &Pdu) -> Result<(), EngineError> {
         let target = pdu.event_id.as_str();
@@ -408,19 +420,24 @@ impl RoomWriter<'_> {
         Ok(())
     }
 
-    /// Applies the redactions that came before their target.
-    async fn apply_parked(&mut self, pdu: &Pdu) -> Result<(), EngineError> {
-        let key = (self.room.num, pdu.event_id.to_string());
+    /// The redactions that came before their target.
+    pub(crate) async fn parked(&self, target: &EventId) -> Result<BTreeSet<EventNum>, EngineError> {
+        let key = (self.room.num, target.to_string());
         let rows = self.engine.db.scan_all(&PARKED_REDACTIONS, &key).await?;
         let mut parked: BTreeSet<EventNum> = rows.into_iter().map(|((_, _, num), ())| num).collect();
         let prefix = PARKED_REDACTIONS.prefix(&key);
         for key in self.head()?.overlay.keys_from(PARKED_REDACTIONS.keyspace, &prefix) {
             parked.insert(PARKED_REDACTIONS.decode_key(key)?.2);
         }
-        for num in parked {
+        Ok(parked)
+    }
+
+    /// Applies them, now that it is here.
+    pub(crate) async fn apply_parked(&mut self, pdu: &Pdu) -> Result<(), EngineError> {
+        for num in self.parked(&pdu.event_id).await? {
             let redaction = self.pdu(num).await?;
             self.redact_target(&redaction, num).await?;
-            self.stage(PARKED_REDACTIONS.delete(&(self.room.num, key.1.clone(), num)));
+            self.stage(PARKED_REDACTIONS.delete(&(self.room.num, pdu.event_id.to_string(), num)));
         }
         Ok(())
     }

@@ -187,6 +187,11 @@ impl Room {
         }
     }
 
+    /// Whether an event's id is its hash, as from version 3 on: before that the sender's server chooses it.
+    pub fn names_events_by_hash(&self) -> bool {
+        !self.rules.event_format.require_event_id
+    }
+
     /// What is durable and known of its state.
     pub fn info(&self) -> Arc<RoomInfo> {
         self.info.load_full()

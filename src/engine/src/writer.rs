@@ -112,6 +112,8 @@ pub struct RoomWriter<'a> {
     pub(crate) filled: Option<(Pos, NodeId)>,
     /// Events that came before were taken out of the room, or let in.
     pub(crate) reordered: bool,
+    /// Something came that is in none of the room's orders, and may count all the same.
+    pub(crate) aside: bool,
 }
 
 impl std::fmt::Debug for RoomWriter<'_> {
@@ -207,6 +209,7 @@ impl<'a> RoomWriter<'a> {
             promoted: Vec::new(),
             filled: None,
             reordered: false,
+            aside: false,
         }
     }
 

@@ -21,17 +21,18 @@ impl Expenses {
         let room = self.engine.room_by_num(num).await?;
         let mut findings = Vec::new();
         let (mut listed, mut redactions) = (Vec::new(), Vec::new());
-        let (mut entries, mut soft_failed, mut rejected) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let (mut entries, mut soft_failed, mut refused) = (Vec::new(), Vec::new(), BTreeSet::new());
         // Not only those in the stream: an entry may have come by itself, or with history.
         for ((_, event_num), row) in self.engine.db.scan_all(&EVENTS, &num).await? {
             if row.is_state() {
                 continue;
             }
             if row.verdict() == Verdict::Rejected {
-                rejected.insert(event_num);
+                refused.insert(event_num);
                 continue;
             }
             if row.verdict() == Verdict::SoftFailed {
+                refused.insert(event_num);
                 if is_entry_type(&row.event_type()) {
                     soft_failed.push(entry_of(&row));
                 }
@@ -49,7 +50,7 @@ impl Expenses {
         let rows = self.engine.db.scan_all(&ENTRIES, &num).await?;
         listed.sort_unstable();
         // One that came by itself was listed before what it follows showed that it is no part of the room.
-        if !rows.into_iter().map(|((_, num), ())| num).filter(|num| !rejected.contains(num)).eq(listed) {
+        if !rows.into_iter().map(|((_, num), ())| num).filter(|num| !refused.contains(num)).eq(listed) {
             findings.push(format!("room {num}: the index of ledger entries differs from the events"));
         }
         let rows = self.engine.db.scan_all(&REDACTIONS, &num).await?;

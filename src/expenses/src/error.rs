@@ -2,6 +2,7 @@ use engine::EngineError;
 use http::StatusCode;
 use http_kit::{MatrixError, route_error};
 use ledger::{ComposeError, Invalid};
+use ruma::RoomVersionId;
 
 /// What a route of the ledger API answers instead of a result.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,11 @@ pub enum RouteError {
     /// The server cannot read the room's entries. (409 `COM.CLIQUEPAY.ENCRYPTED`)
     #[error("This room is encrypted: only the people in it can read its ledger. Use an app that folds it itself")]
     Encrypted,
+    /// The room's version names events freely, so that an id could stand for anything. (400 `M_UNSUPPORTED_ROOM_VERSION`)
+    #[error(
+        "A ledger needs a room of version 3 or later, and this would be in one of version {0}: upgrade the room first"
+    )]
+    RoomVersion(RoomVersionId),
     /// The requester is not in the room. (403 `M_FORBIDDEN`)
     #[error("You are not in this room")]
     NotInRoom,
@@ -71,7 +77,9 @@ impl From<RouteError> for MatrixError {
             RouteError::Engine(EngineError::Forbidden(_)) => MatrixError::forbidden(text),
             RouteError::Engine(EngineError::TooLarge(_)) => MatrixError::too_large(text),
             RouteError::Engine(EngineError::BadEvent(_)) => MatrixError::bad_json(text),
-            RouteError::Engine(EngineError::UnsupportedVersion(_)) => MatrixError::unsupported_room_version(text),
+            RouteError::RoomVersion(_) | RouteError::Engine(EngineError::UnsupportedVersion(_)) => {
+                MatrixError::unsupported_room_version(text)
+            }
             RouteError::Engine(EngineError::AliasTaken) => MatrixError::room_in_use(text),
             RouteError::Engine(EngineError::Partial) => MatrixError::new(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use crate::{
     Expenses, POINTER,
     error::RouteError,
-    index::{ENTRIES, REDACTIONS},
+    index::{ENTRIES, REDACTIONS, REJUDGED},
     kept::{Weighed, Weighted, bounded},
 };
 
@@ -48,11 +48,29 @@ pub(crate) struct Folded {
     redaction: EventNum,
     /// Entries looked at, those of other ledgers included.
     looked_at: u64,
+    /// When an entry was last judged otherwise than before: see [`REJUDGED`].
+    judged: Option<u64>,
+    /// Whether there are entries that are in it because others cite them.
+    vouched: bool,
 }
 
 impl Folded {
-    fn new(root: &str) -> Self {
-        Self { ledger: Ledger::new(root), plans: OnceLock::new(), seen: None, entry: 0, redaction: 0, looked_at: 0 }
+    fn new(root: &str, judged: Option<u64>) -> Self {
+        Self {
+            ledger: Ledger::new(root),
+            plans: OnceLock::new(),
+            seen: None,
+            entry: 0,
+            redaction: 0,
+            looked_at: 0,
+            judged,
+            vouched: false,
+        }
+    }
+
+    /// The same ledger with nothing in it yet.
+    fn anew(&self, judged: Option<u64>) -> Arc<Self> {
+        Arc::new(Self::new(self.ledger.id(), judged))
     }
 
     fn plans(&self) -> Arc<Plans> {
@@ -93,6 +111,9 @@ impl Default for Folds {
 impl Expenses {
     /// The root of the room's ledger, as its state says.
     pub(crate) async fn root_of(&self, room: &Room) -> Result<Option<String>, RouteError> {
+        if !room.names_events_by_hash() {
+            return Ok(None);
+        }
         let row = self.engine.current_event(room.num, POINTER, "").await?;
         Ok(row.and_then(|row| root_in(row.content())))
     }
@@ -105,7 +126,7 @@ impl Expenses {
         let root = self.root_of(room).await?.ok_or(RouteError::NoLedger)?;
         let key = (room.num, root);
         let new = || {
-            let folded = Folded::new(&key.1);
+            let folded = Folded::new(&key.1, None);
             let weight = folded.weight();
             Ok::<_, RouteError>(Kept { fold: Arc::new(Mutex::new(Arc::new(folded))), weight })
         };
@@ -124,41 +145,63 @@ impl Expenses {
         Ok(Arc::clone(&folded))
     }
 
-    /// Folds what came since the last time, page by page: whoever goes away in between leaves a fold that others go on with.
+    /// Folds what came since the last time; or everything, where what was folded before may count no more: a fold that goes on and one
+    /// that begins anew are the same at all times.
     async fn catch_up(&self, room: RoomNum, folded: &mut Arc<Folded>) -> Result<(), RouteError> {
+        let judged = self.engine.db.get(&REJUDGED, &room).await?;
+        if folded.judged != judged {
+            *folded = folded.anew(judged);
+        }
+        self.fold_entries(room, folded).await?;
+        if self.fold_redactions(room, folded).await? && folded.vouched {
+            // Who vouched for others may be gone.
+            *folded = folded.anew(judged);
+            self.fold_entries(room, folded).await?;
+            self.fold_redactions(room, folded).await?;
+        }
+        self.admit_cited(room, folded).await
+    }
+
+    /// Page by page: whoever goes away in between leaves a fold that others go on with.
+    async fn fold_entries(&self, room: RoomNum, folded: &mut Arc<Folded>) -> Result<(), RouteError> {
         loop {
             let from = (room, folded.entry.saturating_add(1));
             let rows = self.engine.db.scan(&ENTRIES, &from, &(room, EventNum::MAX), Page::first(PAGE)).await?;
             let nums: Vec<EventNum> = rows.iter().map(|((_, num), ())| *num).collect();
-            let Some(last) = nums.last() else { break };
+            let Some(last) = nums.last() else { return Ok(()) };
             let events = self.engine.events(room, &nums).await?;
             let new = Arc::make_mut(folded);
             new.plans = OnceLock::new();
-            // One that came by itself may have been rejected once what it follows was here.
+            // One that came by itself may have been judged otherwise once what it follows was here.
             let accepted = events.iter().filter(|(_, row)| row.verdict() == Verdict::Accepted);
             new.ledger.extend(accepted.map(|(_, row)| entry_of(row)));
             new.entry = *last;
             new.looked_at += nums.len() as u64;
             if nums.len() < PAGE {
-                break;
+                return Ok(());
             }
         }
+    }
+
+    /// Says whether any entry was emptied.
+    async fn fold_redactions(&self, room: RoomNum, folded: &mut Arc<Folded>) -> Result<bool, RouteError> {
+        let mut some = false;
         loop {
             let from = (room, folded.redaction.saturating_add(1));
             let rows = self.engine.db.scan(&REDACTIONS, &from, &(room, EventNum::MAX), Page::first(PAGE)).await?;
-            let Some(((_, last), _)) = rows.last() else { break };
+            let Some(((_, last), _)) = rows.last() else { return Ok(some) };
             let emptied = self.emptied(room, &folded.ledger, rows.iter().map(|(_, target)| target.as_str())).await?;
             let new = Arc::make_mut(folded);
             for event_id in &emptied {
                 new.plans = OnceLock::new();
                 new.ledger.redact(event_id);
             }
+            some |= !emptied.is_empty();
             new.redaction = *last;
             if rows.len() < PAGE {
-                break;
+                return Ok(some);
             }
         }
-        self.admit_cited(room, folded).await
     }
 
     /// A soft-failed entry is admitted once an admitted entry of another sender cites it: who took part when it came vouches for it.
@@ -172,7 +215,9 @@ impl Expenses {
                 let Some(num) = self.engine.find_event(room, &missing.event_id).await? else { continue };
                 let row = self.engine.event(room, num).await?;
                 let cited_by = missing.cited_by.iter().filter_map(|id| folded.ledger.entry(id));
-                let is_vouched = cited_by.into_iter().any(|entry| &*entry.sender != row.sender());
+                // That the room's own state names the root is as good.
+                let is_root = missing.event_id == *folded.ledger.id();
+                let is_vouched = is_root || cited_by.into_iter().any(|entry| &*entry.sender != row.sender());
                 if row.verdict() == Verdict::SoftFailed && is_entry_type(&row.event_type()) && is_vouched {
                     admitted.push(entry_of(&row));
                 }
@@ -182,6 +227,7 @@ impl Expenses {
             }
             let new = Arc::make_mut(folded);
             new.plans = OnceLock::new();
+            new.vouched = true;
             new.looked_at += admitted.len() as u64;
             new.ledger.extend(admitted);
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use engine::{EngineError, Invitee, Membership, Names, NewRoom, Preset, Room, RoomPlan, TxnKey};
+use engine::{Engine, EngineError, Invitee, Membership, Names, NewRoom, Preset, Room, RoomPlan, TxnKey};
 use ledger::{Amount, Currency, Invalid};
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use serde_json::{Map, Value, json};
@@ -51,7 +51,10 @@ impl Expenses {
         if let Some(policies) = &new.policies {
             content["policies"] = policies.clone();
         }
-        // What no ledger can be opened with is refused before there is a room.
+        // What no ledger can be opened with, or in, is refused before there is a room.
+        if Engine::rules(&self.room_version)?.event_format.require_event_id {
+            return Err(RouteError::RoomVersion(self.room_version.clone()));
+        }
         self.compose_root(SOME_EVENT, &request.requester.user_id, &content)?;
         let room = self.room_of(request, new, name).await?;
         let root = self.open(&room, request, &content).await?;

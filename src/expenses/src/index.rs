@@ -12,6 +12,9 @@ pub(crate) const ENTRIES: Table<(RoomNum, EventNum), ()> = Table::new(Keyspace::
 /// What the redactions of a room are about, by the redaction's number: so that a fold reads only the new ones.
 pub(crate) const REDACTIONS: Table<(RoomNum, EventNum), String> = Table::new(Keyspace::Index, 113, "ledger_redactions");
 
+/// When an entry was last judged otherwise than before: which rows count is then to be looked at from the beginning.
+pub(crate) const REJUDGED: Table<RoomNum, u64> = Table::new(Keyspace::Index, 114, "ledger_rejudged");
+
 /// Lists every entry and every redaction in the commit of its event. Appends only, so that it needs to see nothing else.
 #[derive(Debug, Clone, Copy)]
 pub struct LedgerIndex;
@@ -26,6 +29,11 @@ impl Projector for LedgerIndex {
             (kind, _) if is_entry_type(&kind.to_string()) => vec![ENTRIES.put(&(room, num), &())],
             _ => Vec::new(),
         }
+    }
+
+    fn rejudged(&self, room: RoomNum, event: &Pdu, judgement: u64) -> Vec<Op> {
+        let is_entry = event.state_key.is_none() && is_entry_type(&event.event_type.to_string());
+        if is_entry { vec![REJUDGED.put(&room, &judgement)] } else { Vec::new() }
     }
 
     fn listed<'a>(

@@ -153,6 +153,9 @@ impl Expenses {
         request: Request<'_>,
         content: &Value,
     ) -> Result<OwnedEventId, RouteError> {
+        if !room.names_events_by_hash() {
+            return Err(RouteError::RoomVersion(room.version.clone()));
+        }
         if room.info().encrypted {
             return Err(RouteError::Encrypted);
         }

@@ -28,6 +28,7 @@ pub mod net;
 pub mod outbox;
 pub mod pdus;
 pub mod remote;
+mod shown;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transport;

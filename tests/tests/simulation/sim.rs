@@ -94,6 +94,7 @@ impl Sim {
             sync: Arc::new(move || Duration::from_micros(sync_rng.lock().random_range(0..20_000))),
             outbox: true,
             seed,
+            ..WorldOptions::default()
         };
         let world = World::with(&names.iter().map(String::as_str).collect::<Vec<_>>(), &options);
         let version = ["6", "9", "10", "11", "12"][rng.random_range(0..5)];

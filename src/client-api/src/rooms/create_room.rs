@@ -1,17 +1,18 @@
 //! `POST /_matrix/client/v3/createRoom`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
 use engine::{FirstEvent, NewRoom, Preset, RoomPlan};
 use http::StatusCode;
 use http_kit::{MatrixError, Ruma};
 use ruma::{
-    RoomAliasId,
+    OwnedUserId, RoomAliasId,
     api::client::room::{
         Visibility,
         create_room::v3::{Request, Response, RoomPreset},
     },
+    events::TimelineEventType,
     serde::Raw,
 };
 use serde_json::{Map, Value};
@@ -42,6 +43,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
         Some(name) => Some(app.free_alias(name).await?),
         None => None,
     };
+    let (elsewhere, initial_state) = app.first_state(&body).await?;
     let plan = RoomPlan {
         creator: &requester.user_id,
         names: app.names_of(&requester.user_id).await?,
@@ -50,12 +52,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
         creation_content,
         power_levels,
         alias: alias.clone(),
-        initial_state: body
-            .initial_state
-            .iter()
-            .map(Raw::json)
-            .map(|json| first_event(json.get()))
-            .collect::<Result<_, _>>()?,
+        initial_state,
         name: body.name.clone(),
         topic: body.topic.clone(),
         invite: app.invitees(&body.invite).await?,
@@ -80,15 +77,21 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let made = app.engine.create_room(new, None).await.map_err(creation_error)?;
     app.after_sending(&made.room, requester.user);
     app.carry_over(&made.room, &requester).await;
+    let mut invitations = elsewhere;
     for invitee in plan.invite.iter().filter(|invitee| invitee.remote) {
-        let content = plan.invitation(invitee).content;
+        invitations.entry(invitee.user_id.clone()).or_insert_with(|| plan.invitation(invitee).content);
+    }
+    for (user_id, content) in invitations {
         // The room is there whether or not their servers answer: its creator can invite them again.
-        if let Err(error) = app.invite_elsewhere(&made.room, &requester, &invitee.user_id, content).await {
-            tracing::debug!(error = %error.0, user_id = %invitee.user_id, "an invitation to a new room failed");
+        if let Err(error) = app.invite_elsewhere(&made.room, &requester, &user_id, content).await {
+            tracing::debug!(error = %error.0, %user_id, "an invitation to a new room failed");
         }
     }
     Ok(Response::new(made.room.id.clone()))
 }
+
+/// The contents of invitations that other servers have to sign, by who is invited.
+type Invitations = BTreeMap<OwnedUserId, String>;
 
 fn check_bounds(body: &Request) -> Result<(), ApiError> {
     if !body.invite_3pid.is_empty() {
@@ -141,6 +144,30 @@ fn first_event(json: &str) -> Result<FirstEvent, ApiError> {
 }
 
 impl App {
+    /// The state that the client wants: invitations of users of other servers, which are sent when the room is there, and the rest.
+    async fn first_state(&self, body: &Request) -> Result<(Invitations, Vec<FirstEvent>), ApiError> {
+        let (mut elsewhere, mut here) = (Invitations::new(), Vec::new());
+        for event in body.initial_state.iter().map(Raw::json) {
+            let event = first_event(event.get())?;
+            match self.invited_elsewhere(&event.event_type, &event.state_key, &event.content) {
+                Some(user_id) => {
+                    self.reaches(user_id)?;
+                    elsewhere.insert(user_id.to_owned(), event.content);
+                }
+                None => {
+                    if event.event_type == TimelineEventType::RoomMember {
+                        self.check_invitation(&event.state_key, &event.content).await?;
+                    }
+                    here.push(event);
+                }
+            }
+        }
+        if elsewhere.len() > MAX_INVITES {
+            return Err(MatrixError::invalid_param("initial_state", "too many invitations").into());
+        }
+        Ok((elsewhere, here))
+    }
+
     /// The alias with a localpart, where it is free.
     ///
     /// # Errors

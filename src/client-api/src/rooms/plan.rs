@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use engine::{Engine, EngineError, Invitee, Names};
 use http::StatusCode;
 use http_kit::MatrixError;
-use ruma::{
-    OwnedRoomId, OwnedUserId, RoomVersionId, UserId,
-    room_version_rules::{AuthorizationRules, EventIdFormatVersion},
-};
+use ruma::{OwnedRoomId, OwnedUserId, RoomVersionId, UserId, room_version_rules::AuthorizationRules};
 use serde_json::{Map, Value};
 
 use crate::{ApiError, App};
@@ -34,12 +31,7 @@ pub(super) fn creation_error(error: EngineError) -> ApiError {
 /// # Errors
 /// 400 `M_UNSUPPORTED_ROOM_VERSION`.
 pub(crate) fn rules_of(version: &RoomVersionId) -> Result<AuthorizationRules, ApiError> {
-    let rules = Engine::rules(version)?;
-    // Versions 1 and 2 name events freely and need the hashes of all that an event refers to: none are made here.
-    if rules.event_id_format == EventIdFormatVersion::V1 {
-        return Err(EngineError::UnsupportedVersion(version.to_string()).into());
-    }
-    Ok(rules.authorization)
+    Ok(Engine::rules(version)?.authorization)
 }
 
 /// Checks `additional_creators` of a content of `m.room.create` in versions that know them.
@@ -96,6 +88,18 @@ impl App {
         Ok(Names { display_name, avatar_url })
     }
 
+    /// Whether a user's server can be asked for anything.
+    ///
+    /// # Errors
+    /// 403 `M_FORBIDDEN`
+    pub(super) fn reaches(&self, user_id: &UserId) -> Result<(), ApiError> {
+        if self.engine.is_local(user_id) || self.remote.reaches_others() {
+            return Ok(());
+        }
+        let why = format!("{user_id} is on another server, and this one reaches no others");
+        Err(MatrixError::forbidden(why).into())
+    }
+
     /// Users to invite, each once, with what they show.
     ///
     /// # Errors
@@ -106,10 +110,7 @@ impl App {
             if out.iter().all(|known| known.user_id != *user_id) {
                 self.may_be_invited(user_id).await?;
                 let remote = !self.engine.is_local(user_id);
-                if remote && !self.remote.reaches_others() {
-                    let why = format!("{user_id} is on another server, and this one reaches no others");
-                    return Err(http_kit::MatrixError::forbidden(why).into());
-                }
+                self.reaches(user_id)?;
                 out.push(Invitee { user_id: user_id.clone(), names: self.names_of(user_id).await?, remote });
             }
         }

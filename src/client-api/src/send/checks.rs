@@ -51,17 +51,27 @@ impl App {
         }
     }
 
-    async fn check_invitation(&self, state_key: &str, content: &str) -> Result<(), ApiError> {
-        #[derive(Deserialize)]
-        struct Content {
-            membership: MembershipState,
-        }
-        let invites =
-            serde_json::from_str::<Content>(content).is_ok_and(|content| content.membership == MembershipState::Invite);
+    /// Whether who is invited by the content of a membership, if anybody is, can be.
+    ///
+    /// # Errors
+    /// 403 `M_INVITE_BLOCKED`, and 404 `M_NOT_FOUND`.
+    pub(crate) async fn check_invitation(&self, state_key: &str, content: &str) -> Result<(), ApiError> {
         match <&UserId>::try_from(state_key) {
-            Ok(user_id) if invites => self.may_be_invited(user_id).await,
+            Ok(user_id) if invites(content) => self.may_be_invited(user_id).await,
             _ => Ok(()),
         }
+    }
+
+    /// The user of another server whom an event invites: their server has to sign it.
+    pub(crate) fn invited_elsewhere<'a>(
+        &self,
+        event_type: &TimelineEventType,
+        state_key: &'a str,
+        content: &str,
+    ) -> Option<&'a UserId> {
+        let user_id = <&UserId>::try_from(state_key).ok()?;
+        let is_invitation = *event_type == TimelineEventType::RoomMember && invites(content);
+        (is_invitation && !self.engine.is_local(user_id)).then_some(user_id)
     }
 
     /// New aliases exist and point here.
@@ -91,6 +101,15 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Whether the content of a membership is an invitation.
+fn invites(content: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Content {
+        membership: MembershipState,
+    }
+    serde_json::from_str::<Content>(content).is_ok_and(|content| content.membership == MembershipState::Invite)
 }
 
 /// Those who stand above all power levels are in none.

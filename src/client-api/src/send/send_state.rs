@@ -26,7 +26,7 @@ pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> R
     let event = NewEvent {
         sender: &requester.user_id,
         sender_num: requester.user,
-        event_type,
+        event_type: event_type.clone(),
         state_key: Some(&body.state_key),
         content,
         redacts: None,
@@ -44,8 +44,18 @@ pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> R
         app.engine.db.write().commit().await?;
         return Ok(Response::new(event_id));
     }
-    let event_id = writer.append(event).await?.event_id;
-    writer.commit().await?;
+    let event_id = match app.invited_elsewhere(&event_type, &body.state_key, content) {
+        // Their server has to sign it, and no lock is held while it is asked.
+        Some(invited) => {
+            drop(writer);
+            app.invite_elsewhere(&room, &requester, invited, content.to_owned()).await?
+        }
+        None => {
+            let event_id = writer.append(event).await?.event_id;
+            writer.commit().await?;
+            event_id
+        }
+    };
     app.after_sending(&room, requester.user);
     Ok(Response::new(event_id))
 }

@@ -38,12 +38,7 @@ async fn capabilities_name_the_versions_that_rooms_can_be_made_in() {
         let room = test.room("alice", json!({"room_version": version})).await;
         assert_eq!(test.state(&room, "m.room.create", "").await["room_version"], *version);
     }
-    assert_eq!(versions["available"].as_object().unwrap().len(), 10);
-    for missing in ["1", "2"] {
-        test.post("alice", "/v3/createRoom", json!({"room_version": missing}))
-            .await
-            .refused(400, "M_UNSUPPORTED_ROOM_VERSION");
-    }
+    assert_eq!(versions["available"].as_object().unwrap().len(), 12);
 }
 
 #[tokio::test]

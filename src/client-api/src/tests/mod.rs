@@ -3,6 +3,7 @@ mod by_time;
 mod context;
 mod directory;
 mod discovery;
+mod elsewhere;
 mod filters;
 mod forget;
 mod join_rules;

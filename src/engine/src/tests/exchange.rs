@@ -289,3 +289,31 @@ async fn events_of_another_room_are_refused() {
     let message = one.wire(&room, &id).await;
     assert!(matches!(two.engine.receive_create(message).await, Err(crate::EngineError::BadEvent(_))));
 }
+
+#[tokio::test]
+async fn in_the_first_versions_a_redaction_that_was_allowed_redacts_whenever_its_target_comes() {
+    for version in [RoomVersionId::V1, RoomVersionId::V2] {
+        shared!(one, two, room, copy, version);
+        let levels = |users: serde_json::Value| json!({"users": users});
+        let raised = levels(json!({ALICE: 100, BOB: 50}));
+        let raised = one.send(&room, ALICE, "m.room.power_levels", Some(""), raised).await.unwrap();
+        one.pass(&room, &raised, (&two, &copy)).await;
+        let said = json!({"body": "hello"});
+        let said = one.sign_at((&two, &copy), &[&raised], (ALICE, "m.room.message", None), said).await;
+        let id = said.pdu.event_id.clone();
+        let redaction = two.forge(&copy, &[&raised], (BOB, "m.room.redaction", None), json!({}), Some(&id)).await;
+        let behind = redaction.pdu.event_id.clone();
+        assert_eq!(verdict(&two.engine.receive(&copy, redaction).await.unwrap()), Verdict::Accepted);
+        let lowered = (ALICE, "m.room.power_levels", Some(""));
+        let lowered = one.sign_at((&two, &copy), &[&behind], lowered, levels(json!({ALICE: 100}))).await;
+        let end = lowered.pdu.event_id.clone();
+        assert_eq!(verdict(&two.engine.receive(&copy, lowered).await.unwrap()), Verdict::Accepted);
+        assert_eq!(verdict(&two.engine.receive(&copy, said).await.unwrap()), Verdict::Accepted);
+        assert!(two.row(&copy, &id).await.is_redacted(), "{version}");
+        // Who may not redact what another server named is refused.
+        let refused = two.forge(&copy, &[&end], (BOB, "m.room.redaction", None), json!({}), Some(&raised)).await;
+        assert_eq!(verdict(&two.engine.receive(&copy, refused).await.unwrap()), Verdict::Rejected);
+        assert!(!two.row(&copy, &raised).await.is_redacted());
+        two.assert_sound(&copy).await;
+    }
+}

@@ -45,7 +45,8 @@ impl RoomWriter<'_> {
         let room = Arc::clone(self.room);
         let (engine, overlay) = (self.engine, &mut head.overlay);
         let (filled, reordered) = (self.filled.take(), self.reordered);
-        let positions = staged.len() as u64 + u64::from(filled.is_some());
+        // Whoever follows the room looks again where its newest position has moved on.
+        let positions = (staged.len() as u64 + u64::from(filled.is_some())).max(u64::from(self.aside));
         let ticket = self.engine.db.enqueue_at(positions, |first, mut write| {
             write.ops(ops);
             for precondition in preconditions {
@@ -64,7 +65,7 @@ impl RoomWriter<'_> {
             overlay.queued(pos.saturating_sub(1).max(first));
             write.wake(wake);
             let landed = Landed {
-                last: pos.saturating_sub(1),
+                last: first.saturating_add(positions).saturating_sub(1),
                 queued: pos.saturating_sub(1).max(first),
                 info,
                 users,

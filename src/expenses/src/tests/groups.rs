@@ -244,3 +244,24 @@ async fn groups_work_in_every_room_version_that_they_may_have() {
         assert_eq!(server.balances("ann", &room).await, balances(&[]), "{version}");
     }
 }
+
+#[tokio::test]
+async fn rooms_whose_events_are_named_freely_have_no_ledger() {
+    use ruma::RoomVersionId::{V1, V2};
+    for version in [V1, V2] {
+        let server = Server::with_version(version, &["ann"]).await;
+        let code = "M_UNSUPPORTED_ROOM_VERSION";
+        let body = json!({"name": "Friday dinner", "currency": "EUR"});
+        server.put("ann", "/groups/t", &body).await.refused(400, code);
+        assert_eq!(server.get("ann", "/groups").await.ok()["groups"], json!([]));
+        let room = server.plain_room(&["ann"]).await;
+        let refused = server.put("ann", &format!("/rooms/{room}/ledger/t"), &json!({"currency": "EUR"})).await;
+        assert!(refused.refused(400, code)["error"].as_str().unwrap().contains("upgrade"));
+        // Nor does one come by who writes the events without asking.
+        let root = server.raw("ann", &room, OPEN, json!({"version": 1, "currency": "EUR"})).await;
+        server.state("ann", &room, POINTER, "", json!({"ledger": root})).await;
+        server.get("ann", &format!("/rooms/{room}/ledger")).await.refused(404, "M_NOT_FOUND");
+        let num = server.room(&room).await.num;
+        assert_eq!(server.api().check_room(num).await.unwrap(), Vec::<String>::new());
+    }
+}

@@ -6,21 +6,17 @@ use engine::{Engine, EngineError};
 use http_kit::RawJson;
 use room::{RoomVersionRules, cosign::cosign};
 use ruma::{
-    EventId, OwnedServerName, RoomId, RoomVersionId, UserId,
-    api::federation::membership::create_invite::{v1, v2},
+    EventId, OwnedServerName, RoomId, RoomVersionId, UserId, api::federation::membership::create_invite::v2,
     events::room::member::MembershipState,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Signed,
+    Signed, invite_v1,
     membership::{Claim, MembershipError},
 };
-use crate::Api;
-
-/// Events that show the room, at most.
-const SHOWN: usize = 100;
+use crate::{Api, shown::is_strict};
 
 /// An invitation as it comes.
 struct Invite<'a> {
@@ -54,8 +50,11 @@ pub(super) async fn v2(State(api): State<Api>, request: Signed<v2::Request>) -> 
     Ok(RawJson(format!("{{\"event\":{event}}}").into()))
 }
 
-/// Version 1 tells no room version: only rooms of the first two are invited to with it.
-pub(super) async fn v1(State(api): State<Api>, request: Signed<v1::Request>) -> Result<RawJson, MembershipError> {
+/// Version 1 tells no room version: only rooms of the first two are invited to with it, whose events look the same.
+pub(super) async fn v1(
+    State(api): State<Api>,
+    request: Signed<invite_v1::Request>,
+) -> Result<RawJson, MembershipError> {
     #[derive(Default, Deserialize)]
     struct Unsigned<'a> {
         #[serde(borrow, default)]
@@ -73,7 +72,10 @@ pub(super) async fn v1(State(api): State<Api>, request: Signed<v1::Request>) -> 
         room_id: &body.room_id,
         event_id: &body.event_id,
         origin,
-        version: RoomVersionId::V1,
+        version: match api.engine.room(&body.room_id).await {
+            Ok(room) if !room.names_events_by_hash() => room.version.clone(),
+            _ => RoomVersionId::V1,
+        },
         event,
         state: parsed.unsigned.invite_room_state,
     };
@@ -109,11 +111,10 @@ async fn countersign(api: &Api, invite: Invite<'_>) -> Result<String, Membership
     if event.redacted || event.pdu.event_id != invite.event_id || event.pdu.room_id != invite.room_id {
         return Err(MembershipError::BadEvent("The event is not what the request says".to_owned()));
     }
-    check_create(api, &invite, &rules).await?;
+    let state = shown(api, &invite, &rules).await?;
     let identity = &api.engine.identity;
     event.json = cosign(&event.json, &rules, &identity.server_name, &identity.key)?;
     let signed = event.json.clone();
-    let state = invite.state.into_iter().map(ToOwned::to_owned).collect();
     api.engine.receive_invite(invite.version, event, state).await?;
     Ok(signed)
 }
@@ -127,26 +128,20 @@ async fn may_be_invited(api: &Api, user_id: &UserId) -> Result<(), MembershipErr
     if api.users.blocks_invites(account.num).await? { Err(MembershipError::InviteBlocked) } else { Ok(()) }
 }
 
-/// From version 12 on the create event is the room's name: it has to be among what is shown of the room, and where it comes whole, it
-/// has to be genuine.
-async fn check_create(api: &Api, invite: &Invite<'_>, rules: &RoomVersionRules) -> Result<(), MembershipError> {
-    #[derive(Deserialize)]
-    struct Shown<'a> {
-        #[serde(rename = "type")]
-        event_type: String,
-        #[serde(borrow)]
-        signatures: Option<&'a RawValue>,
+/// What may be shown of the room. Where the room's version wants that to be events of it, anything else is refused.
+async fn shown(
+    api: &Api,
+    invite: &Invite<'_>,
+    rules: &RoomVersionRules,
+) -> Result<Vec<Box<RawValue>>, MembershipError> {
+    let state = invite.state.iter().map(|event| (*event).to_owned()).collect();
+    let shown = api.check_shown(invite.room_id, rules, state).await;
+    match shown.complaint {
+        Some(why) if is_strict(rules) => Err(MembershipError::BadEvent(format!("invite_room_state: {why}"))),
+        Some(why) => {
+            tracing::warn!(origin = %invite.origin, room_id = %invite.room_id, why, "an invitation shows the room badly");
+            Ok(shown.events)
+        }
+        None => Ok(shown.events),
     }
-    if !rules.authorization.room_create_event_id_as_room_id {
-        return Ok(());
-    }
-    let shown = invite.state.iter().take(SHOWN).find_map(|json| {
-        let event = serde_json::from_str::<Shown<'_>>(json.get()).ok()?;
-        (event.event_type == "m.room.create").then_some((*json, event.signatures.is_some()))
-    });
-    let (json, whole) = shown.ok_or_else(|| MembershipError::BadEvent("m.room.create is missing".to_owned()))?;
-    if whole && api.check_pdu(json, rules).await?.pdu.room_id != invite.room_id {
-        return Err(MembershipError::BadEvent("m.room.create is of another room".to_owned()));
-    }
-    Ok(())
 }

@@ -36,8 +36,11 @@ pub(super) struct Request {
 /// Entries, in the order in which the server got them.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Page {
-    /// The entries that are part of the room and were not redacted, as PDUs.
+    /// The entries that are part of the room, as PDUs; those that were redacted without their content.
     pub(crate) pdus: Vec<Box<RawValue>>,
+    /// The redactions of these, as PDUs.
+    #[serde(default)]
+    pub(crate) redactions: Vec<Box<RawValue>>,
     /// The events that allow them, as PDUs.
     pub(crate) auth_chain: Vec<Box<RawValue>>,
     /// Where the next page begins; none on the last one.
@@ -114,6 +117,7 @@ impl Api {
     async fn ledger_page(&self, room: &Room, origin: &ServerName, after: EventNum) -> Result<Page, RouteError> {
         let (rows, more) = self.engine.listed_events(room.num, after, ENTRIES).await?;
         let (mut pdus, mut bytes, mut shown, mut cut) = (Vec::new(), 0, Vec::new(), None);
+        let mut redactions = Vec::new();
         for (num, row) in rows {
             if bytes > PAGE_BYTES {
                 cut = Some(num.saturating_sub(1));
@@ -123,6 +127,13 @@ impl Api {
                 bytes += row.json().len();
                 pdus.push(self.engine.pdu_for(room, origin, &row).await?);
                 shown.push(num);
+                if let Some(by) = row.redacted_by()
+                    && let Some(by) = self.engine.find_event(room.num, by).await?
+                {
+                    let redaction = self.engine.event(room.num, by).await?;
+                    redactions.push(self.engine.pdu_for(room, origin, &redaction).await?);
+                    shown.push(by);
+                }
             }
         }
         let chain = self.engine.auth_chain(room, &shown).await?;
@@ -130,12 +141,11 @@ impl Api {
         for (_, row) in self.engine.events(room.num, &chain).await? {
             auth_chain.push(self.engine.pdu_for(room, origin, &row).await?);
         }
-        Ok(Page { pdus, auth_chain, next: cut.or(more) })
+        Ok(Page { pdus, redactions, auth_chain, next: cut.or(more) })
     }
 
     async fn may_have(&self, room: &Room, origin: &ServerName, row: &EventRow) -> Result<bool, EngineError> {
-        let is_part = row.verdict() != Verdict::Rejected && !row.is_redacted();
-        Ok(is_part && self.engine.server_can_see(room, origin, row).await?)
+        Ok(row.verdict() == Verdict::Accepted && self.engine.server_can_see(room, origin, row).await?)
     }
 }
 

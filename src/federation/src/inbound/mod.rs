@@ -13,6 +13,7 @@ mod get_state;
 mod get_state_ids;
 mod get_well_known;
 mod invite;
+mod invite_v1;
 pub mod ledger;
 mod make_join;
 mod make_knock;

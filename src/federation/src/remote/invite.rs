@@ -1,17 +1,17 @@
 //! Inviting users of other servers.
 //! [Inviting to a room](https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room).
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use engine::{EngineError, NewEvent, Received, Room, Verdict};
-use http::Method;
+use http::{Method, StatusCode};
 use room::{SignedEvent, check::ReceivedEvent};
 use ruma::{OwnedEventId, OwnedUserId, ServerName, UserId, events::TimelineEventType};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{RemoteError, SMALL, called, join::path};
-use crate::Federation;
+use super::{RemoteError, SMALL, called, join::path, unrecognized};
+use crate::{CallError, Federation};
 
 /// An invitation that a local user sends to a user of another server.
 #[derive(Debug, Clone)]
@@ -33,6 +33,11 @@ struct Body<'a> {
     room_version: &'a str,
     event: &'a RawValue,
     invite_room_state: &'a [Box<RawValue>],
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    event: Box<RawValue>,
 }
 
 impl Federation {
@@ -82,24 +87,51 @@ impl Federation {
         server: &ServerName,
         drafted: &SignedEvent,
     ) -> Result<ReceivedEvent, RemoteError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            event: Box<RawValue>,
-        }
         let bad = |error: &dyn std::fmt::Display| RemoteError::bad(server, error);
         let event: &RawValue = serde_json::from_str(&drafted.json).map_err(|error| bad(&error))?;
         let state = self.engine.preview(room, Some(sender)).await?;
         let body = Body { room_version: room.version.as_str(), event, invite_room_state: &state };
         let body = to_raw_value(&body).map_err(|error| bad(&error))?;
         let target = path("v2/invite", drafted);
-        let answer = self.client.json(server, Method::PUT, target, Some(&body), SMALL).await;
-        let Answer { event } = answer.map_err(called(server))?;
+        let Answer { event } = match self.client.json(server, Method::PUT, target, Some(&body), SMALL).await {
+            Err(error) if may_be_older(&error) && !room.names_events_by_hash() => {
+                match self.invite_by_v1(server, drafted, &state).await {
+                    // It does not know the older endpoint either: what it said before is the better answer.
+                    Err(again) if unrecognized(&again) => Err(error),
+                    other => other,
+                }
+            }
+            other => other,
+        }
+        .map_err(called(server))?;
         let signed = self.check_pdu(&event, &room.rules).await.map_err(|error| bad(&error))?;
         if signed.pdu.event_id != drafted.pdu.event_id || signed.redacted || !signed_by(&signed.json, server) {
             return Err(bad(&"the invitation came back changed or not signed"));
         }
         Ok(signed)
     }
+
+    /// The first version of the endpoint: the event alone, with the state in what is not signed of it.
+    async fn invite_by_v1(
+        &self,
+        server: &ServerName,
+        drafted: &SignedEvent,
+        state: &[Box<RawValue>],
+    ) -> Result<Answer, CallError> {
+        let bad = |error: serde_json::Error| CallError::BadRequest(error.to_string());
+        let mut event: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&drafted.json).map_err(bad)?;
+        let unsigned = BTreeMap::from([("invite_room_state", state)]);
+        event.insert("unsigned".to_owned(), to_raw_value(&unsigned).map_err(bad)?);
+        let body = to_raw_value(&event).map_err(bad)?;
+        let target = path("v1/invite", drafted);
+        let (_, answer): (u16, Answer) = self.client.json(server, Method::PUT, target, Some(&body), SMALL).await?;
+        Ok(answer)
+    }
+}
+
+/// Whether a refusal may come from a server that knows the first version of the endpoint alone.
+fn may_be_older(error: &CallError) -> bool {
+    unrecognized(error) || error.is_status(StatusCode::NOT_FOUND) || error.is_status(StatusCode::BAD_REQUEST)
 }
 
 fn signed_by(json: &str, server: &ServerName) -> bool {

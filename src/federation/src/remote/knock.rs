@@ -53,6 +53,10 @@ impl Federation {
         let event = self.sign_template(server, &made.event, &rules, &wanted)?;
         let sent = self.send_membership(server, "v1/send_knock", &event).await;
         let Answer { knock_room_state } = sent.map_err(called(server))?;
-        Ok(self.engine.receive_knock(version, received(event), knock_room_state).await?)
+        let shown = self.check_shown(&knock.room_id, &rules, knock_room_state).await;
+        if let Some(why) = shown.complaint {
+            tracing::warn!(%server, room_id = %knock.room_id, why, "a room that was knocked on is shown badly");
+        }
+        Ok(self.engine.receive_knock(version, received(event), shown.events).await?)
     }
 }

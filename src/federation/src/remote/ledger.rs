@@ -8,10 +8,7 @@ use http::{Method, StatusCode};
 use room::check::ReceivedEvent;
 use ruma::{
     OwnedEventId, OwnedServerName, ServerName,
-    api::federation::{
-        authorization::get_event_authorization::v1 as event_auth, backfill::get_backfill::v1 as backfill,
-        event::get_event::v1 as get_event,
-    },
+    api::federation::{authorization::get_event_authorization::v1 as event_auth, event::get_event::v1 as get_event},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -22,15 +19,13 @@ use crate::{
 };
 
 /// What the types of all entries begin with.
-const PREFIX: &str = "com.cliquepay.";
+pub(super) const PREFIX: &str = "com.cliquepay.";
 /// Servers that are asked, at most.
 const SERVERS: usize = 10;
 /// Servers whose bulk is taken: one of them may lack what the other has.
 const BULK_SERVERS: usize = 2;
-/// Pages of one server, at most, in bulk and walking back.
+/// Pages of one server, at most.
 const PAGES: usize = 1000;
-/// Events on a page when walking back.
-const PAGE: u32 = 500;
 /// Entries asked for by id, at most.
 const BY_ID: usize = 500;
 /// How often entries are asked for that came into view with those before.
@@ -56,6 +51,16 @@ impl FetchedLedger {
     pub fn is_complete(&self) -> bool {
         self.whole && self.missing.is_empty()
     }
+}
+
+/// What a server gave of a ledger, checked.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    pub(super) entries: Vec<ReceivedEvent>,
+    /// The redactions of those that were emptied.
+    pub(super) redactions: Vec<ReceivedEvent>,
+    /// What allows them.
+    pub(super) chain: Vec<ReceivedEvent>,
 }
 
 /// What is looked at before an event is checked.
@@ -117,7 +122,12 @@ impl Federation {
             let target = target(&room.id, from);
             let page: Page = self.client.json(server, Method::GET, target, None, CallLimits::PAGES).await?;
             let entries = page.pdus.into_iter().filter(|pdu| is_entry(pdu)).collect();
-            found.new += self.take_entries(room, server, entries, page.auth_chain).await?;
+            let given = Given {
+                entries: self.check_of_room(room, entries).await,
+                redactions: self.check_of_room(room, page.redactions).await,
+                chain: self.check_of_room(room, page.auth_chain).await,
+            };
+            found.new += self.take_entries(room, server, given).await?;
             match page.next {
                 None => {
                     found.whole = true;
@@ -129,59 +139,6 @@ impl Federation {
             }
         }
         Ok(())
-    }
-
-    /// Asks a server that knows no ledgers for its history, page by page, and keeps the entries.
-    async fn ledger_by_walk(
-        &self,
-        room: &Arc<Room>,
-        server: &ServerName,
-        found: &mut FetchedLedger,
-    ) -> Result<(), FetchError> {
-        #[derive(Deserialize)]
-        struct Place {
-            #[serde(rename = "type")]
-            kind: String,
-            prev_events: Vec<OwnedEventId>,
-        }
-        let mut from: Vec<OwnedEventId> = self.ends(room).await?;
-        let mut asked = BTreeSet::new();
-        for _ in 0..PAGES {
-            from.retain(|id| asked.insert(id.clone()));
-            from.truncate(room::build::MAX_PREV_EVENTS);
-            if from.is_empty() {
-                return Ok(());
-            }
-            let request = backfill::Request::new(room.id.clone(), std::mem::take(&mut from), PAGE.into());
-            let pdus = self.client.send(server, request, CallLimits::PAGES).await?.pdus;
-            let pdus: Vec<_> = pdus.into_iter().take(2 * PAGE as usize).collect();
-            let mut follows = BTreeSet::new();
-            for pdu in &pdus {
-                let Ok(place) = serde_json::from_str::<Place>(pdu.get()) else { continue };
-                found.whole |= place.kind == "m.room.create";
-                follows.extend(place.prev_events);
-            }
-            let events = self.check_pdus(pdus, &room.rules).await;
-            let events: Vec<ReceivedEvent> =
-                events.into_iter().flatten().filter(|e| e.pdu.room_id == room.id).collect();
-            for event in &events {
-                follows.remove(&event.pdu.event_id);
-                asked.insert(event.pdu.event_id.clone());
-            }
-            let is_entry = |event: &ReceivedEvent| {
-                event.pdu.state_key.is_none() && event.pdu.event_type.to_string().starts_with(PREFIX)
-            };
-            let entries = events.into_iter().filter(is_entry).collect();
-            found.new += self.take_checked(room, server, entries, Vec::new()).await?;
-            from = follows.into_iter().collect();
-        }
-        Ok(())
-    }
-
-    /// Where this server's knowledge of the room ends.
-    async fn ends(&self, room: &Room) -> Result<Vec<OwnedEventId>, EngineError> {
-        let head = self.engine.db.get(&engine::HEADS, &room.num).await?;
-        Ok(head.map(|head| head.extremities.into_iter().map(|end| end.event_id).collect()).unwrap_or_default())
     }
 
     /// Asks for what the entries that are here cite, until nothing new comes into view. Gives what nobody has.
@@ -224,7 +181,7 @@ impl Federation {
             if event.pdu.event_id != *id || event.pdu.room_id != room.id {
                 continue;
             }
-            match self.take_checked(room, server, vec![event], Vec::new()).await {
+            match self.take_cited(room, server, event).await {
                 Ok(0) | Err(FetchError::Call(_)) => {}
                 Ok(taken) => {
                     *new += taken;
@@ -249,39 +206,53 @@ impl Federation {
         Ok(cited)
     }
 
-    async fn take_entries(
-        &self,
-        room: &Arc<Room>,
-        server: &ServerName,
-        entries: Vec<Box<RawValue>>,
-        auth_chain: Vec<Box<RawValue>>,
-    ) -> Result<usize, FetchError> {
-        let of_room = |event: &ReceivedEvent| event.pdu.room_id == room.id;
-        let entries = self.check_pdus(entries, &room.rules).await.into_iter().flatten().filter(of_room).collect();
-        let chain = self.check_pdus(auth_chain, &room.rules).await.into_iter().flatten().filter(of_room).collect();
-        self.take_checked(room, server, entries, chain).await
+    /// Those of some events that are genuine and of the room.
+    pub(super) async fn check_of_room(&self, room: &Room, events: Vec<Box<RawValue>>) -> Vec<ReceivedEvent> {
+        let checked = self.check_pdus(events, &room.rules).await.into_iter().flatten();
+        checked.filter(|event| event.pdu.room_id == room.id).collect()
     }
 
-    /// Hands the engine the entries that are not here, with what allows them. One whose content was stripped says nothing: another
-    /// server may have it whole.
-    async fn take_checked(
+    /// Hands the engine what a server says is part of the room. Gives the number of entries that are new.
+    pub(super) async fn take_entries(
         &self,
         room: &Arc<Room>,
         server: &ServerName,
-        entries: Vec<ReceivedEvent>,
-        mut chain: Vec<ReceivedEvent>,
+        given: Given,
     ) -> Result<usize, FetchError> {
+        let events = given.entries.iter().chain(&given.redactions);
+        let told: BTreeSet<OwnedEventId> = events.map(|event| event.pdu.event_id.clone()).collect();
+        self.take_aside(room, server, given, &told).await
+    }
+
+    /// Hands the engine an entry that others cite: whether it is part of the room nobody says.
+    async fn take_cited(
+        &self,
+        room: &Arc<Room>,
+        server: &ServerName,
+        entry: ReceivedEvent,
+    ) -> Result<usize, FetchError> {
+        let given = Given { entries: vec![entry], ..Given::default() };
+        self.take_aside(room, server, given, &BTreeSet::new()).await
+    }
+
+    async fn take_aside(
+        &self,
+        room: &Arc<Room>,
+        server: &ServerName,
+        given: Given,
+        told: &BTreeSet<OwnedEventId>,
+    ) -> Result<usize, FetchError> {
+        let Given { mut entries, redactions, mut chain } = given;
         let ids: Vec<OwnedEventId> = entries.iter().map(|event| event.pdu.event_id.clone()).collect();
-        let absent: BTreeSet<OwnedEventId> = self.engine.absent(room, &ids).await?.into_iter().collect();
-        let entries: Vec<ReceivedEvent> =
-            entries.into_iter().filter(|event| !event.redacted && absent.contains(&event.pdu.event_id)).collect();
+        let new: BTreeSet<OwnedEventId> = self.engine.unsettled(room, &ids).await?.into_iter().collect();
+        entries.retain(|event| new.contains(&event.pdu.event_id));
+        entries.extend(redactions);
         if entries.is_empty() {
             return Ok(0);
         }
-        let new: BTreeSet<OwnedEventId> = entries.iter().map(|event| event.pdu.event_id.clone()).collect();
         self.complete_chain(room, server, &entries, &mut chain).await?;
         chain.extend(entries);
-        let here = self.engine.receive_outliers(room, chain).await?;
+        let here = self.engine.receive_aside(room, chain, told).await?;
         Ok(here.iter().filter(|id| new.contains(*id)).count())
     }
 
@@ -305,8 +276,7 @@ impl Federation {
             asked += 1;
             let request = event_auth::Request::new(room.id.clone(), entry.pdu.event_id.clone());
             let answer = self.client.send(server, request, CallLimits::PAGES).await?;
-            let events = self.check_pdus(answer.auth_chain, &room.rules).await.into_iter().flatten();
-            for event in events.filter(|event| event.pdu.room_id == room.id) {
+            for event in self.check_of_room(room, answer.auth_chain).await {
                 if known.insert(event.pdu.event_id.clone()) {
                     chain.push(event);
                 }
@@ -328,7 +298,7 @@ fn knows_no_ledgers(error: &CallError) -> bool {
 
 /// Why a server gave nothing.
 #[derive(Debug, thiserror::Error)]
-enum FetchError {
+pub(super) enum FetchError {
     #[error(transparent)]
     Call(#[from] CallError),
     #[error(transparent)]

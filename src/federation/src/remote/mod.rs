@@ -10,6 +10,7 @@ mod knock;
 mod late_ledgers;
 mod leave;
 mod ledger;
+mod ledger_walk;
 mod queries;
 mod template;
 #[cfg(test)]
@@ -24,10 +25,7 @@ use std::{
 use engine::{Engine, EngineError, Membership, UserRoom};
 use parking_lot::Mutex;
 use room::{RoomVersionRules, SignedEvent, check::ReceivedEvent};
-use ruma::{
-    OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, RoomVersionId, ServerName, UserId,
-    room_version_rules::EventIdFormatVersion,
-};
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, RoomVersionId, ServerName, UserId};
 use serde::Deserialize;
 
 pub use self::{
@@ -65,11 +63,12 @@ impl RemoteState {
     }
 }
 
-/// The room versions that users of this server can take part in. In versions 1 and 2 events are named freely and refer to others by
-/// their hashes too; this server makes none of those.
+/// The room versions that users of this server can take part in.
 pub(crate) fn versions() -> Vec<RoomVersionId> {
     use RoomVersionId as Version;
     let all = [
+        Version::V1,
+        Version::V2,
         Version::V3,
         Version::V4,
         Version::V5,
@@ -87,10 +86,9 @@ pub(crate) fn versions() -> Vec<RoomVersionId> {
 /// The rules of a version that another server says a room has; none said means the first.
 fn rules_of(version: Option<RoomVersionId>) -> Result<(RoomVersionId, RoomVersionRules), RemoteError> {
     let version = version.unwrap_or(RoomVersionId::V1);
-    let rules = Engine::rules(&version).ok().filter(|rules| rules.event_id_format != EventIdFormatVersion::V1);
-    match rules {
-        Some(rules) => Ok((version, rules)),
-        None => Err(RemoteError::UnsupportedVersion(version.to_string())),
+    match Engine::rules(&version) {
+        Ok(rules) => Ok((version, rules)),
+        Err(_) => Err(RemoteError::UnsupportedVersion(version.to_string())),
     }
 }
 

@@ -3,7 +3,7 @@ use http_kit::MatrixError;
 use ruma::RoomVersionId;
 use serde_json::{Value, json};
 
-use super::{VERSIONS, change_of, invite, join, join_rules, membership, place, with_room};
+use super::{VERSIONS, change_of, invite, join, join_rules, membership, place, with_knocking, with_room};
 use crate::testing::TestServer;
 
 async fn shown(server: &TestServer, user_id: &ruma::UserId, room: &ruma::RoomId) -> Vec<String> {
@@ -57,7 +57,7 @@ async fn an_invitation_is_refused() {
 
 #[tokio::test]
 async fn a_knock_is_seen_and_taken_back() {
-    for version in VERSIONS {
+    for version in with_knocking() {
         let (world, room) = with_room(version).await;
         let (one, two) = (world.server("one"), world.server("two"));
         let (ann, ben) = (one.user_id("ann"), two.user_id("ben"));

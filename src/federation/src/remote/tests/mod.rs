@@ -1,8 +1,10 @@
+mod first_versions;
 mod hostile;
 mod invites;
 mod joins;
 mod partial;
 mod restricted;
+mod shown;
 
 use engine::{Membership, UserRoom};
 use ruma::{OwnedRoomId, RoomId, RoomVersionId, UserId};
@@ -11,7 +13,20 @@ use serde_json::{Map, Value, json};
 use super::{Joined, RemoteChange, RemoteError, RemoteInvitee, RemoteJoin};
 use crate::testing::{TestServer, World};
 
-const VERSIONS: [RoomVersionId; 3] = [RoomVersionId::V10, RoomVersionId::V11, RoomVersionId::V12];
+const VERSIONS: [RoomVersionId; 7] = [
+    RoomVersionId::V1,
+    RoomVersionId::V2,
+    RoomVersionId::V3,
+    RoomVersionId::V6,
+    RoomVersionId::V10,
+    RoomVersionId::V11,
+    RoomVersionId::V12,
+];
+
+/// Those in which one can knock.
+fn with_knocking() -> impl Iterator<Item = RoomVersionId> {
+    VERSIONS.into_iter().filter(|version| version.rules().unwrap().authorization.knocking)
+}
 
 fn content(value: Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap()

@@ -73,6 +73,10 @@ impl RoomWriter<'_> {
         before: NodeId,
         judging: Judging,
     ) -> Result<Verdict, EngineError> {
+        // Its form is not that of an event, yet others follow it.
+        if pdu.rejected {
+            return Ok(Verdict::Rejected);
+        }
         let rules = &self.room.rules.authorization;
         let kinds = auth::auth_types(&pdu.event_type, &pdu.sender, pdu.state_key.as_deref(), &pdu.content, rules);
         let Ok(mut kinds) = kinds else { return Ok(Verdict::Rejected) };

@@ -358,7 +358,7 @@ fn judge_all(
         let Some(ReceivedEvent { json, mut pdu, .. }) = new.remove(&id) else { continue };
         let named = pdu.auth_events.iter().filter_map(|id| Some((id.clone(), Arc::clone(judged.get(id)?)))).collect();
         let create = create.and_then(|id| judged.get(id)).filter(|create| !create.rejected).cloned();
-        pdu.rejected = !allowed_by_cited(rules, &pdu, named, create);
+        pdu.rejected |= !allowed_by_cited(rules, &pdu, named, create);
         let pdu = Arc::new(pdu);
         judged.insert(id.clone(), Arc::clone(&pdu));
         order.push((json, pdu));

@@ -22,12 +22,16 @@ use crate::{
 /// Signatures of one server that are looked at, at most: every further key id would be one more thing to fetch.
 pub const MAX_SIGNATURES: usize = 8;
 
+/// Bytes of an event's type and state key.
+const MAX_FIELD: usize = 255;
+
 /// A received event that is genuine. Whether it is *allowed* is for [`crate::auth`].
 #[derive(Debug, Clone)]
 pub struct ReceivedEvent {
     /// Its canonical JSON, without `unsigned`; redacted if [`Self::redacted`].
     pub json: String,
-    /// The same, parsed.
+    /// The same, parsed. It is marked as rejected where its type or state key has more bytes than events may have, though no more
+    /// characters: servers that counted those made such events, and others follow them.
     pub pdu: Pdu,
     /// Its content hash did not match, so only the redacted form is trustworthy.
     pub redacted: bool,
@@ -89,6 +93,7 @@ pub struct UnverifiedEvent {
     json: String,
     wanted: Vec<(OwnedServerName, Vec<String>)>,
     valid_at: Option<MilliSecondsSinceUnixEpoch>,
+    overlong: bool,
 }
 
 impl UnverifiedEvent {
@@ -103,7 +108,7 @@ impl UnverifiedEvent {
         if json.len() > MAX_EVENT_BYTES {
             return Err(CheckError::TooLarge(json.len()));
         }
-        check_form(&mut object, rules)?;
+        let overlong = check_form(&mut object, rules)?;
         let mut wanted = Vec::new();
         for server in signers(&object, &signature_rules(&object, rules))? {
             let key_ids = key_ids(&object, &server);
@@ -113,7 +118,7 @@ impl UnverifiedEvent {
             wanted.push((server, key_ids));
         }
         let valid_at = valid_at(&object, rules)?;
-        Ok(Self { object, json, wanted, valid_at })
+        Ok(Self { object, json, wanted, valid_at, overlong })
     }
 
     /// The servers whose signatures the event needs, each with the ids of the keys that it says it signed with: at most
@@ -144,7 +149,7 @@ impl UnverifiedEvent {
         rules: &RoomVersionRules,
         public_key: impl Fn(&ServerName, &str, Option<MilliSecondsSinceUnixEpoch>) -> Option<[u8; 32]>,
     ) -> Result<ReceivedEvent, CheckError> {
-        let Self { mut object, json, wanted, valid_at } = self;
+        let Self { mut object, json, wanted, valid_at, overlong } = self;
         let rules = &signature_rules(&object, rules);
         let mut keys = PublicKeyMap::new();
         for (server, key_ids) in wanted {
@@ -164,7 +169,8 @@ impl UnverifiedEvent {
             json
         };
         let (event_id, reference_hash) = event_id(&object, rules)?;
-        let pdu = Pdu::from_object(&object, event_id, rules)?;
+        let mut pdu = Pdu::from_object(&object, event_id, rules)?;
+        pdu.rejected = overlong;
         Ok(ReceivedEvent { json, pdu, redacted, reference_hash })
     }
 }
@@ -184,14 +190,27 @@ pub fn event_id(object: &CanonicalJsonObject, rules: &RoomVersionRules) -> Resul
     Ok((event_id, hash))
 }
 
-/// Types and sizes of the fields. ruma's check also limits the whole event, to one byte less than the specification does, so the
-/// content, at which it does not look otherwise, is set aside.
-fn check_form(object: &mut CanonicalJsonObject, rules: &RoomVersionRules) -> Result<(), CheckError> {
+/// Types and sizes of the fields; whether one of them is too long in bytes alone. ruma's check also limits the whole event, to one
+/// byte less than the specification does, so the content, at which it does not look otherwise, is set aside.
+fn check_form(object: &mut CanonicalJsonObject, rules: &RoomVersionRules) -> Result<bool, CheckError> {
     let content = object.remove("content").filter(|content| content.as_object().is_some());
     let content = content.ok_or_else(|| CheckError::Format("missing or invalid `content`".to_owned()))?;
+    let long = ["type", "state_key"].map(|field| set_aside_long(object, field));
     let checked = check_pdu_format(object, &rules.event_format).map_err(CheckError::Format);
     object.insert("content".to_owned(), content);
-    checked
+    let overlong = long.iter().any(Option::is_some);
+    object.extend(long.into_iter().flatten());
+    checked.map(|()| overlong)
+}
+
+/// Puts an empty text in the place of one that is too long in bytes alone.
+fn set_aside_long(object: &mut CanonicalJsonObject, field: &str) -> Option<(String, CanonicalJsonValue)> {
+    let text = object.get(field)?.as_str()?;
+    if text.len() <= MAX_FIELD || text.chars().count() > MAX_FIELD {
+        return None;
+    }
+    let value = object.insert(field.to_owned(), CanonicalJsonValue::String(String::new()))?;
+    Some((field.to_owned(), value))
 }
 
 fn parse(json: &str) -> Result<CanonicalJsonObject, CheckError> {

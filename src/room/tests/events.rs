@@ -167,6 +167,34 @@ fn fields_are_bounded_exactly() {
 }
 
 #[test]
+fn what_is_too_long_in_bytes_alone_is_received_as_rejected() {
+    let received = |field: &str, text: String| {
+        let mut event = made("10", "m.x", "{}");
+        event.state_key = Some("k".to_owned());
+        let mut object: CanonicalJsonObject = serde_json::from_str(&event.sign().unwrap().json).unwrap();
+        object.remove("hashes");
+        object.remove("signatures");
+        object.insert(field.to_owned(), ruma::CanonicalJsonValue::String(text.clone()));
+        hash_and_sign_event("one.example", &key(), &mut object, &rules("10").redaction).unwrap();
+        let json = serde_json::to_string(&object).unwrap();
+        let received = check_received(&json, &rules("10"), |_, _, _| Some(public(&key())));
+        received.map(|event| {
+            assert!(event.json.contains(&text) && !event.redacted);
+            event.pdu.rejected
+        })
+    };
+    for field in ["type", "state_key"] {
+        assert_eq!(received(field, "k".repeat(255)), Ok(false));
+        assert_eq!(received(field, "é".repeat(127)), Ok(false));
+        assert_eq!(received(field, "é".repeat(128)), Ok(true));
+        assert_eq!(received(field, "💥".repeat(255)), Ok(true));
+        assert!(matches!(received(field, "💥".repeat(256)), Err(CheckError::Format(_))), "{field}");
+        assert!(matches!(received(field, "k".repeat(256)), Err(CheckError::Format(_))), "{field}");
+    }
+    assert!(matches!(received("sender", format!("@{}:one.example", "é".repeat(128))), Err(CheckError::Format(_))));
+}
+
+#[test]
 fn the_first_versions_need_ids_and_hashes() {
     for version in ["1", "2"] {
         let mut event = made(version, "m.x", "{}");

@@ -57,6 +57,22 @@ async fn a_line_of_events_from_two_servers() {
 }
 
 #[tokio::test]
+async fn what_its_form_rejects_is_followed_all_the_same() {
+    shared!(one, two, room, copy, RoomVersionId::V10);
+    let start = two.say(&copy, BOB, "start").await;
+    two.pass(&copy, &start, (&one, &room)).await;
+    let mut bad = two.forge(&copy, &[&start], (BOB, "m.x", Some("k")), json!({}), None).await;
+    bad.pdu.rejected = true;
+    for (peer, room) in [(&one, &room), (&two, &copy)] {
+        assert_eq!(verdict(&peer.engine.receive(room, bad.clone()).await.unwrap()), Verdict::Rejected);
+    }
+    let next = two.forge(&copy, &[&bad.pdu.event_id], (BOB, "m.room.message", None), json!({}), None).await;
+    assert_eq!(verdict(&one.engine.receive(&room, next).await.unwrap()), Verdict::Accepted);
+    assert!(!one.state(&room).await.contains_key(&("m.x".to_owned(), "k".to_owned())));
+    one.assert_sound(&room).await;
+}
+
+#[tokio::test]
 async fn two_topics_at_once_become_one_and_the_next_event_joins_the_branches() {
     for version in VERSIONS {
         shared!(one, two, room, copy, version);

@@ -240,7 +240,12 @@ impl Federation {
             if let Err(error) = &received {
                 tracing::info!(%origin, room = %room.id, event = %id, %error, "an event was not taken");
             }
-            results.insert(id, received.map(drop).map_err(|error| words_for(&error)));
+            let result = match received {
+                // What nobody gives the past of is looked at to no end, as what the rules reject is: neither is an error of the sender's.
+                Ok(_) | Err(PduError::Missing { .. }) => Ok(()),
+                Err(error) => Err(words_for(&error)),
+            };
+            results.insert(id, result);
         }
         results
     }

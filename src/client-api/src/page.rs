@@ -1,6 +1,6 @@
 //! Tokens of `/sync` and of pages. A token says of which kind it is; those of another kind are refused, not misread.
 
-use engine::HistoryPoint;
+use engine::{Depth, HistoryPoint};
 use http_kit::MatrixError;
 use store::Pos;
 use users::presence::PresencePos;
@@ -11,6 +11,8 @@ use crate::error::ApiError;
 const SYNC_VERSION: char = 's';
 /// Marks a point in a room's history.
 const HISTORY: char = 't';
+/// Marks the beginning of a `/sync` timeline.
+const BEFORE: char = 'p';
 
 /// Where a `/sync` ended. Nothing is stored per token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,15 +62,29 @@ impl SyncToken {
 /// A token that pages may start from or end at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageToken {
-    /// Of `/sync`.
+    /// Of `/sync`: all that this server had seen at a position.
     Stream(Pos),
-    /// Of a page.
-    History(HistoryPoint),
+    /// The `prev_batch` of a timeline: all that this server had seen before its first event, of which nothing is deeper than this. A
+    /// timeline has its events as they came in, pages as they follow each other: where branches met, what came before the timeline may
+    /// be deeper than its first event.
+    Before(Pos, Depth),
+    /// Of a page; with a position, only of what this server had seen then.
+    History(HistoryPoint, Option<Pos>),
 }
 
 /// The token of a point in history.
 pub fn encode_point(point: HistoryPoint) -> String {
     format!("{HISTORY}1_{}_{}", point.depth, point.arrival)
+}
+
+/// The same among what had been seen at a position.
+pub fn encode_point_seen(point: HistoryPoint, seen: Pos) -> String {
+    format!("{}_{seen}", encode_point(point))
+}
+
+/// The token of what had been seen at a position: see [`PageToken::Before`].
+pub fn encode_before(pos: Pos, deepest: Depth) -> String {
+    format!("{BEFORE}1_{pos}_{deepest}")
 }
 
 /// Reads a token of either kind.
@@ -81,10 +97,16 @@ pub fn decode_page(text: &str, field: &str) -> Result<PageToken, ApiError> {
         return SyncToken::decode(text).map(|token| PageToken::Stream(token.pos)).map_err(|_| refused());
     }
     let parsed = || {
-        let (depth, arrival) = text.strip_prefix(HISTORY)?.strip_prefix("1_")?.split_once('_')?;
-        Some(HistoryPoint { depth: depth.parse().ok()?, arrival: arrival.parse().ok()? })
+        if let Some(before) = text.strip_prefix(BEFORE) {
+            let (pos, deepest) = before.strip_prefix("1_")?.split_once('_')?;
+            return Some(PageToken::Before(pos.parse().ok()?, deepest.parse().ok()?));
+        }
+        let mut parts = text.strip_prefix(HISTORY)?.strip_prefix("1_")?.split('_');
+        let point = HistoryPoint { depth: parts.next()?.parse().ok()?, arrival: parts.next()?.parse().ok()? };
+        let seen = parts.next().map(str::parse).transpose().ok()?;
+        parts.next().is_none().then_some(PageToken::History(point, seen))
     };
-    parsed().map(PageToken::History).ok_or_else(refused)
+    parsed().ok_or_else(refused)
 }
 
 #[cfg(test)]
@@ -97,8 +119,12 @@ mod tests {
         assert_eq!(SyncToken::decode(&token.encode()).unwrap(), token);
         assert_eq!(decode_page(&token.encode(), "from").unwrap(), PageToken::Stream(7));
         let point = HistoryPoint { depth: 5, arrival: -3 };
-        assert_eq!(decode_page(&encode_point(point), "from").unwrap(), PageToken::History(point));
-        for bad in ["", "s", "s1_7", "s2_7_1_2_3_4", "s1_7_1_2_3_4_5", "t1_x_1", "t1_1", "é"] {
+        assert_eq!(decode_page(&encode_point(point), "from").unwrap(), PageToken::History(point, None));
+        assert_eq!(decode_page(&encode_point_seen(point, 9), "from").unwrap(), PageToken::History(point, Some(9)));
+        assert_eq!(decode_page(&encode_before(9, 5), "from").unwrap(), PageToken::Before(9, 5));
+        for bad in
+            ["", "s", "s1_7", "s2_7_1_2_3_4", "s1_7_1_2_3_4_5", "t1_x_1", "t1_1", "t1_1_1_x", "t1_1_1_1_1", "p1_1", "é"]
+        {
             assert!(decode_page(bad, "from").is_err(), "{bad}");
             assert!(SyncToken::decode(bad).is_err(), "{bad}");
         }

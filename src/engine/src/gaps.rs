@@ -4,9 +4,10 @@ use ruma::{EventId, OwnedEventId};
 use store::Page;
 
 use crate::{
-    engine::Engine,
+    engine::{Engine, parse},
     error::EngineError,
     room::Room,
+    row::{EventRow, StateFrom},
     tables::{EventNum, GAPS},
     timeline::HistoryPoint,
     writer::RoomWriter,
@@ -43,6 +44,31 @@ impl Engine {
         }
         gaps.sort_by_key(|gap| std::cmp::Reverse(gap.point));
         Ok(gaps)
+    }
+
+    /// Whether what came before an event did not come before it in the stream: it was missing then, whether or not it is still.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn is_behind_gap(&self, room: &Room, row: &EventRow) -> Result<bool, EngineError> {
+        // Whoever is let in by another server may follow only what is here.
+        match row.state_from() {
+            StateFrom::Graph => return Ok(false),
+            StateFrom::Anew => return Ok(true),
+            StateFrom::Told => {}
+        }
+        for prev in parse(row, room)?.prev_events {
+            match self.find_event(room.num, prev.as_str()).await? {
+                Some(num) => {
+                    let prev = self.event(room.num, num).await?;
+                    if prev.outlier() || prev.is_history() {
+                        return Ok(true);
+                    }
+                }
+                None => return Ok(true),
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     room::{Room, RoomInfo},
     row::{EventRow, Visibility},
     serve::{self, ServerAcl, ServerCounts},
-    tables::{CURRENT, EVENTS, EventNum, FILLED, HEADS, PARTIAL_ROOMS, RECEIPT_STREAM, RoomNum, STREAM},
+    tables::{CURRENT, EVENTS, EventNum, FILLED, HEADS, HISTORY, PARTIAL_ROOMS, RECEIPT_STREAM, RoomNum, STREAM},
     user_rooms::Membership,
 };
 
@@ -38,6 +38,8 @@ pub(crate) async fn room(engine: &Engine, num: RoomNum) -> Result<Room, EngineEr
     let last = last.max(filled);
     room.pulse.timeline_at(last);
     room.tail_from(last);
+    let deepest = engine.db.scan_prefix(&HISTORY, &num, Page::last(1)).await?;
+    room.pulse.deepest_at(deepest.first().map_or(0, |((_, depth, _), _)| *depth));
     let last = engine.db.scan_prefix(&RECEIPT_STREAM, &num, Page::last(1)).await?;
     room.pulse.receipts_at(last.first().map_or(0, |((_, pos), _)| *pos));
     Ok(room)

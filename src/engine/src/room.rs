@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -20,7 +20,7 @@ use crate::{
     row::Visibility,
     serve::ServerAcl,
     state_tree::NodeId,
-    tables::{EventNum, RoomNum, ServerNum, UserNum},
+    tables::{Depth, EventNum, RoomNum, ServerNum, UserNum},
 };
 
 /// What is known of a room's current state without reading it: replaced whole when a commit that changes it is durable.
@@ -75,6 +75,7 @@ pub struct Pulse {
     timeline: AtomicU64,
     receipts: AtomicU64,
     filled: AtomicU64,
+    deepest: AtomicI64,
 }
 
 impl Pulse {
@@ -95,6 +96,15 @@ impl Pulse {
 
     pub(crate) fn filled_at(&self, pos: Pos) {
         self.filled.fetch_max(pos, Ordering::AcqRel);
+    }
+
+    /// The depth of the deepest event.
+    pub fn deepest(&self) -> Depth {
+        self.deepest.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn deepest_at(&self, depth: Depth) {
+        self.deepest.fetch_max(depth, Ordering::AcqRel);
     }
 
     pub(crate) fn timeline_at(&self, pos: Pos) {

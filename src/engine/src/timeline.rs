@@ -13,6 +13,9 @@ use crate::{
     user_rooms::{Membership, UserRoom},
 };
 
+/// Events that are looked at to find the deepest one of a time that is past.
+const DEEPEST_OF: usize = 100;
+
 /// A point in a room's history: just before the event with this depth and arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HistoryPoint {
@@ -31,6 +34,11 @@ impl HistoryPoint {
     /// Just before an event.
     pub fn before(row: &EventRow) -> Self {
         Self { depth: row.depth(), arrival: row.arrival() }
+    }
+
+    /// Behind every event of a depth.
+    pub const fn below(depth: Depth) -> Self {
+        Self { depth, arrival: Arrival::MAX }
     }
 
     /// Just behind an event.
@@ -129,6 +137,20 @@ impl Engine {
             Some((_, num)) => Ok(HistoryPoint::after(&self.event(room, *num).await?)),
             None => Ok(HistoryPoint::START),
         }
+    }
+
+    /// The point behind the deepest event up to a stream position; where many came since, as the last of those before it tell.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn deepest_at(&self, room: &Room, pos: Pos) -> Result<HistoryPoint, EngineError> {
+        if room.pulse.timeline() <= pos {
+            return Ok(HistoryPoint::below(room.pulse.deepest()));
+        }
+        let last = self.stream(room.num, 0, pos, DEEPEST_OF, Direction::Backward).await?;
+        let nums: Vec<EventNum> = last.into_iter().map(|(_, num)| num).collect();
+        let deepest = self.events(room.num, &nums).await?.iter().map(|(_, row)| row.depth()).max();
+        Ok(deepest.map_or(HistoryPoint::START, HistoryPoint::below))
     }
 
     /// Whether a user may see an event.

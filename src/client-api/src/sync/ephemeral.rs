@@ -59,7 +59,11 @@ impl App {
             }
             let kinds = content.entry(receipt.row.event_id).or_default();
             if let Value::Object(users) = kinds.entry(receipt.kind).or_insert_with(|| json!({})) {
-                users.insert(receipt.row.user_id, data);
+                // There is room for one of each user: the unthreaded one says more than any of a thread.
+                let says_more = users.get(&receipt.row.user_id).is_some_and(|other| other.get("thread_id").is_none());
+                if !says_more {
+                    users.insert(receipt.row.user_id, data);
+                }
             }
         }
         Ok((!content.is_empty()).then(|| json!({"type": "m.receipt", "content": content}).to_string()))

@@ -11,7 +11,7 @@ use super::{
     timeline::{Timeline, is_own_membership},
     unread,
 };
-use crate::{ApiError, App, filter::RowFilter, page::encode_point};
+use crate::{ApiError, App, filter::RowFilter, page::encode_before};
 
 /// Events of a timeline, where the client names no limit, and at most.
 const TIMELINE: usize = 10;
@@ -119,7 +119,10 @@ impl App {
         }
         self.push_timeline(&mut out, room, &viewer, &timeline, range, query).await?;
         self.push_state(&mut out, room, &viewer, &state.rows, query).await?;
-        push_events(&mut out, "ephemeral", &ephemeral);
+        // Said where it is empty, too: tools look for the list.
+        out.push_str(",\"ephemeral\":{\"events\":[");
+        out.push_str(&ephemeral.join(","));
+        out.push_str("]}");
         push_events(&mut out, "account_data", &items);
         if fresh || moved || read {
             let counts = self.unread(room, &viewer, window.to.pos).await?;
@@ -221,14 +224,13 @@ impl App {
         self.engine.render(out, room, viewer, &timeline.events, query.rendering()).await?;
         out.push_str(if timeline.limited { "],\"limited\":true" } else { "],\"limited\":false" });
         // Pages go back from the first event shown; where none is shown, from the end of the stretch.
-        let prev = match timeline.start() {
-            Some(prev) => Some(prev),
-            None if after == 0 || timeline.limited => Some(self.engine.point_at(room.num, to).await?),
-            None => None,
+        let seen = match timeline.events.first() {
+            Some((_, row)) => Some(row.pos().saturating_sub(1)),
+            None => Some(to).filter(|_| after == 0 || timeline.limited),
         };
-        if let Some(prev) = prev {
+        if let Some(seen) = seen {
             out.push_str(",\"prev_batch\":\"");
-            out.push_str(&encode_point(prev));
+            out.push_str(&encode_before(seen, room.pulse.deepest()));
             out.push('"');
         }
         out.push('}');

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::{Direction, EventNum, EventRow, HistoryPoint, Room, UserNum, Viewer};
+use engine::{Direction, EventNum, EventRow, Room, UserNum, Viewer};
 use store::Pos;
 
 use super::section::RoomQuery;
@@ -33,11 +33,6 @@ impl Default for Timeline {
 pub(super) type Changes = BTreeMap<(String, String), EventNum>;
 
 impl Timeline {
-    /// The point in history before its first event.
-    pub(super) fn start(&self) -> Option<HistoryPoint> {
-        self.events.first().map(|(_, row)| HistoryPoint::before(row))
-    }
-
     /// Whether memberships changed in the stretch, as far as it was looked at.
     pub(super) fn has_members(&self) -> bool {
         !self.members.is_empty() || self.events.iter().any(|(_, row)| is_member(row))
@@ -114,7 +109,12 @@ impl App {
                     timeline.limited = true;
                     break 'pages;
                 } else {
-                    timeline.events.push((num, row));
+                    timeline.events.push((num, row.clone()));
+                }
+                // What came before it in the stream is not what it follows: that a client has to ask for.
+                if self.engine.is_behind_gap(room, &row).await? {
+                    timeline.limited = true;
+                    break 'pages;
                 }
             }
             looked += page.len();

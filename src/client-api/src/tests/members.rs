@@ -40,6 +40,9 @@ async fn members_now_and_then() {
     // Without a token a page starts behind everything: that is now.
     assert_eq!(get(format!("?at={point}")).await, now);
     assert_eq!(get("?at=t1_1_0".into()).await, []);
+    // A timeline that begins with the room: it began with its creator.
+    let start = sync["rooms"]["join"][&room]["timeline"]["prev_batch"].as_str().unwrap();
+    assert_eq!(get(format!("?at={start}")).await, pairs(&[("@alice:hs", "join")]));
     test.get("alice", &format!("/v3/rooms/{room}/members?at=x")).await.refused(400, "M_INVALID_PARAM");
     test.get("dave", &format!("/v3/rooms/{room}/members")).await.refused(403, "M_FORBIDDEN");
     // Who was thrown out sees who was there then, not who came or went later.

@@ -1,4 +1,5 @@
 mod account_data;
+mod branches;
 mod by_time;
 mod context;
 mod directory;

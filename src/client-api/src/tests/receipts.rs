@@ -41,6 +41,22 @@ async fn receipts_are_seen_by_the_room_and_private_ones_by_oneself() {
 }
 
 #[tokio::test]
+async fn of_two_receipts_for_one_event_the_unthreaded_one_is_shown() {
+    let test = TestApp::new(&["alice", "bob"]).await;
+    let room = test.public_room(&["alice", "bob"]).await;
+    let ts = 1_700_000_000_000_u64;
+    for bodies in [[json!({}), json!({"thread_id": "main"})], [json!({"thread_id": "main"}), json!({})]] {
+        let event = test.say("bob", &room, "read").await;
+        let since = token(&test.sync("bob", None).await);
+        for body in bodies {
+            test.post("alice", &format!("/v3/rooms/{room}/receipt/m.read/{event}"), body).await.ok();
+        }
+        let news = ephemeral(&test.sync("bob", Some(&since)).await, &room, "m.receipt");
+        assert_eq!(news, json!({&event: {"m.read": {"@alice:hs": {"ts": ts}}}}));
+    }
+}
+
+#[tokio::test]
 async fn receipts_name_threads_that_the_event_is_in() {
     let test = TestApp::new(&["alice", "bob"]).await;
     let room = test.public_room(&["alice", "bob"]).await;

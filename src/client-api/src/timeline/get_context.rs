@@ -5,7 +5,7 @@ use engine::{Direction, EventNum, EventRow, HistoryPoint};
 use http_kit::{RawJson, Ruma};
 use ruma::api::client::{context::get_context::v3::Request, filter::RoomEventFilter};
 
-use super::pages::{EventPage, Stretch, is_lazy, rendering};
+use super::pages::{EVER, EventPage, Stretch, is_lazy, rendering};
 use crate::{ApiError, App, access::Reader, filter::RowFilter, page::encode_point};
 
 /// Events around the event, at most.
@@ -51,7 +51,7 @@ impl App {
             return Ok(Vec::new());
         }
         let EventPage { events, .. } =
-            self.event_page(reader, Stretch { from, to: None, direction, limit }, filter).await?;
+            self.event_page(reader, Stretch { from, seen: EVER, to: None, direction, limit }, filter).await?;
         Ok(events)
     }
 

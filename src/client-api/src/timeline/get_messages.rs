@@ -5,28 +5,35 @@ use engine::{Direction, HistoryPoint};
 use http_kit::{RawJson, Ruma};
 use ruma::api::client::message::get_message_events::v3::Request;
 
-use super::pages::{Stretch, is_lazy, limit_of, rendering};
-use crate::{ApiError, App, filter::RowFilter, page::encode_point};
+use super::pages::{EVER, Stretch, is_lazy, limit_of, rendering};
+use crate::{
+    ApiError, App,
+    filter::RowFilter,
+    page::{encode_point, encode_point_seen},
+};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
     let Ruma { body, requester, .. } = request;
     let reader = app.reader(&body.room_id, &requester).await?;
     let room = reader.room.num;
-    let (direction, default) = match body.dir {
-        ruma::api::Direction::Backward => (Direction::Backward, reader.end()),
-        ruma::api::Direction::Forward => (Direction::Forward, HistoryPoint::START),
+    let token = body.from.as_deref();
+    let (direction, (from, seen)) = match body.dir {
+        ruma::api::Direction::Backward => (Direction::Backward, app.back_from(&reader, token, "from").await?),
+        ruma::api::Direction::Forward => {
+            (Direction::Forward, (app.point(room, token, "from").await?.unwrap_or(HistoryPoint::START), EVER))
+        }
     };
-    let from = app.point(room, body.from.as_deref(), "from").await?.unwrap_or(default);
     let to = app.point(room, body.to.as_deref(), "to").await?;
-    let stretch = Stretch { from, to, direction, limit: limit_of(body.limit) };
+    let encode = |point| if seen == EVER { encode_point(point) } else { encode_point_seen(point, seen) };
+    let stretch = Stretch { from, seen, to, direction, limit: limit_of(body.limit) };
     let page = app.whole_page(&reader, stretch, &RowFilter::new(&body.filter)).await?;
 
-    let mut out = format!("{{\"start\":\"{}\",\"chunk\":[", encode_point(from));
+    let mut out = format!("{{\"start\":\"{}\",\"chunk\":[", encode(from));
     app.engine.render(&mut out, &reader.room, &reader.viewer, &page.events, rendering(&requester, true)).await?;
     out.push(']');
     if let Some(next) = page.next {
         out.push_str(",\"end\":\"");
-        out.push_str(&encode_point(next));
+        out.push_str(&encode(next));
         out.push('"');
     }
     if is_lazy(&body.filter.lazy_load_options) {

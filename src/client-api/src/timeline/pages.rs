@@ -3,6 +3,7 @@
 use engine::{Direction, EventNum, EventRow, HistoryPoint, Rendering, RoomNum, splice::Format};
 use http_kit::Requester;
 use ruma::{UInt, api::client::filter::LazyLoadOptions};
+use store::Pos;
 
 use crate::{
     ApiError, App,
@@ -18,10 +19,15 @@ const MAX_BYTES: usize = 4 << 20;
 /// Events looked at to fill a page, at most.
 const LOOKED_AT: usize = 5000;
 
+/// Behind all positions.
+pub(super) const EVER: Pos = Pos::MAX;
+
 /// A stretch of history to read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stretch {
     pub(super) from: HistoryPoint,
+    /// Of what came in by the stream only what was here at this position; [`EVER`] for all.
+    pub(super) seen: Pos,
     pub(super) to: Option<HistoryPoint>,
     pub(super) direction: Direction,
     pub(super) limit: usize,
@@ -63,9 +69,28 @@ impl App {
         // Some clients send an empty token for none.
         let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(None) };
         Ok(Some(match decode_page(token, field)? {
-            PageToken::Stream(pos) => self.engine.point_at(room, pos).await?,
-            PageToken::History(point) => point,
+            PageToken::Stream(pos) | PageToken::Before(pos, _) => self.engine.point_at(room, pos).await?,
+            PageToken::History(point, _) => point,
         }))
+    }
+
+    /// Where a page begins that goes back from a token: a point, and up to which position what is before it had to be here. Without
+    /// a token that is the end of what the reader may see.
+    ///
+    /// # Errors
+    /// As [`App::point`].
+    pub(super) async fn back_from(
+        &self,
+        reader: &Reader<'_>,
+        token: Option<&str>,
+        field: &str,
+    ) -> Result<(HistoryPoint, Pos), ApiError> {
+        let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok((reader.end(), EVER)) };
+        Ok(match decode_page(token, field)? {
+            PageToken::Stream(pos) => (self.engine.deepest_at(&reader.room, pos).await?, pos),
+            PageToken::Before(pos, deepest) => (HistoryPoint::below(deepest), pos),
+            PageToken::History(point, seen) => (point, seen.unwrap_or(EVER)),
+        })
     }
 
     /// Reads a page of what the filter, the user's list of ignored users and the room's history visibility let through.
@@ -75,7 +100,7 @@ impl App {
         stretch: Stretch,
         filter: &RowFilter,
     ) -> Result<EventPage, ApiError> {
-        let Stretch { mut from, mut to, direction, limit } = stretch;
+        let Stretch { mut from, seen, mut to, direction, limit } = stretch;
         match direction {
             Direction::Backward => from = from.min(reader.end()),
             Direction::Forward => to = Some(to.map_or(reader.end(), |to| to.min(reader.end()))),
@@ -94,6 +119,7 @@ impl App {
             let nums: Vec<EventNum> = page.iter().map(|(_, num)| *num).collect();
             for (num, row) in self.engine.events(room, &nums).await? {
                 if row.pos() > self.engine.frontier()
+                    || (row.pos() > seen && !row.is_history())
                     || !filter.row(&row)
                     || is_ignored(&ignored, &row)
                     || !self.engine.can_see(room, &reader.viewer, &row).await?

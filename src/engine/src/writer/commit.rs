@@ -138,8 +138,11 @@ impl Landed {
             for num in self.promoted {
                 view.emptied(room.num, num);
             }
-            let accepted = self.events.iter().filter(|(_, row)| row.in_stream());
-            room.landed(accepted.map(|(num, row)| (row.pos(), *num)));
+            let accepted = || self.events.iter().filter(|(_, row)| row.in_stream());
+            if let Some(depth) = accepted().map(|(_, row)| row.depth()).max() {
+                room.pulse.deepest_at(depth);
+            }
+            room.landed(accepted().map(|(num, row)| (row.pos(), *num)));
             for (num, row) in self.events {
                 view.event(room.num, num, row);
             }

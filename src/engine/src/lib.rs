@@ -59,6 +59,7 @@ mod timeline;
 mod typing;
 mod upgrade;
 mod user_rooms;
+mod withdraw;
 mod writer;
 
 pub use aliases::AliasRow;

@@ -67,10 +67,10 @@ impl Stripped {
 }
 
 /// A change of a place from outside.
-struct Change {
-    membership: Membership,
-    event: Option<OutsideRow>,
-    invite_state: Option<Bytes>,
+pub(crate) struct Change {
+    pub(crate) membership: Membership,
+    pub(crate) event: Option<OutsideRow>,
+    pub(crate) invite_state: Option<Bytes>,
 }
 
 impl Engine {
@@ -124,22 +124,6 @@ impl Engine {
         }
         let change = Change { membership, event: Some(outside_row(version, event.clone())), invite_state: None };
         self.change_outside(&pdu.room_id, user, change).await
-    }
-
-    /// Ends an invitation to a room that is not here, or a knock on it, for this server alone: the other one cannot be reached. Whether
-    /// there was one.
-    ///
-    /// # Errors
-    /// [`EngineError::Conflict`], and those of the store.
-    pub async fn withdraw_outside(&self, room_id: &RoomId, user_id: &UserId) -> Result<bool, EngineError> {
-        let user = self.user_num(user_id).await?;
-        let Some(num) = self.ids.find(IdKind::Room, room_id.as_str()).await? else { return Ok(false) };
-        let place = self.user_rooms().get(user, num).await?;
-        if !place.is_some_and(|place| matches!(place.membership, Membership::Invite | Membership::Knock)) {
-            return Ok(false);
-        }
-        let change = Change { membership: Membership::Leave, event: None, invite_state: None };
-        self.change_outside(room_id, user, change).await
     }
 
     /// The newest membership event that was heard of a user from outside a room; `None` where what the room's own events say is newer.
@@ -256,7 +240,12 @@ impl Engine {
     }
 
     /// Changes a user's place, unless they are in the room. Whether it was changed.
-    async fn change_outside(&self, room_id: &RoomId, user: UserNum, change: Change) -> Result<bool, EngineError> {
+    pub(crate) async fn change_outside(
+        &self,
+        room_id: &RoomId,
+        user: UserNum,
+        change: Change,
+    ) -> Result<bool, EngineError> {
         let Some(num) = self.ids.find(IdKind::Room, room_id.as_str()).await? else { return Ok(false) };
         let _entering = self.entering(num).lock().await;
         // The room's own writer changes places as well.

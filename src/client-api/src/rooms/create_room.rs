@@ -75,7 +75,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
         public,
     };
     let made = app.engine.create_room(new, None).await.map_err(creation_error)?;
-    app.after_sending(&made.room, requester.user);
+    app.after_sending(requester.user);
     app.carry_over(&made.room, &requester).await;
     let mut invitations = elsewhere;
     for invitee in plan.invite.iter().filter(|invitee| invitee.remote) {

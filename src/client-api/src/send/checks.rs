@@ -11,12 +11,11 @@ use serde::Deserialize;
 use crate::{ApiError, App};
 
 impl App {
-    /// Somebody sent something: they are there, and no longer typing.
-    pub(crate) fn after_sending(&self, room: &Room, user: u64) {
+    /// Somebody sent something: they are there. Whether they still type, perhaps on another device, is for their clients to say.
+    pub(crate) fn after_sending(&self, user: u64) {
         if self.config.presence {
             self.users.presence.active(user);
         }
-        self.stopped_typing(room, user);
     }
 
     /// Somebody does not type in a room any more.

@@ -36,6 +36,6 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     };
     let txn = TxnKey { user: requester.user, device, path: uri.path() };
     let event_id = app.engine.send(&room, event, Some(txn)).await?;
-    app.after_sending(&room, requester.user);
+    app.after_sending(requester.user);
     Ok(Response::new(event_id))
 }

@@ -56,7 +56,7 @@ pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> R
             event_id
         }
     };
-    app.after_sending(&room, requester.user);
+    app.after_sending(requester.user);
     Ok(Response::new(event_id))
 }
 

@@ -85,6 +85,27 @@ async fn an_invitation_from_elsewhere_is_refused_taken_back_or_followed() {
 }
 
 #[tokio::test]
+async fn who_can_tell_nobody_of_leaving_sees_it_all_the_same() {
+    for version in [RoomVersionId::V1, RoomVersionId::V11, RoomVersionId::V12] {
+        let (one, two) = (Peer::new("one"), Peer::new("two"));
+        let room = one.create(&version).await;
+        invite((&one, &room), &two, BOB).await;
+        let (bob, num, _) = place(&two, &room, BOB).await;
+        assert!(two.engine.outside_event(bob, num).await.unwrap().is_none());
+        assert!(two.engine.withdraw_outside(&room.id, <&UserId>::try_from(BOB).unwrap()).await.unwrap());
+        let shown = two.engine.outside_event(bob, num).await.unwrap().unwrap();
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!((&shown["content"], &shown["sender"]), (&json!({"membership": "leave"}), &json!(BOB)));
+        assert_eq!((&shown["state_key"], &shown["type"]), (&json!(BOB), &json!("m.room.member")));
+        assert!(shown["event_id"].as_str().unwrap().starts_with('$') && shown["origin_server_ts"].is_u64());
+        // Invited once more, that is what counts.
+        one.member(&room, ALICE, BOB, "leave").await;
+        invite((&one, &room), &two, BOB).await;
+        assert_eq!(place(&two, &room, BOB).await.2.unwrap().membership, Membership::Invite);
+    }
+}
+
+#[tokio::test]
 async fn a_place_outside_is_forgotten_once_it_is_left() {
     let (one, two) = (Peer::new("one"), Peer::new("two"));
     let room = one.create(&RoomVersionId::V11).await;

@@ -28,7 +28,8 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let stretch = Stretch { from, seen, to, direction, limit: limit_of(body.limit) };
     let page = app.whole_page(&reader, stretch, &RowFilter::new(&body.filter)).await?;
 
-    let mut out = format!("{{\"start\":\"{}\",\"chunk\":[", encode(from));
+    let start = token.filter(|token| !token.is_empty()).map_or_else(|| encode(from), ToOwned::to_owned);
+    let mut out = format!("{{\"start\":\"{start}\",\"chunk\":[");
     app.engine.render(&mut out, &reader.room, &reader.viewer, &page.events, rendering(&requester, true)).await?;
     out.push(']');
     if let Some(next) = page.next {

@@ -48,7 +48,7 @@ impl Engine {
         room_id: &RoomId,
         (user, user_id): (UserNum, &UserId),
     ) -> Result<OutsideRow, EngineError> {
-        let broken = |error: String| EngineError::Inconsistent(error);
+        let broken = EngineError::Inconsistent;
         let rules = Self::rules(&asked.version)?;
         let object: CanonicalJsonObject =
             serde_json::from_str(&asked.event).map_err(|error| broken(error.to_string()))?;

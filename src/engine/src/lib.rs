@@ -75,7 +75,7 @@ pub use head::{Extremity, HeadRow};
 pub use listing::{Listing, ListingSince};
 pub use outgoing::OutgoingWatcher;
 pub use outside::OutsideRow;
-pub use partial::{OmittedMembers, PartialRow};
+pub use partial::{OmittedMembers, PartialRow, ToldState};
 pub use permit_join::JoinPermit;
 pub use presets::{FirstEvents, Invitee, Names, Preset, RoomPlan};
 pub use receipts::{NewReceipt, Receipt, ReceiptRow};

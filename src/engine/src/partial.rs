@@ -55,6 +55,15 @@ pub struct OmittedMembers {
     pub servers: Vec<OwnedServerName>,
 }
 
+/// A state as another server tells it.
+#[derive(Debug, Clone, Default)]
+pub struct ToldState {
+    /// What it is made of.
+    pub events: Vec<OwnedEventId>,
+    /// An event that it is the state before, where the one after it is meant.
+    pub then: Option<OwnedEventId>,
+}
+
 impl Engine {
     /// The rooms behind a number whose state is not whole, in order, some at a time.
     ///
@@ -98,13 +107,13 @@ impl Engine {
         self.whole(room, patience).await
     }
 
-    /// Fills in a room's state: `state` names the whole state before `event`, by which this server entered, as another server
+    /// Fills in a room's state: `state` is the whole state before `event`, by which this server entered, as another server
     /// says it is; all of it is here, as outliers or otherwise. Does nothing in a room that is whole, or was entered anew since.
     ///
     /// # Errors
     /// [`EngineError::BadEvent`] where part of the state is not here, [`EngineError::Forbidden`] where that state does not allow the
     /// event by which we entered; those of the store.
-    pub async fn fill(&self, room: &Arc<Room>, event: EventNum, state: &[OwnedEventId]) -> Result<(), EngineError> {
+    pub async fn fill(&self, room: &Arc<Room>, event: EventNum, state: &ToldState) -> Result<(), EngineError> {
         loop {
             let mut writer = self.write(room).await?;
             let done = writer.fill_some(event, state).await?;
@@ -224,7 +233,7 @@ impl RoomWriter<'_> {
     }
 
     /// Judges some events again; whether the room is whole now.
-    async fn fill_some(&mut self, event: EventNum, state: &[OwnedEventId]) -> Result<bool, EngineError> {
+    async fn fill_some(&mut self, event: EventNum, state: &ToldState) -> Result<bool, EngineError> {
         // What was queued before has landed behind an empty commit: rows can be listed.
         self.engine.db.write().commit().await?;
         let Some(partial) = self.head()?.partial.clone().filter(|partial| partial.event == event) else {
@@ -252,12 +261,18 @@ impl RoomWriter<'_> {
     }
 
     /// The event by which we entered gets the whole state before it.
-    async fn refound(&mut self, num: EventNum, state: &[OwnedEventId]) -> Result<(), EngineError> {
-        let here = self.here(state.iter().cloned().collect()).await?;
-        if state.is_empty() || state.iter().any(|id| !here.nums.contains_key(id)) {
+    async fn refound(&mut self, num: EventNum, state: &ToldState) -> Result<(), EngineError> {
+        let ids: BTreeSet<OwnedEventId> = state.events.iter().chain(&state.then).cloned().collect();
+        let here = self.here(ids).await?;
+        if here.nums.is_empty() || state.events.iter().chain(&state.then).any(|id| !here.nums.contains_key(id)) {
             return Err(EngineError::BadEvent("part of the room's state is missing".to_owned()));
         }
-        let told = self.stage_told(&here, state)?;
+        let mut told = self.stage_told(&here, &state.events)?;
+        let then = state.then.as_ref().and_then(|id| Some((here.pdus.get(id)?, *here.nums.get(id)?)));
+        if let Some((pdu, then)) = then.filter(|(pdu, _)| !pdu.rejected) {
+            let applied = self.branches()?.after(told, pdu, then).await?;
+            told = self.stage_nodes(applied);
+        }
         let pdu = self.pdu(num).await?;
         let cited = self.references(&pdu).await?.cited;
         if self.judge(&pdu, &cited, told, Judging::default()).await? != Verdict::Accepted {

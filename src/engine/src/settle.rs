@@ -63,7 +63,7 @@ impl RoomWriter<'_> {
         Ok(self.stage_nodes(applied))
     }
 
-    fn stage_nodes(&mut self, applied: Applied) -> NodeId {
+    pub(crate) fn stage_nodes(&mut self, applied: Applied) -> NodeId {
         for (id, node) in applied.new_nodes {
             self.stage(NODES.put(&(self.room.num, id.0), &node));
         }

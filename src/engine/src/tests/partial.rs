@@ -9,7 +9,7 @@ use super::{
     entering::answer,
     peer::{ALICE, BOB, Peer, assert_same, verdict},
 };
-use crate::{EngineError, Membership, OmittedMembers, Room, Verdict};
+use crate::{EngineError, Membership, OmittedMembers, Room, ToldState, Verdict};
 
 const VERSIONS: [RoomVersionId; 4] = [RoomVersionId::V3, RoomVersionId::V10, RoomVersionId::V11, RoomVersionId::V12];
 const DAVE: &str = "@dave:three";
@@ -26,6 +26,10 @@ struct Entered {
     copy: Arc<Room>,
     /// The state before Bob came.
     state: Vec<OwnedEventId>,
+}
+
+fn told(events: &[OwnedEventId]) -> ToldState {
+    ToldState { events: events.to_vec(), then: None }
 }
 
 impl Entered {
@@ -67,7 +71,7 @@ impl Entered {
         }
         self.two.engine.receive_outliers(&self.copy, events).await.unwrap();
         let event = self.event().await;
-        self.two.engine.fill(&self.copy, event, &self.state).await
+        self.two.engine.fill(&self.copy, event, &told(&self.state)).await
     }
 }
 
@@ -221,12 +225,12 @@ async fn a_state_that_would_not_have_let_us_in_is_not_taken() {
     let world = Entered::new(&RoomVersionId::V11).await;
     let (two, copy) = (&world.two, &world.copy);
     let event = world.event().await;
-    let nothing = two.engine.fill(copy, event, &[]).await;
+    let nothing = two.engine.fill(copy, event, &told(&[])).await;
     assert!(matches!(nothing, Err(EngineError::BadEvent(_))), "{nothing:?}");
-    let missing = two.engine.fill(copy, event, &world.state).await;
+    let missing = two.engine.fill(copy, event, &told(&world.state)).await;
     assert!(matches!(missing, Err(EngineError::BadEvent(_))), "{missing:?}");
     let bare: Vec<OwnedEventId> = world.state[..1].to_vec();
-    let bare = two.engine.fill(copy, event, &bare).await;
+    let bare = two.engine.fill(copy, event, &told(&bare)).await;
     assert!(matches!(bare, Err(EngineError::Forbidden(_) | EngineError::BadEvent(_))), "{bare:?}");
     assert!(copy.info().partial);
     world.fill().await.unwrap();
@@ -257,4 +261,33 @@ async fn who_leaves_before_the_room_is_whole_may_come_back() {
     assert_eq!(two.engine.partial_rooms(0).await.unwrap(), []);
     let copy = super::entering::enter(one, room, two, BOB).await;
     assert_same((one, room), (two, &copy)).await;
+}
+
+#[tokio::test]
+async fn a_state_may_be_told_as_the_one_before_what_it_follows() {
+    let world = Entered::new(&RoomVersionId::V11).await;
+    let Entered { one, two, room, copy, state, .. } = &world;
+    let ErinJoined { before, then } = ErinJoined::of(one, room, state).await;
+    let mut events = Vec::new();
+    for id in state {
+        events.push(one.wire(room, id).await);
+    }
+    two.engine.receive_outliers(copy, events).await.unwrap();
+    let event = world.event().await;
+    two.engine.fill(copy, event, &ToldState { events: before, then: Some(then) }).await.unwrap();
+    assert_same((one, room), (two, copy)).await;
+}
+
+/// The state before Erin came, who came last, and her coming.
+struct ErinJoined {
+    before: Vec<OwnedEventId>,
+    then: OwnedEventId,
+}
+
+impl ErinJoined {
+    async fn of(one: &Peer, room: &Room, state: &[OwnedEventId]) -> Self {
+        let then = one.state(room).await[&("m.room.member".to_owned(), ERIN.to_owned())].clone();
+        let then = OwnedEventId::try_from(then).unwrap();
+        Self { before: state.iter().filter(|id| **id != then).cloned().collect(), then }
+    }
 }

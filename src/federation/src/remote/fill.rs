@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use engine::{EngineError, EventNum, PartialRow, RoomNum};
+use engine::{EngineError, EventNum, PartialRow, RoomNum, ToldState};
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use ruma::{EventId, OwnedEventId, OwnedServerName};
 use tokio::sync::Notify;
@@ -134,19 +134,26 @@ impl Federation {
         if room.info().local_members.is_empty() {
             return Ok(self.engine.stop_filling(&room).await?);
         }
-        let event = self.engine.event(num, row.event).await?;
-        let event_id = <&EventId>::try_from(event.event_id())
-            .map_err(|error| EngineError::Inconsistent(error.to_string()))?
-            .to_owned();
+        let event = self.engine.pdu(&room, row.event).await?;
         let first = self.first_to_ask(row, times).await?;
         let gap = Gap::new(self, &room, &first, MAX_TIME).await?.worth(MAX_BYTES);
-        let (mut state, absent) = gap.gather_state(&event_id).await?;
+        // What it follows is older: more servers know it. Where it follows several events, only its own server has met them.
+        let (mut state, absent) = match event.prev_events.as_slice() {
+            [prev] => match state_after(&gap, prev).await {
+                Ok(told) => told,
+                Err(error) => {
+                    tracing::debug!(room_id = %room.id, %error, "the state after what our event follows was not told");
+                    state_before(&gap, &event.event_id).await?
+                }
+            },
+            _ => state_before(&gap, &event.event_id).await?,
+        };
         if !absent.is_empty() {
             if times < STRICT {
                 return Err(missing(&absent));
             }
             tracing::warn!(room_id = %room.id, events = absent.len(), "part of the room's state cannot be had");
-            leave_out(&mut state, absent);
+            leave_out(&mut state.events, absent);
         }
         self.engine.fill(&room, row.event, &state).await?;
         Ok(())
@@ -160,6 +167,26 @@ impl Federation {
         let name = self.engine.server_name(server).await?;
         Ok(name.ok_or_else(|| EngineError::Inconsistent(format!("no server has the number {server}")))?)
     }
+}
+
+/// A state, and those of its events that are not here though they were asked for.
+type Told = (ToldState, Vec<OwnedEventId>);
+
+async fn state_before(gap: &Gap<'_>, event: &EventId) -> Result<Told, PduError> {
+    let (events, absent) = gap.gather_state(event).await?;
+    Ok((ToldState { events, then: None }, absent))
+}
+
+async fn state_after(gap: &Gap<'_>, event: &OwnedEventId) -> Result<Told, PduError> {
+    let (events, absent) = gap.gather_state(event).await?;
+    if !gap.absent(std::slice::from_ref(event)).await?.is_empty() {
+        let found = gap.events(std::slice::from_ref(event)).await;
+        let here = gap.fed.engine.receive_outliers(gap.room, found).await?;
+        if here.is_empty() {
+            return Err(missing(std::slice::from_ref(event)));
+        }
+    }
+    Ok((ToldState { events, then: Some(event.clone()) }, absent))
 }
 
 /// Leaves `absent` out of `state`.

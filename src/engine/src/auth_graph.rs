@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures::{FutureExt, future::BoxFuture};
-use store::StoreError;
+use parking_lot::Mutex;
+use store::{Page, StoreError};
 
 use crate::{
     auth_chain::{AuthEvent, AuthParents, SharedState},
@@ -18,14 +19,30 @@ pub(crate) struct Graph<'a> {
     branches: Branches<'a>,
     base: NodeId,
     conflicted: BTreeSet<Slot>,
+    /// What was read: each of the states asks for nearly the same events again.
+    known: Mutex<HashMap<EventNum, AuthEvent>>,
 }
 
 impl<'a> Graph<'a> {
     pub(crate) fn new(branches: Branches<'a>, base: NodeId, conflicted: BTreeSet<Slot>) -> Self {
-        Self { branches, base, conflicted }
+        Self { branches, base, conflicted, known: Mutex::default() }
     }
 
     async fn parents(&self, nums: &[EventNum]) -> Result<Vec<Option<AuthEvent>>, EngineError> {
+        let known = |nums: &[EventNum]| -> Vec<Option<AuthEvent>> {
+            let known = self.known.lock();
+            nums.iter().map(|num| known.get(num).cloned()).collect()
+        };
+        let unread: Vec<EventNum> =
+            nums.iter().zip(known(nums)).filter(|(_, event)| event.is_none()).map(|(num, _)| *num).collect();
+        if !unread.is_empty() {
+            let read = self.read_parents(&unread).await?;
+            self.known.lock().extend(unread.into_iter().zip(read).filter_map(|(num, event)| Some((num, event?))));
+        }
+        Ok(known(nums))
+    }
+
+    async fn read_parents(&self, nums: &[EventNum]) -> Result<Vec<Option<AuthEvent>>, EngineError> {
         let pdus: HashMap<_, _> = self.branches.pdus(nums).await?.into_iter().collect();
         let cited: BTreeSet<String> = pdus.values().flat_map(|pdu| &pdu.auth_events).map(ToString::to_string).collect();
         let numbers = self.numbers(cited).await?;
@@ -55,22 +72,21 @@ impl<'a> Graph<'a> {
         Ok(here.map(|(id, place)| (id, place.num)).collect())
     }
 
-    async fn citing(&self, nums: &[EventNum]) -> Result<Vec<Vec<EventNum>>, StoreError> {
+    async fn citing(&self, num: EventNum, below: Option<EventNum>, limit: usize) -> Result<Vec<EventNum>, StoreError> {
         let Branches { engine, room, overlay } = self.branches;
-        let prefix = CITED.prefix(&room.num);
-        let mut queued: HashMap<EventNum, Vec<EventNum>> = HashMap::new();
-        for key in overlay.keys_from(CITED.keyspace, &prefix) {
-            let (_, cited, by) = CITED.decode_key(key)?;
-            queued.entry(cited).or_default().push(by);
+        let page = Page::last(limit);
+        let rows = match below {
+            Some(below) => engine.db.scan(&CITED, &(room.num, num), &(room.num, num, below), page).await?,
+            None => engine.db.scan_prefix(&CITED, &(room.num, num), page).await?,
+        };
+        let mut by: BTreeSet<EventNum> = rows.into_iter().map(|((_, _, by), ())| by).collect();
+        for key in overlay.keys_from(CITED.keyspace, &CITED.prefix(&(room.num, num))) {
+            let (_, _, queued) = CITED.decode_key(key)?;
+            if below.is_none_or(|below| queued < below) {
+                by.insert(queued);
+            }
         }
-        let mut out = Vec::with_capacity(nums.len());
-        for num in nums {
-            let rows = engine.db.scan_all(&CITED, &(room.num, *num)).await?;
-            let mut by: Vec<EventNum> = rows.into_iter().map(|((_, _, by), ())| by).collect();
-            by.extend(queued.remove(num).unwrap_or_default());
-            out.push(by);
-        }
-        Ok(out)
+        Ok(by.into_iter().rev().take(limit).collect())
     }
 
     async fn shared(&self, nums: &[EventNum]) -> Result<Vec<bool>, EngineError> {
@@ -99,8 +115,8 @@ impl AuthParents for Graph<'_> {
 }
 
 impl SharedState for Graph<'_> {
-    fn children<'a>(&'a self, ids: &'a [u32]) -> BoxFuture<'a, Result<Vec<Vec<u32>>, StoreError>> {
-        self.citing(ids).boxed()
+    fn children(&self, id: u32, below: Option<u32>, limit: usize) -> BoxFuture<'_, Result<Vec<u32>, StoreError>> {
+        self.citing(id, below, limit).boxed()
     }
 
     fn contains<'a>(&'a self, ids: &'a [u32]) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {

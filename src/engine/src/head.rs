@@ -198,6 +198,8 @@ pub struct Member {
 
 /// Members kept in memory per room, at most; the rest is read when needed.
 const MEMBERS_KEPT: usize = 1024;
+/// States after events remembered per room, at most: those at which the room's graph ends are asked for with every event that comes.
+const STATES_KEPT: usize = 1024;
 
 /// What the writer knows of a room.
 #[derive(Debug)]
@@ -222,6 +224,7 @@ pub struct Head {
     pub overlay: Overlay,
     /// What some sets of states, by their roots in order, resolved to: branches that live on are resolved once.
     pub resolved: VecDeque<(Vec<NodeId>, NodeId)>,
+    after: HashMap<(NodeId, EventNum), NodeId>,
     members: HashMap<String, Option<Member>>,
 }
 
@@ -239,8 +242,22 @@ impl Head {
             partial: None,
             overlay: Overlay::default(),
             resolved: VecDeque::new(),
+            after: HashMap::new(),
             members: HashMap::new(),
         }
+    }
+
+    /// The state after an event, by the state before it, where it was made already: its nodes are written then.
+    pub fn after(&self, before: NodeId, num: EventNum) -> Option<NodeId> {
+        self.after.get(&(before, num)).copied()
+    }
+
+    /// Remembers the state after an event.
+    pub fn remember_after(&mut self, before: NodeId, num: EventNum, root: NodeId) {
+        if self.after.len() >= STATES_KEPT {
+            self.after.clear();
+        }
+        self.after.insert((before, num), root);
     }
 
     /// The remembered member: `None` where nothing is remembered, `Some(None)` where there is none.

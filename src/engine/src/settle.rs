@@ -58,9 +58,15 @@ impl RoomWriter<'_> {
         if !row.is_state() || row.verdict() == Verdict::Rejected {
             return Ok(row.state_before());
         }
+        let before = row.state_before();
+        if let Some(root) = self.head()?.after(before, num) {
+            return Ok(root);
+        }
         let pdu: SharedPdu = self.pdu(num).await?;
-        let applied = self.branches()?.after(row.state_before(), &pdu, num).await?;
-        Ok(self.stage_nodes(applied))
+        let applied = self.branches()?.after(before, &pdu, num).await?;
+        let root = self.stage_nodes(applied);
+        self.head_mut()?.remember_after(before, num, root);
+        Ok(root)
     }
 
     pub(crate) fn stage_nodes(&mut self, applied: Applied) -> NodeId {

@@ -2,15 +2,20 @@ use futures::future::BoxFuture;
 use roaring::RoaringBitmap;
 use store::StoreError;
 
-use super::{AuthChains, BATCH, ChainError};
+use super::{AuthChains, ChainError};
+
+/// Events that cite another one, read at once. Nearly every membership cites the power levels and the join rules: one of the first few
+/// tells what is asked, and the others are as many as the room has members.
+const PAGE: usize = 32;
 
 /// The entries that all states share, for [`AuthChains::less_shared`].
 pub trait SharedState: Send + Sync {
-    /// For each of these events, in their order, the state events that have it among their `auth_events`.
+    /// The state events that have this event among their `auth_events`, by their numbers, the greatest first: those below `below`, at
+    /// most `limit`. Fewer mean that there are no more.
     ///
     /// # Errors
     /// Those of the store.
-    fn children<'a>(&'a self, ids: &'a [u32]) -> BoxFuture<'a, Result<Vec<Vec<u32>>, StoreError>>;
+    fn children(&self, id: u32, below: Option<u32>, limit: usize) -> BoxFuture<'_, Result<Vec<u32>, StoreError>>;
 
     /// For each of these events, in their order, whether all states have it.
     ///
@@ -54,6 +59,8 @@ impl AuthChains<'_> {
 
     /// Whether a shared event leads to this one. If not, everything above it joins `unreached`: neither shared nor led to.
     /// (Not the event itself, which may be shared.)
+    ///
+    /// From each event it goes on to the newest that cite it, and comes back for the rest of them only where those lead nowhere.
     async fn is_cited(
         &self,
         id: u32,
@@ -62,19 +69,19 @@ impl AuthChains<'_> {
         visited: &mut u64,
     ) -> Result<bool, ChainError> {
         let mut seen = RoaringBitmap::new();
-        let mut open = vec![id];
-        while !open.is_empty() {
-            let batch = open.split_off(open.len().saturating_sub(BATCH));
-            let children: RoaringBitmap = shared.children(&batch).await?.into_iter().flatten().collect();
-            let new: Vec<u32> = (children - &seen - &*unreached).into_iter().collect();
-            for batch in new.chunks(BATCH) {
-                self.count(visited, batch.len())?;
-                if shared.contains(batch).await?.contains(&true) {
-                    return Ok(true);
-                }
+        let mut open = vec![(id, None)];
+        while let Some((id, below)) = open.pop() {
+            let page = shared.children(id, below, PAGE).await?;
+            if let Some(last) = page.last().filter(|_| page.len() == PAGE) {
+                open.push((id, Some(*last)));
             }
-            seen.extend(&new);
-            open.extend(new);
+            let new: Vec<u32> =
+                page.into_iter().filter(|child| !unreached.contains(*child) && seen.insert(*child)).collect();
+            self.count(visited, new.len())?;
+            if shared.contains(&new).await?.contains(&true) {
+                return Ok(true);
+            }
+            open.extend(new.into_iter().rev().map(|child| (child, None)));
         }
         *unreached |= seen;
         Ok(false)

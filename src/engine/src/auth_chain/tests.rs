@@ -26,10 +26,11 @@ impl AuthParents for Graph {
 }
 
 impl SharedState for Graph {
-    fn children<'a>(&'a self, ids: &'a [u32]) -> BoxFuture<'a, Result<Vec<Vec<u32>>, StoreError>> {
-        let citing =
-            |id: &u32| self.events.iter().filter(|(_, event)| event.parents.contains(id)).map(|(id, _)| *id).collect();
-        async move { Ok(ids.iter().map(citing).collect()) }.boxed()
+    fn children(&self, id: u32, below: Option<u32>, limit: usize) -> BoxFuture<'_, Result<Vec<u32>, StoreError>> {
+        let citing = self.events.iter().rev().filter(|(_, event)| event.parents.contains(&id)).map(|(id, _)| *id);
+        let page: Vec<u32> = citing.filter(|id| below.is_none_or(|below| *id < below)).take(limit).collect();
+        self.loaded.fetch_add(page.len(), Ordering::Relaxed);
+        std::future::ready(Ok(page)).boxed()
     }
 
     fn contains<'a>(&'a self, ids: &'a [u32]) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {
@@ -239,6 +240,27 @@ fn known_chains_are_not_walked_again() {
         cache.forget(1);
         chains.chain(&[19_999]).await.unwrap();
         assert!(graph.take_loaded() > 900, "forgotten");
+    });
+}
+
+#[test]
+fn what_the_whole_room_cites_is_found_to_be_shared_by_a_few() {
+    let mut graph = large_room();
+    graph.shared = graph.events.keys().copied().filter(|id| *id > 3).collect();
+    // The newest members are where the branches differ.
+    graph.shared.retain(|id| *id < 19_960);
+    let cache = ChainCache::new(1 << 20);
+    let chains = AuthChains::new(1, &graph, &cache);
+    block_on(async {
+        chains.chain(&[19_999]).await.unwrap();
+        graph.take_loaded();
+        // The first power levels are cited by the first forty members, the create event by everybody.
+        for candidate in [0, 2, 40] {
+            let outside = chains.less_shared([candidate].into(), &graph).await.unwrap().unwrap();
+            assert!(outside.is_empty(), "{candidate}");
+        }
+        let loaded = graph.take_loaded();
+        assert!(loaded < 400, "{loaded} events looked at");
     });
 }
 

@@ -1,5 +1,6 @@
 //! The engine over the in-memory store.
 
+mod branches;
 mod entering;
 mod exchange;
 mod fixtures;

@@ -16,10 +16,10 @@ use serde_json::json;
 use super::peer::{ALICE, BOB, CAROL, Peer, State, arrived};
 use crate::{Received, Room, Verdict, row::EventRow};
 
-const DAVE: &str = "@dave:one";
-const USERS: [[&str; 2]; 2] = [[ALICE, DAVE], [BOB, CAROL]];
-const ALL: [&str; 4] = [ALICE, BOB, CAROL, DAVE];
-const MEMBERSHIPS: [&str; 4] = ["ban", "leave", "invite", "join"];
+pub(super) const DAVE: &str = "@dave:one";
+pub(super) const USERS: [[&str; 2]; 2] = [[ALICE, DAVE], [BOB, CAROL]];
+pub(super) const ALL: [&str; 4] = [ALICE, BOB, CAROL, DAVE];
+pub(super) const MEMBERSHIPS: [&str; 4] = ["ban", "leave", "invite", "join"];
 
 #[derive(Debug, Clone)]
 enum Action {
@@ -40,6 +40,17 @@ fn action() -> impl Strategy<Value = Action> {
         4 => (0..4_usize, 0..4_usize).prop_map(|(who, what)| Action::Member(who, what)),
         1 => any::<bool>().prop_map(Action::JoinRule),
         3 => (1..6_usize).prop_map(Action::Pass),
+    ]
+}
+
+/// Versions 1, 2 and 2.1 of state resolution.
+pub(super) fn version() -> impl Strategy<Value = RoomVersionId> {
+    prop_oneof![
+        Just(RoomVersionId::V1),
+        Just(RoomVersionId::V2),
+        Just(RoomVersionId::V6),
+        Just(RoomVersionId::V11),
+        Just(RoomVersionId::V12)
     ]
 }
 
@@ -68,7 +79,7 @@ async fn act(peer: &Peer, room: &Arc<Room>, user: &str, action: &Action) {
 
 /// A server's room, told from its events with whole states.
 #[derive(Default)]
-struct Model {
+pub(super) struct Model {
     events: HashMap<OwnedEventId, Arc<Pdu>>,
     before: BTreeMap<String, State>,
     after: HashMap<OwnedEventId, StateMap<OwnedEventId>>,
@@ -116,7 +127,7 @@ fn plain(state: &StateMap<OwnedEventId>) -> State {
     state.iter().map(|((kind, key), id)| ((kind.to_string(), key.clone()), id.to_string())).collect()
 }
 
-async fn compare(peer: &Peer, room: &Arc<Room>) -> Model {
+pub(super) async fn compare(peer: &Peer, room: &Arc<Room>) -> Model {
     let log = peer.log(room).await;
     let rows: Vec<EventRow> = log.iter().map(|(row, _)| row.clone()).collect();
     let model = Model::of(log, room);
@@ -205,7 +216,7 @@ proptest! {
 
     #[test]
     fn any_room_in_any_order(
-        version in prop_oneof![Just(RoomVersionId::V6), Just(RoomVersionId::V11), Just(RoomVersionId::V12)],
+        version in version(),
         steps in proptest::collection::vec((any::<bool>(), any::<bool>(), action()), 1..40),
         order in proptest::collection::vec(any::<Index>(), 64),
     ) {

@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use crate::{
     auth_chain::ChainCache,
     error::EngineError,
+    holds::{HoldStats, Holds},
     load,
     outgoing::Watching,
     room::Room,
@@ -202,6 +203,7 @@ pub struct Engine {
     view: Arc<View>,
     pub(crate) nodes: Cache<(RoomNum, NodeId), Bytes, ByBytes>,
     pub(crate) chains: ChainCache,
+    pub(crate) holds: Holds,
     kept: Cache<RoomNum, Arc<Room>>,
     pub(crate) rooms: DashMap<RoomNum, Weak<Room>>,
     last_create: AtomicU64,
@@ -241,12 +243,18 @@ impl Engine {
             projector,
             nodes: by_bytes(sizes.node_bytes),
             chains: ChainCache::new(sizes.chain_bytes),
+            holds: Holds::default(),
             kept: Cache::new(sizes.rooms),
             rooms: DashMap::new(),
             last_create: AtomicU64::new(0),
             loading: [const { Mutex::const_new(()) }; 16],
             entering: [const { Mutex::const_new(()) }; 16],
         }
+    }
+
+    /// How long rooms were locked.
+    pub fn holds(&self) -> HoldStats {
+        self.holds.snapshot()
     }
 
     /// Now, milliseconds since the Unix epoch.

@@ -97,6 +97,10 @@ pub struct RoomWriter<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) room: &'a Arc<Room>,
     guard: OwnedMutexGuard<Option<Head>>,
+    /// Since when.
+    since: u64,
+    /// Rows that were queued.
+    queued: usize,
     head: Option<Head>,
     pub(crate) staged: Vec<Staged>,
     pub(crate) ops: Vec<Op>,
@@ -127,6 +131,7 @@ impl std::fmt::Debug for RoomWriter<'_> {
 
 impl Drop for RoomWriter<'_> {
     fn drop(&mut self) {
+        self.engine.holds.ended(self.engine.now().saturating_sub(self.since), self.queued);
         // A head that was changed for a commit that never came is thrown away; the next writer reads it again.
         if self.staged.is_empty()
             && self.ops.is_empty()
@@ -144,6 +149,7 @@ impl Engine {
     /// Those of the store.
     pub async fn write<'a>(&'a self, room: &'a Arc<Room>) -> Result<RoomWriter<'a>, EngineError> {
         let mut guard = Arc::clone(&room.writer).lock_owned().await;
+        let since = self.now();
         let broken = room.broken.swap(false, Ordering::AcqRel);
         let head = match guard.take() {
             Some(mut head) if !broken => {
@@ -158,7 +164,7 @@ impl Engine {
                 load::head(self, room).await?
             }
         };
-        Ok(RoomWriter::new(self, room, guard, head))
+        Ok(RoomWriter::new(self, room, (guard, since), head))
     }
 
     /// Sends one event. With a transaction key, the same key gives the same event.
@@ -193,11 +199,18 @@ impl Engine {
 }
 
 impl<'a> RoomWriter<'a> {
-    fn new(engine: &'a Engine, room: &'a Arc<Room>, guard: OwnedMutexGuard<Option<Head>>, head: Head) -> Self {
+    fn new(
+        engine: &'a Engine,
+        room: &'a Arc<Room>,
+        (guard, since): (OwnedMutexGuard<Option<Head>>, u64),
+        head: Head,
+    ) -> Self {
         Self {
             engine,
             room,
             guard,
+            since,
+            queued: 0,
             head: Some(head),
             staged: Vec::new(),
             ops: Vec::new(),
@@ -217,7 +230,7 @@ impl<'a> RoomWriter<'a> {
     pub(crate) async fn of_new_room(engine: &'a Engine, room: &'a Arc<Room>) -> Result<Self, EngineError> {
         let mut guard = Arc::clone(&room.writer).lock_owned().await;
         let head = guard.take().ok_or(EngineError::Conflict)?;
-        Ok(Self::new(engine, room, guard, head))
+        Ok(Self::new(engine, room, (guard, engine.now()), head))
     }
 
     pub(crate) fn head(&self) -> Result<&Head, EngineError> {

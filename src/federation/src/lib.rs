@@ -47,7 +47,7 @@ pub use crate::{
     client::Client,
     config::{FederationConfig, OldKey},
     error::CallError,
-    keys::KeyRing,
+    keys::{KeyRing, KeyStats},
     net::{NetError, NetTransport},
     outbox::{Outbox, OutboxStats},
     transport::{Call, CallLimits, Disabled, Reply, Transport, TransportError},

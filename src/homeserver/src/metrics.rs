@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::{Router, routing::get};
-use federation::{Outbox, OutboxStats};
-use metrics_exporter_prometheus::PrometheusBuilder;
-use store::Db;
-
 use crate::error::StartError;
+use axum::{Router, routing::get};
+use engine::HoldStats;
+use federation::{Federation, KeyStats, OutboxStats};
+use metrics_exporter_prometheus::PrometheusBuilder;
 
 /// `/metrics`
-pub fn router(db: Arc<Db>, outbox: Arc<Outbox>) -> Result<Router, StartError> {
+pub fn router(federation: Arc<Federation>) -> Result<Router, StartError> {
     let handle = PrometheusBuilder::new()
         .install_recorder()
         .map_err(|error| StartError::Setting("metrics_listen", error.to_string()))?;
     Ok(Router::new().route(
         "/metrics",
         get(move || {
+            let db = &federation.db;
             let stats = db.stats().snapshot();
             let count = |name: &'static str, value: u64| metrics::counter!(name).absolute(value);
             count("cliquepay_store_gets_total", stats.gets);
@@ -29,7 +29,9 @@ pub fn router(db: Arc<Db>, outbox: Arc<Outbox>) -> Result<Router, StartError> {
             count("cliquepay_store_groups_total", stats.groups);
             count("cliquepay_store_bytes_written_total", stats.bytes_written);
             count("cliquepay_store_frontier", db.frontier());
-            count_outbox(&outbox.stats());
+            count_outbox(&federation.outbox.stats());
+            count_keys(federation.keys.stats());
+            count_holds(federation.engine.holds());
             let text = handle.render();
             async move { text }
         }),
@@ -51,4 +53,20 @@ fn count_outbox(stats: &OutboxStats) {
     gauge("cliquepay_outbox_ready", stats.ready);
     gauge("cliquepay_outbox_sending", stats.sending);
     gauge("cliquepay_outbox_backing_off", stats.backing_off);
+}
+
+/// What it took to tell who signed what.
+fn count_keys(stats: KeyStats) {
+    metrics::counter!("cliquepay_signature_checks_total").absolute(stats.checks);
+    metrics::counter!("cliquepay_key_requests_total").absolute(stats.requests);
+}
+
+/// How long rooms were locked.
+fn count_holds(stats: HoldStats) {
+    metrics::counter!("cliquepay_room_locks_total").absolute(stats.taken);
+    metrics::counter!("cliquepay_room_locked_milliseconds_total").absolute(stats.held_ms);
+    let gauge =
+        |name: &'static str, value: u64| metrics::gauge!(name).set(u32::try_from(value).map_or(f64::MAX, f64::from));
+    gauge("cliquepay_room_locked_longest_milliseconds", stats.longest_ms);
+    gauge("cliquepay_room_locked_most_rows", stats.most_rows);
 }

@@ -85,7 +85,7 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
     }
     if let Some(address) = config.metrics_listen {
         let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))?;
-        let router = metrics::router(Arc::clone(&parts.db), Arc::clone(&parts.federation.outbox))?;
+        let router = metrics::router(Arc::clone(&parts.federation))?;
         listening.spawn(Server { router, ..server.clone() }.accept(listener, None));
     }
     let housekeeping = tokio::spawn(housekeeping::run(parts.app.clone(), stopping.clone()));

@@ -15,7 +15,7 @@ use axum::Router;
 
 use crate::{Api, inbound::FedRouter as _};
 
-pub use crate::keys::ring::{KeyRing, Keys};
+pub use crate::keys::ring::{KeyRing, KeyStats, Keys};
 
 pub(crate) fn router() -> Router<Api> {
     Router::new().fed(get_server_keys::handler).fed(query_server_keys::one).fed(query_server_keys::batch)

@@ -1,7 +1,7 @@
 //! Asking other servers for the keys of servers that do not answer.
 //! [Querying keys through another server](https://spec.matrix.org/v1.19/server-server-api/#querying-keys-through-another-server).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use http::Method;
 use ruma::{OwnedServerName, ServerName};
@@ -54,7 +54,10 @@ impl KeyRing {
         let body = query(wanted, self.clock.now_ms());
         let target = "/_matrix/key/v2/query".to_owned();
         let reply = match body {
-            Ok(body) => self.client.unsigned(notary, Method::POST, target, Some(&body), LIMITS).await,
+            Ok(body) => {
+                self.counters.requests.fetch_add(1, Ordering::Relaxed);
+                self.client.unsigned(notary, Method::POST, target, Some(&body), LIMITS).await
+            }
             Err(_) => return BTreeMap::new(),
         };
         let answers = match reply.map(|reply| serde_json::from_slice::<Answers>(&reply)) {

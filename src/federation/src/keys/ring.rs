@@ -1,6 +1,13 @@
 //! The keys of other servers: in memory, else in the store, else of the server itself, else of a notary.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use engine::{Engine, Identity};
 use futures::{StreamExt as _, stream};
@@ -45,6 +52,22 @@ pub struct KeyRing {
     pub(super) notaries: Vec<OwnedServerName>,
     own: Arc<ServerKeys>,
     servers: Cache<OwnedServerName, Arc<Server>>,
+    pub(super) counters: Arc<Counters>,
+}
+
+/// What it took to tell who signed what, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeyStats {
+    /// Keys that were taken to check a signature with: of events and of requests.
+    pub checks: u64,
+    /// Requests for keys, to their servers and to notaries.
+    pub requests: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    checks: AtomicU64,
+    pub(super) requests: AtomicU64,
 }
 
 /// What is at hand about one server.
@@ -68,6 +91,7 @@ struct Pause {
 #[derive(Debug, Clone, Default)]
 pub struct Keys {
     servers: BTreeMap<OwnedServerName, Arc<ServerKeys>>,
+    counters: Arc<Counters>,
 }
 
 impl Keys {
@@ -79,7 +103,9 @@ impl Keys {
         valid_at: Option<MilliSecondsSinceUnixEpoch>,
     ) -> Option<[u8; 32]> {
         let key = self.servers.get(server)?.get(key_id)?;
-        key.is_valid(valid_at.map(|at| at.get().into())).then(|| key.key.as_bytes().try_into().ok())?
+        let key = key.is_valid(valid_at.map(|at| at.get().into())).then(|| key.key.as_bytes().try_into().ok())??;
+        self.counters.checks.fetch_add(1, Ordering::Relaxed);
+        Some(key)
     }
 }
 
@@ -116,8 +142,20 @@ impl KeyRing {
             client,
             own,
             servers: Cache::new(SERVERS_KEPT),
+            counters: Arc::default(),
             engine,
         }
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> KeyStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        KeyStats { checks: read(&self.counters.checks), requests: read(&self.counters.requests) }
+    }
+
+    /// No keys; those that are put in are counted here.
+    fn none(&self) -> Keys {
+        Keys { servers: BTreeMap::new(), counters: Arc::clone(&self.counters) }
     }
 
     /// The keys of these servers with these ids (`ed25519:…`), fetched where they are not known or known for too short a time. Those
@@ -146,11 +184,11 @@ impl KeyRing {
     pub(super) async fn fetch_directly(&self, server: &OwnedServerName, ids: Vec<String>) -> Keys {
         let wanted = Wanted { server: server.clone(), ids, valid_at: None, awake: false };
         let (keys, _) = self.keys_of(&wanted).await;
-        Keys { servers: BTreeMap::from([(wanted.server, keys)]) }
+        Keys { servers: BTreeMap::from([(wanted.server, keys)]), ..self.none() }
     }
 
     async fn fetch_all(&self, wanted: Vec<Wanted>) -> Keys {
-        let (have, missing) = (Mutex::new(Keys::default()), Mutex::new(Vec::new()));
+        let (have, missing) = (Mutex::new(self.none()), Mutex::new(Vec::new()));
         let work = async {
             let found = |wanted: &Wanted, keys| have.lock().servers.insert(wanted.server.clone(), keys);
             let ask = stream::iter(wanted).for_each_concurrent(AT_A_TIME, |wanted| async {
@@ -227,6 +265,7 @@ impl KeyRing {
     /// Asks a server for its keys.
     async fn ask(&self, server: &OwnedServerName) -> Result<(KeyResponse, Answer), String> {
         let target = "/_matrix/key/v2/server".to_owned();
+        self.counters.requests.fetch_add(1, Ordering::Relaxed);
         let body =
             self.client.unsigned(server, Method::GET, target, None, LIMITS).await.map_err(|error| error.to_string())?;
         let (response, _) = response::read(&body, server, self.clock.now_ms()).map_err(|error| error.to_string())?;

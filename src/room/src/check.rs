@@ -16,7 +16,7 @@ use ruma::{
 use crate::{
     build::{MAX_EVENT_BYTES, event_id_of_hash},
     canonical::{JsonError, MAX_EVENT_DEPTH, parse_object, print_object},
-    pdu::{Pdu, PduError},
+    pdu::{Pdu, PduError, references_of_object},
 };
 
 /// Signatures of one server that are looked at, at most: every further key id would be one more thing to fetch.
@@ -138,6 +138,14 @@ impl UnverifiedEvent {
     /// As [`event_id`].
     pub fn event_id(&self, rules: &RoomVersionRules) -> Result<OwnedEventId, CheckError> {
         Ok(event_id(&self.object, rules)?.0)
+    }
+
+    /// What it says to be allowed by.
+    ///
+    /// # Errors
+    /// [`CheckError::Format`] where that is no list of ids.
+    pub fn auth_events(&self, rules: &RoomVersionRules) -> Result<Vec<OwnedEventId>, CheckError> {
+        Ok(references_of_object(&self.object, "auth_events", rules)?)
     }
 
     /// Checks signatures and hash. `public_key` as in [`check_received`].

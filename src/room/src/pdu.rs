@@ -281,7 +281,7 @@ fn references(raw: &RawValue, rules: &RoomVersionRules) -> Result<Vec<OwnedEvent
     Ok(pairs.into_iter().map(|(id, _hashes)| id).collect())
 }
 
-fn references_of_object(
+pub(crate) fn references_of_object(
     object: &CanonicalJsonObject,
     field: &'static str,
     rules: &RoomVersionRules,

@@ -19,7 +19,7 @@ use ruma::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::{Json, Keyspace, Page, StoreError, Table};
+use store::{IdKind, Json, Keyspace, Page, StoreError, Table};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -282,7 +282,9 @@ impl Federation {
             return Ok(None);
         };
         let Ok(room_id) = <&RoomId>::try_from(room_id) else { return Ok(None) };
-        let user = self.engine.user_num(user).await?;
+        // Nobody is given a number because a stranger made up a name.
+        let user = self.engine.ids.find(IdKind::User, user.as_str()).await.map_err(EngineError::from)?;
+        let Some(user) = user else { return Ok(None) };
         let Some((num, _)) = self.engine.place_outside(room_id, user).await? else { return Ok(None) };
         let Some(asked) = self.engine.outside(user, num).await? else { return Ok(None) };
         let event = self.check_pdu(pdu, &Engine::rules(&asked.version)?).await?;

@@ -30,7 +30,9 @@ impl Gap<'_> {
     pub(crate) async fn receive_with_past(&self, event: ReceivedEvent) -> Result<Received, PduError> {
         let absent = self.lacking(&event.pdu.prev_events).await?;
         if absent.is_empty() {
-            return self.receive(event).await;
+            // What allows it was asked for already; only what came since then is news.
+            let uncited = self.absent(&event.pdu.auth_events).await?;
+            return if uncited.is_empty() { self.receive(event).await } else { Err(missing(&uncited)) };
         }
         let events = self.past_of(&event, &absent).await?;
         for edge in self.lacking(&behind(events.iter())).await?.into_iter().take(MAX_EDGES) {

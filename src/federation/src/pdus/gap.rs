@@ -1,7 +1,7 @@
 //! What one gap in a room's history may cost, and the requests that fill it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -255,11 +255,26 @@ impl<'a> Gap<'a> {
         self.genuine(parsed).await
     }
 
-    /// Those of some events that are not here yet, of this room and genuine.
-    pub(crate) async fn checked_absent(&self, events: Vec<Box<RawValue>>) -> Result<Vec<ReceivedEvent>, PduError> {
-        let (parsed, ids) = self.named(events).await;
-        let absent = self.absent(&ids).await?;
-        Ok(self.genuine_of(parsed, absent).await)
+    /// Those of some events that `cited` leads to and that are not here yet, of this room and genuine. Whatever else a server puts into
+    /// an auth chain is neither checked nor kept.
+    pub(crate) async fn checked_chain(
+        &self,
+        events: Vec<Box<RawValue>>,
+        cited: &[OwnedEventId],
+    ) -> Result<Vec<ReceivedEvent>, PduError> {
+        let (parsed, _) = self.named(events).await;
+        let parsed: BTreeMap<OwnedEventId, UnverifiedEvent> = parsed.into_iter().collect();
+        let mut chain: BTreeSet<OwnedEventId> = BTreeSet::new();
+        let mut open: Vec<OwnedEventId> = cited.to_vec();
+        while let Some(id) = open.pop() {
+            if let Some(event) = parsed.get(&id)
+                && chain.insert(id)
+            {
+                open.extend(event.auth_events(&self.room.rules).unwrap_or_default());
+            }
+        }
+        let absent = self.absent(&chain.into_iter().collect::<Vec<_>>()).await?;
+        Ok(self.genuine_of(parsed.into_iter().collect(), absent).await)
     }
 
     /// Those of some events that have no place in the room yet, of this room and genuine.

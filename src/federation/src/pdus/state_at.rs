@@ -89,8 +89,8 @@ impl Gap<'_> {
         for server in self.servers() {
             match self.event_auth(server, &event.pdu.event_id).await {
                 Ok(chain) => {
-                    let events = self.checked_absent(chain).await?;
-                    self.fed.engine.receive_outliers(self.room, events).await?;
+                    let events = self.checked_chain(chain, cited).await?;
+                    self.take_outliers(events).await?;
                     break;
                 }
                 Err(error) => tracing::debug!(%server, %error, "what allows an event was not given"),

@@ -27,7 +27,7 @@ enum Step<'a> {
 ///
 /// # Errors
 /// Where it is no JSON.
-pub(super) fn canonical(json: &str) -> Result<String, serde_json::Error> {
+pub(crate) fn canonical(json: &str) -> Result<String, serde_json::Error> {
     serde_json::from_str::<IgnoredAny>(json)?;
     write(json, &parse(json)?)
 }

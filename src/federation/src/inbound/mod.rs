@@ -44,7 +44,10 @@ pub use crate::inbound::{
 };
 
 #[cfg(test)]
-pub(crate) use crate::inbound::send_transaction::{ANSWERS_KEPT, answers_kept};
+pub(crate) use crate::inbound::{
+    canonical::canonical as canonical_form,
+    send_transaction::{ANSWERS_KEPT, answers_kept},
+};
 
 use crate::Api;
 

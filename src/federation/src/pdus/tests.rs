@@ -3,6 +3,7 @@
 mod edus;
 mod honest;
 mod hostile;
+mod siege;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -49,7 +50,7 @@ impl Pair {
     }
 
     async fn of(version: RoomVersionId) -> Self {
-        let world = World::with(&["evil", "good"], &WorldOptions { outbox: false, ..WorldOptions::default() });
+        let world = World::with(&["evil", "good", "third"], &WorldOptions { outbox: false, ..WorldOptions::default() });
         let (good, evil) = (Arc::clone(world.server("good")), Arc::clone(world.server("evil")));
         let (ann, mallory) = (good.register("ann").await, evil.register("mallory").await);
         let room = good.create_room(&ann, version.clone()).await;

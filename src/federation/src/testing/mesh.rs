@@ -44,12 +44,16 @@ impl Fate {
 /// Decides what becomes of a call from a server.
 pub type Judge = Arc<dyn Fn(&ServerName, &Call) -> Fate + Send + Sync>;
 
+/// Sees every call of a server and what came of it.
+pub type Watch = Arc<dyn Fn(&ServerName, &Call, &Result<Reply, TransportError>) + Send + Sync>;
+
 /// Which servers there are, how to reach them, and what is broken between them.
 #[derive(Default)]
 pub struct Mesh {
     routers: Mutex<BTreeMap<OwnedServerName, Router>>,
     cut: Mutex<BTreeSet<(String, String)>>,
     judge: Mutex<Option<Judge>>,
+    watch: Mutex<Option<Watch>>,
 }
 
 impl fmt::Debug for Mesh {
@@ -62,6 +66,11 @@ impl Mesh {
     /// What decides about every call from now on.
     pub fn judge(&self, judge: impl Fn(&ServerName, &Call) -> Fate + Send + Sync + 'static) {
         *self.judge.lock() = Some(Arc::new(judge));
+    }
+
+    /// What sees every call from now on.
+    pub fn watch(&self, watch: impl Fn(&ServerName, &Call, &Result<Reply, TransportError>) + Send + Sync + 'static) {
+        *self.watch.lock() = Some(Arc::new(watch));
     }
 
     /// Whether calls from one server reach another.
@@ -164,8 +173,12 @@ impl Transport for MeshTransport {
                 return Err(TransportError::Unreachable("this server is down".to_owned()));
             }
             let timeout = call.limits.timeout;
+            let watch = self.mesh.watch.lock().clone().map(|watch| (watch, call.clone()));
             let delivery = Arc::clone(&self.mesh).deliver(self.from.clone(), call);
-            let reply = tokio::time::timeout(timeout, delivery).await.map_err(|_| TransportError::Timeout)?;
+            let reply = tokio::time::timeout(timeout, delivery).await.unwrap_or(Err(TransportError::Timeout));
+            if let Some((watch, call)) = watch {
+                watch(&self.from, &call, &reply);
+            }
             if self.alive.load(Ordering::Acquire) { reply } else { Err(TransportError::Timeout) }
         }
         .boxed()

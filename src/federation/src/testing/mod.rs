@@ -17,7 +17,7 @@ use ruma::{OwnedServerName, ServerName};
 
 pub use self::{
     clock::WorldClock,
-    mesh::{Fate, Judge, Mesh, MeshTransport},
+    mesh::{Fate, Judge, Mesh, MeshTransport, Watch},
     rooms::{Event, State},
     server::{Life, TestServer},
 };

@@ -32,8 +32,8 @@ impl RoomWriter<'_> {
         self.ops.push(Op::Put(HEADS.keyspace, heads_key, encoded.clone()));
         head.encoded = Some(encoded);
 
-        let (ops, preconditions) = (std::mem::take(&mut self.ops), std::mem::take(&mut self.preconditions));
         self.queued = self.ops.len() + self.staged.len();
+        let (ops, preconditions) = (std::mem::take(&mut self.ops), std::mem::take(&mut self.preconditions));
         let (mut staged, changes) = (std::mem::take(&mut self.staged), std::mem::take(&mut self.user_changes));
         let rewritten = std::mem::take(&mut self.rewritten);
         let promoted = std::mem::take(&mut self.promoted);

@@ -1,7 +1,7 @@
 //! The other servers that take part in a room: counted with its members, at hand without a read.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -53,7 +53,7 @@ pub(crate) fn server_of(user_id: &str) -> Option<&str> {
 pub(crate) async fn count(engine: &Engine, members: &[MemberEntry]) -> Result<ServerCounts, EngineError> {
     let own = engine.identity.server_name.as_str();
     let joined = members.iter().filter(|member| member.membership == Membership::Join);
-    let mut by_name: HashMap<&str, u64> = HashMap::new();
+    let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
     for server in joined.filter_map(|member| server_of(&member.user_id)).filter(|server| *server != own) {
         *by_name.entry(server).or_default() += 1;
     }

@@ -86,6 +86,7 @@ impl Outbox {
             let waiting = (!self.inbox.notes.lock().presence.is_empty()).then_some(next_presence);
             let at = waiting.into_iter().chain(self.next_typing(&told)).min();
             tokio::select! {
+                biased;
                 () = self.inbox.wake.notified() => {}
                 () = sleep_until(at) => {}
             }

@@ -156,10 +156,12 @@ impl Outbox {
                 jobs.push(async move { (server, self.work(server, job).await) });
             }
             let timer = self.queues.next_timer();
+            // In a fixed order, so that a simulation replays; the queues are looked at again whichever it was.
             tokio::select! {
-                () = self.queues.wake.notified() => {}
-                Some((server, done)) = jobs.next(), if !jobs.is_empty() => self.queues.done(server, done),
+                biased;
                 () = sleep_until(timer) => self.queues.fire(),
+                Some((server, done)) = jobs.next(), if !jobs.is_empty() => self.queues.done(server, done),
+                () = self.queues.wake.notified() => {}
             }
         }
     }

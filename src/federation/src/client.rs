@@ -194,7 +194,13 @@ impl Client {
         if gone { self.backoff.failed(to) } else { self.backoff.reset(to) }
     }
 
-    fn sign(&self, to: &ServerName, method: &Method, target: &str, body: &Bytes) -> Result<HeaderMap, CallError> {
+    pub(crate) fn sign(
+        &self,
+        to: &ServerName,
+        method: &Method,
+        target: &str,
+        body: &Bytes,
+    ) -> Result<HeaderMap, CallError> {
         let bad = |error: &dyn std::fmt::Display| CallError::BadRequest(error.to_string());
         let request =
             http::Request::builder().method(method).uri(target).body(body.clone()).map_err(|error| bad(&error))?;

@@ -1,41 +1,27 @@
 //! One simulation: its servers, its room, and what happens to them.
 
-use std::{
-    collections::BTreeSet,
-    fmt::Display,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use engine::{Engine, EngineError, NewEvent, Projector};
+use engine::{Engine, EngineError, NewEvent};
 use federation::{
+    Federation,
     remote::RemoteJoin,
     testing::{TestServer, World, WorldOptions},
 };
 use parking_lot::Mutex;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomVersionId, UserId, events::TimelineEventType};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomVersionId, UserId, events::TimelineEventType};
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
-use crate::net::{self, Weather};
+use crate::{
+    bugs::{Rig, rows},
+    net::{self, Weather},
+    trace::{Trace, hash},
+};
 
-/// What happened, for whoever reads about a failing seed.
-#[derive(Clone, Default)]
-pub(crate) struct Trace(Arc<Mutex<Vec<String>>>);
-
-impl Trace {
-    pub(crate) fn add(&self, line: impl Display) {
-        self.0.lock().push(line.to_string());
-    }
-
-    pub(crate) fn text(&self) -> String {
-        self.0.lock().join("\n")
-    }
-}
+/// The users of each server: the first two begin in the room, or come early; the third comes where somebody invites them.
+pub(crate) const LOCALS: [&str; 3] = ["a", "b", "c"];
 
 pub(crate) struct Sim {
     pub(crate) world: World,
@@ -48,34 +34,61 @@ pub(crate) struct Sim {
     pub(crate) root: String,
     pub(crate) create: String,
     pub(crate) trace: Trace,
-    pub(crate) started: tokio::time::Instant,
-    pub(crate) uids: Arc<AtomicU64>,
+    uids: u64,
     pub(crate) tasks: Vec<JoinHandle<()>>,
+    /// Events that a server told its user that it has, with its name.
+    pub(crate) acknowledged: Arc<Mutex<Vec<(String, OwnedEventId)>>>,
     /// What happened before all servers were there: history that those who came later need not have.
     pub(crate) old: BTreeSet<String>,
+    rig: Rig,
 }
 
 /// The longest wait for what a user does, a join over several servers included.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// An event that a user sends.
+#[derive(Debug, Clone)]
+pub(crate) struct Post {
+    pub(crate) kind: &'static str,
+    pub(crate) state_key: Option<String>,
+    pub(crate) content: Value,
+    pub(crate) redacts: Option<OwnedEventId>,
+}
+
+impl Post {
+    pub(crate) fn message(kind: &'static str, content: Value) -> Self {
+        Self { kind, state_key: None, content, redacts: None }
+    }
+
+    pub(crate) fn state(kind: &'static str, state_key: impl Into<String>, content: Value) -> Self {
+        Self { kind, state_key: Some(state_key.into()), content, redacts: None }
+    }
+
+    pub(crate) fn member(user: &UserId, membership: &str) -> Self {
+        Self::state("m.room.member", user.as_str(), json!({"membership": membership}))
+    }
+
+    pub(crate) fn redaction(target: &EventId) -> Self {
+        Self { redacts: Some(target.to_owned()), ..Self::message("m.room.redaction", json!({})) }
+    }
+}
 
 /// Sends an event as a user of an engine's server.
 pub(crate) async fn send(
     engine: &Engine,
     room: &OwnedRoomId,
     sender: &UserId,
-    (kind, state_key): (&str, Option<&str>),
-    content: &Value,
-    redacts: Option<&ruma::EventId>,
+    post: &Post,
 ) -> Result<OwnedEventId, EngineError> {
     let room = engine.room(room).await?;
-    let content = content.to_string();
+    let content = post.content.to_string();
     let event = NewEvent {
         sender,
         sender_num: engine.user_num(sender).await?,
-        event_type: TimelineEventType::from(kind),
-        state_key,
+        event_type: TimelineEventType::from(post.kind),
+        state_key: post.state_key.as_deref(),
         content: &content,
-        redacts,
+        redacts: post.redacts.as_deref(),
         origin_server_ts: None,
         device: None,
         txn_id: None,
@@ -84,44 +97,31 @@ pub(crate) async fn send(
 }
 
 impl Sim {
-    /// Servers with two users each, in a room of the first server's; the ledger is open.
-    pub(crate) async fn new(seed: u64, projector: Arc<dyn Projector>, trace: Trace) -> Self {
+    /// Servers with their users, in a room of the first server's; the ledger is open.
+    pub(crate) async fn new(seed: u64, rig: &Rig, trace: Trace) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let names: Vec<String> = (1..=rng.random_range(2..=5)).map(|n| format!("s{n}")).collect();
         let sync_rng = Mutex::new(StdRng::seed_from_u64(seed ^ 1));
         let options = WorldOptions {
-            projector,
+            projector: Arc::clone(&rig.projector),
             sync: Arc::new(move || Duration::from_micros(sync_rng.lock().random_range(0..20_000))),
+            disk: Arc::clone(&rig.disk),
             outbox: true,
+            fill: true,
+            late_ledgers: true,
             seed,
-            ..WorldOptions::default()
         };
         let world = World::with(&names.iter().map(String::as_str).collect::<Vec<_>>(), &options);
         let version = ["6", "9", "10", "11", "12"][rng.random_range(0..5)];
         let stay = rng.random_bool(0.6);
-        trace.add(format!("{} servers, version {version}, all stay: {stay}", names.len()));
+        trace.add(format_args!("{} servers, version {version}, all stay: {stay}", names.len()));
         for server in world.servers() {
-            server.register("a").await;
-            server.register("b").await;
-        }
-        let first = world.server("s1");
-        let creator = first.user_id("a");
-        let version = RoomVersionId::try_from(version).unwrap();
-        let above = version.rules().unwrap().authorization.explicitly_privilege_room_creators;
-        let mut levels = Map::new();
-        for name in &names {
-            let level = if *name == "s1" { 100 } else { 50 };
-            if *name != "s1" || !above {
-                levels.insert(format!("@a:{name}"), level.into());
+            for local in LOCALS {
+                server.register(local).await;
             }
         }
-        let room = first
-            .create_room_by(&creator, version, |plan| {
-                plan.power_levels.insert("users".to_owned(), Value::Object(levels));
-                plan.power_levels.insert("events".to_owned(), json!({"m.room.power_levels": 50}));
-            })
-            .await;
-        let create = first.state(&room).await[&("m.room.create".to_owned(), String::new())].clone();
+        let room = make_room(&world, &names, version).await;
+        let create = world.server("s1").state(&room).await[&("m.room.create".to_owned(), String::new())].clone();
         let mut sim = Self {
             world,
             rng,
@@ -132,12 +132,14 @@ impl Sim {
             root: String::new(),
             create,
             trace,
-            started: tokio::time::Instant::now(),
-            uids: Arc::default(),
+            uids: 0,
             tasks: Vec::new(),
+            acknowledged: Arc::default(),
             old: BTreeSet::new(),
+            rig: rig.clone(),
         };
-        sim.open_ledger(&creator).await;
+        net::begin(&sim.world, None, &sim.net_rng, &sim.trace);
+        sim.open_ledger().await;
         for name in sim.names.clone().iter().skip(1) {
             if sim.stay || sim.rng.random_bool(0.5) {
                 let joined = join(&sim.server(name), &sim.room, &sim.user("a", name)).await;
@@ -149,15 +151,18 @@ impl Sim {
         sim
     }
 
-    async fn open_ledger(&mut self, creator: &UserId) {
-        let engine = self.world.server("s1").engine();
+    async fn open_ledger(&mut self) {
+        let (engine, creator) = (self.server("s1").engine(), self.user("a", "s1"));
+        let (settlement, edit) = (self.any(&["trust", "confirm"]), self.any(&["author", "participants"]));
+        let policies = json!({"settlement": settlement, "edit": edit});
         let open = json!({
             "m.relates_to": {"rel_type": "m.reference", "event_id": self.create},
-            "version": 1, "currency": "EUR", "policies": {"settlement": "trust"},
+            "version": 1, "currency": "EUR", "policies": policies,
         });
-        let root = send(&engine, &self.room, creator, ("com.cliquepay.open", None), &open, None).await.unwrap();
-        let pointer = json!({"ledger": root});
-        send(&engine, &self.room, creator, ("com.cliquepay.ledger", Some("")), &pointer, None).await.unwrap();
+        let open = Post::message("com.cliquepay.open", open);
+        let root = send(&engine, &self.room, &creator, &open).await.unwrap();
+        let pointer = Post::state("com.cliquepay.ledger", "", json!({"ledger": root}));
+        send(&engine, &self.room, &creator, &pointer).await.unwrap();
         self.root = root.to_string();
     }
 
@@ -169,24 +174,42 @@ impl Sim {
         self.world.server(name).user_id(local)
     }
 
-    pub(crate) fn uid(&self) -> String {
-        format!("u{}", self.uids.fetch_add(1, Ordering::Relaxed))
+    pub(crate) fn uid(&mut self) -> String {
+        self.uids += 1;
+        format!("u{}", self.uids)
     }
 
-    pub(crate) fn now(&self) -> String {
-        format!("{:>9.3}", self.started.elapsed().as_secs_f64())
+    /// Any of these.
+    pub(crate) fn any<T: Clone>(&mut self, of: &[T]) -> T {
+        of[self.rng.random_range(0..of.len())].clone()
     }
 
     /// Some time of trouble.
     pub(crate) async fn run(&mut self) {
         let weather = Weather::of(&mut self.rng);
-        self.trace.add(format!("{weather:?}"));
-        net::begin(&self.world, weather, &self.net_rng);
+        self.trace.add(format_args!("{weather:?}"));
+        net::begin(&self.world, Some(weather), &self.net_rng, &self.trace);
+        let servers = self.names.iter().map(|name| (name.clone(), self.server(name))).collect();
+        if let Some(meddler) = self.rig.meddler(servers) {
+            self.world.mesh.meddle(meddler);
+        }
         for _ in 0..self.rng.random_range(20..80) {
             self.act().await;
-            let pause = [0, 5, 500, 20_000][self.rng.random_range(0..4)];
+            let pause = self.any(&[0, 5, 500, 20_000]);
             tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..=pause))).await;
         }
+    }
+
+    /// A user sends something by the way.
+    pub(crate) fn post(&mut self, name: &str, engine: Arc<Engine>, user: OwnedUserId, post: Post) {
+        let key = post.state_key.as_deref().map(|key| format!(" of {key:?}")).unwrap_or_default();
+        let (what, room) = (format!("{user} {}{key} {}", post.kind, post.content), self.room.clone());
+        let (acknowledged, name) = (Arc::clone(&self.acknowledged), name.to_owned());
+        self.by_the_way(what, async move {
+            let sent = send(&engine, &room, &user, &post).await.map_err(|error| error.to_string())?;
+            acknowledged.lock().push((name, sent.clone()));
+            Ok(sent.to_string())
+        });
     }
 
     /// Does something by the way: it may be under way when the server crashes.
@@ -195,28 +218,61 @@ impl Sim {
         what: String,
         doing: impl Future<Output = Result<String, String>> + Send + 'static,
     ) {
-        let (trace, started) = (self.trace.clone(), self.started);
-        trace.add(format!("{} {what}", self.now()));
+        let trace = self.trace.clone();
+        trace.add(&what);
         self.tasks.push(tokio::spawn(async move {
             let done = tokio::time::timeout(PATIENCE, doing).await;
-            let now = started.elapsed().as_secs_f64();
             trace.add(match done {
-                Ok(Ok(done)) => format!("{now:>9.3}   {what}: {done}"),
-                Ok(Err(error)) => format!("{now:>9.3}   {what}: refused: {error}"),
-                Err(_) => format!("{now:>9.3}   {what}: no patience"),
+                Ok(Ok(done)) => format!("  {what}: {done}"),
+                Ok(Err(error)) => format!("  {what}: refused: {error}"),
+                Err(_) => format!("  {what}: no patience"),
             });
         }));
     }
+
+    /// A number for every byte that the servers have kept.
+    pub(crate) async fn stores(&self) -> u64 {
+        let of = |name: &String| rows(&self.server(name).store);
+        let all: Vec<_> = self.names.iter().flat_map(of).collect();
+        hash(format!("{all:?}").as_bytes())
+    }
+}
+
+async fn make_room(world: &World, names: &[String], version: &str) -> OwnedRoomId {
+    let first = world.server("s1");
+    let creator = first.user_id("a");
+    let version = RoomVersionId::try_from(version).unwrap();
+    let above = version.rules().unwrap().authorization.explicitly_privilege_room_creators;
+    let mut levels = Map::new();
+    for name in names {
+        let level = if *name == "s1" { 100 } else { 50 };
+        if *name != "s1" || !above {
+            levels.insert(format!("@a:{name}"), level.into());
+        }
+    }
+    let plan = |plan: &mut engine::RoomPlan<'_>| {
+        plan.power_levels.insert("users".to_owned(), Value::Object(levels));
+        plan.power_levels.insert("events".to_owned(), json!({"m.room.power_levels": 50}));
+    };
+    first.create_room_by(&creator, version, plan).await
 }
 
 /// A user joins, through the first server where this one is not in the room.
 pub(crate) async fn join(server: &TestServer, room: &OwnedRoomId, user: &UserId) -> Result<(), String> {
-    let (engine, federation) = (server.engine(), server.federation());
+    join_by(server.engine(), server.federation(), room, user).await
+}
+
+/// The same in one life of a server.
+pub(crate) async fn join_by(
+    engine: Arc<Engine>,
+    federation: Arc<Federation>,
+    room: &OwnedRoomId,
+    user: &UserId,
+) -> Result<(), String> {
     if let Ok(known) = engine.room(room).await
         && !known.info().local_members.is_empty()
     {
-        let member = ("m.room.member", Some(user.as_str()));
-        let sent = send(&engine, room, user, member, &json!({"membership": "join"}), None).await;
+        let sent = send(&engine, room, user, &Post::member(user, "join")).await;
         return sent.map(drop).map_err(|error| error.to_string());
     }
     let join = RemoteJoin {

@@ -29,6 +29,8 @@ pub struct Fate {
     pub reply_delay: Duration,
     /// How often the request arrives; 0: it is lost.
     pub times: u8,
+    /// A copy arrives after this time as well, behind what was sent later.
+    pub again: Option<Duration>,
     /// The answer is lost.
     pub lose_reply: bool,
 }
@@ -36,7 +38,7 @@ pub struct Fate {
 impl Fate {
     /// It arrives at once, and so does the answer.
     pub const DELIVERED: Self =
-        Self { delay: Duration::ZERO, reply_delay: Duration::ZERO, times: 1, lose_reply: false };
+        Self { delay: Duration::ZERO, reply_delay: Duration::ZERO, times: 1, again: None, lose_reply: false };
     /// It never arrives.
     pub const LOST: Self = Self { times: 0, ..Self::DELIVERED };
 }
@@ -47,6 +49,9 @@ pub type Judge = Arc<dyn Fn(&ServerName, &Call) -> Fate + Send + Sync>;
 /// Sees every call of a server and what came of it.
 pub type Watch = Arc<dyn Fn(&ServerName, &Call, &Result<Reply, TransportError>) + Send + Sync>;
 
+/// What becomes of a call from a server: a bug planted between two servers, or in one of them as the others see it.
+pub type Meddler = Arc<dyn Fn(&ServerName, Call) -> Call + Send + Sync>;
+
 /// Which servers there are, how to reach them, and what is broken between them.
 #[derive(Default)]
 pub struct Mesh {
@@ -54,6 +59,7 @@ pub struct Mesh {
     cut: Mutex<BTreeSet<(String, String)>>,
     judge: Mutex<Option<Judge>>,
     watch: Mutex<Option<Watch>>,
+    meddler: Mutex<Option<Meddler>>,
 }
 
 impl fmt::Debug for Mesh {
@@ -73,6 +79,11 @@ impl Mesh {
         *self.watch.lock() = Some(Arc::new(watch));
     }
 
+    /// What changes every call from now on.
+    pub fn meddle(&self, meddler: Meddler) {
+        *self.meddler.lock() = Some(meddler);
+    }
+
     /// Whether calls from one server reach another.
     pub fn set_link(&self, from: &str, to: &str, up: bool) {
         let link = (from.to_owned(), to.to_owned());
@@ -83,10 +94,11 @@ impl Mesh {
         };
     }
 
-    /// Heals all links and delivers everything.
+    /// Heals all links and delivers everything, unchanged.
     pub fn heal(&self) {
         self.cut.lock().clear();
         *self.judge.lock() = None;
+        *self.meddler.lock() = None;
     }
 
     /// A server that answers by a router of the test's own, such as a hostile one.
@@ -108,21 +120,20 @@ impl Mesh {
     }
 
     async fn deliver(self: Arc<Self>, from: OwnedServerName, call: Call) -> Result<Reply, TransportError> {
-        let unreachable = |why: &str| Err(TransportError::Unreachable(why.to_owned()));
-        let to = call.destination.clone();
         let fate = self.fate(&from, &call);
-        tokio::time::sleep(fate.delay).await;
-        if self.is_cut(from.as_str(), to.as_str()) {
-            return unreachable("the link is cut");
+        let meddler = self.meddler.lock().clone();
+        let call = match &meddler {
+            Some(meddler) => meddler(&from, call),
+            None => call,
+        };
+        let to = call.destination.clone();
+        if let Some(again) = fate.again {
+            let late = Fate { delay: again, times: 1, ..fate };
+            tokio::spawn(Arc::clone(&self).arrive(from.clone(), call.clone(), late));
         }
-        let mut reply = None;
-        for _ in 0..fate.times {
-            let Some(router) = self.routers.lock().get(&to).cloned() else { return unreachable("the server is down") };
-            // As with a real server, nobody who stops waiting takes the handler's time away.
-            let answer = tokio::spawn(answer(router, call.clone()));
-            let answer = answer.await.map_err(|error| TransportError::Unreachable(error.to_string()))??;
-            reply.get_or_insert(answer);
-        }
+        // What is under way arrives, and is dealt with, whether or not the sender still waits.
+        let arrived = tokio::spawn(Arc::clone(&self).arrive(from.clone(), call, fate));
+        let reply = arrived.await.map_err(|error| TransportError::Unreachable(error.to_string()))??;
         let Some(reply) = reply.filter(|_| !fate.lose_reply) else {
             // Silence, until the caller gives up.
             return std::future::pending().await;
@@ -133,6 +144,31 @@ impl Mesh {
         }
         Ok(reply)
     }
+
+    /// The way there. The first answer, where it arrives.
+    async fn arrive(
+        self: Arc<Self>,
+        from: OwnedServerName,
+        call: Call,
+        fate: Fate,
+    ) -> Result<Option<Reply>, TransportError> {
+        tokio::time::sleep(fate.delay).await;
+        if self.is_cut(from.as_str(), call.destination.as_str()) {
+            return unreachable("the link is cut");
+        }
+        let mut reply = None;
+        for _ in 0..fate.times {
+            let router = self.routers.lock().get(&call.destination).cloned();
+            let Some(router) = router else { return unreachable("the server is down") };
+            let answer = answer(router, call.clone()).await?;
+            reply.get_or_insert(answer);
+        }
+        Ok(reply)
+    }
+}
+
+fn unreachable<T>(why: &str) -> Result<T, TransportError> {
+    Err(TransportError::Unreachable(why.to_owned()))
 }
 
 async fn answer(router: Router, call: Call) -> Result<Reply, TransportError> {

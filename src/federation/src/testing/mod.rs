@@ -14,13 +14,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use engine::{NoProjector, Projector};
 use ruma::{OwnedServerName, ServerName};
+use store::{MemoryStore, Store};
 
 pub use self::{
     clock::WorldClock,
-    mesh::{Fate, Judge, Mesh, MeshTransport, Watch},
+    mesh::{Fate, Judge, Meddler, Mesh, MeshTransport, Watch},
     rooms::{Event, State},
     server::{Life, TestServer},
 };
+
+/// What stands between a server and what it keeps, made anew at each start.
+pub type Disk = Arc<dyn Fn(&Arc<MemoryStore>) -> Arc<dyn Store> + Send + Sync>;
 
 /// How the servers of a [`World`] are made.
 #[derive(Clone)]
@@ -29,17 +33,29 @@ pub struct WorldOptions {
     pub projector: Arc<dyn Projector>,
     /// How long a write takes to become durable, asked for each group of writes; what a crash catches before that is lost.
     pub sync: Arc<dyn Fn() -> Duration + Send + Sync>,
+    /// The servers' way to what they keep.
+    pub disk: Disk,
     /// Whether the servers send what is in their outboxes.
     pub outbox: bool,
     /// Whether the servers fill in the rooms that they entered.
     pub fill: bool,
+    /// Whether the servers fetch the ledgers of rooms that were there before them.
+    pub late_ledgers: bool,
     /// Seeds the randomness of the servers.
     pub seed: u64,
 }
 
 impl Default for WorldOptions {
     fn default() -> Self {
-        Self { projector: Arc::new(NoProjector), sync: Arc::new(|| Duration::ZERO), outbox: true, fill: true, seed: 1 }
+        Self {
+            projector: Arc::new(NoProjector),
+            sync: Arc::new(|| Duration::ZERO),
+            disk: Arc::new(|store: &Arc<MemoryStore>| Arc::clone(store) as Arc<dyn Store>),
+            outbox: true,
+            fill: true,
+            late_ledgers: false,
+            seed: 1,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rand::{SeedableRng as _, rngs::StdRng};
 use room::SigningKey;
 use ruma::{OwnedServerName, OwnedUserId};
-use store::{Clock, Db, Ids, MemoryStore, Stepper, Store, open_schema};
+use store::{Clock, Db, Ids, MemoryStore, Stepper, open_schema};
 use tokio::{task::AbortHandle, time::Instant};
 use users::{Users, UsersOptions, accounts::NewAccount};
 
@@ -22,7 +22,7 @@ use super::{
     clock::WorldClock,
     mesh::{Mesh, MeshTransport},
 };
-use crate::{Api, Federation, FederationConfig, FederationParts};
+use crate::{Api, Call, Federation, FederationConfig, FederationParts};
 
 /// A server that runs.
 pub struct Life {
@@ -92,8 +92,9 @@ impl TestServer {
     pub fn start(&self) {
         self.crash();
         let nth = self.lives.fetch_add(1, Ordering::SeqCst);
-        open_schema(&*self.store, 1, &[]).unwrap();
-        let (db, stepper) = Db::open_stepped(Arc::clone(&self.store) as Arc<dyn Store>).unwrap();
+        let disk = (self.options.disk)(&self.store);
+        open_schema(&*disk, 1, &[]).unwrap();
+        let (db, stepper) = Db::open_stepped(disk).unwrap();
         let ids = Arc::new(Ids::new(Arc::clone(&db), 1000));
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let engine = Arc::new(Engine::new(
@@ -132,6 +133,10 @@ impl TestServer {
             let fills = Arc::clone(&federation).fill_rooms(std::future::pending());
             tasks.push(tokio::spawn(fills).abort_handle());
         }
+        if self.options.late_ledgers {
+            let fetching = Arc::clone(&federation).fetch_late_ledgers(std::future::pending());
+            tasks.push(tokio::spawn(fetching).abort_handle());
+        }
         let router = http_kit::finish(crate::router().with_state(Api(Arc::clone(&federation))));
         self.mesh.answer_by(self.name.as_str(), router);
         *self.life.lock() = Some(Life { engine, users, federation, alive, tasks });
@@ -165,6 +170,13 @@ impl TestServer {
     /// Its federation.
     pub fn federation(&self) -> Arc<Federation> {
         self.of_life(|life| Arc::clone(&life.federation))
+    }
+
+    /// A call as this server signs it, where its body was changed.
+    pub fn signed(&self, mut call: Call) -> Call {
+        let client = Arc::clone(&self.federation().client);
+        call.headers = client.sign(&call.destination, &call.method, &call.target, &call.body).unwrap();
+        call
     }
 
     /// A user of this server, registered where there was none.

@@ -109,7 +109,9 @@ impl App {
                 }
             }
             Membership::Leave | Membership::Ban => {
-                let wanted = if window.since.is_some() { is_new } else { query.include_leave };
+                // Who was banned has not left: that is not for a filter to hide.
+                let shown = query.include_leave || place.membership == Membership::Ban;
+                let wanted = if window.since.is_some() { is_new } else { shown };
                 // Of a room in which nobody here has been there is the user's own membership at most.
                 if wanted && place.num == 0 && place.left == 0 {
                     let room_id = self.engine.room_id(num).await?;

@@ -51,3 +51,15 @@ async fn a_new_invitation_ends_forgetting() {
     test.post("alice", &format!("/v3/rooms/{room}/invite"), json!({"user_id": "@bob:hs"})).await.ok();
     assert!(test.sync("bob", None).await["rooms"]["invite"][&room].is_object());
 }
+
+#[tokio::test]
+async fn a_ban_is_shown_to_devices_that_begin_and_a_leave_is_not() {
+    let test = TestApp::new(&["alice", "bob"]).await;
+    let (left, banned) = (test.public_room(&["alice", "bob"]).await, test.public_room(&["alice", "bob"]).await);
+    act(&test, "bob", &left, "leave").await.ok();
+    test.post("alice", &format!("/v3/rooms/{banned}/ban"), json!({"user_id": "@bob:hs"})).await.ok();
+    let shown = test.sync("bob", None).await["rooms"]["leave"].clone();
+    assert!(shown.get(&left).is_none(), "{shown}");
+    let timeline = shown[&banned]["timeline"]["events"].as_array().unwrap();
+    assert_eq!(timeline.last().unwrap()["content"]["membership"], "ban");
+}

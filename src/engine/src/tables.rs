@@ -68,7 +68,7 @@ pub const CURRENT: Table<(RoomNum, String, String), CurrentRow> = Table::new(Key
 pub const PARTIAL_ROOMS: Table<RoomNum, Json<PartialRow>> = Table::new(Keyspace::State, 4, "partial_rooms");
 
 /// Events before which the state lacked members, by their position: they are judged again.
-pub const PARTIAL_EVENTS: Table<(RoomNum, Pos), EventNum> = Table::new(Keyspace::Orders, 10, "partial_events");
+pub const PARTIAL_EVENTS: Table<(RoomNum, Pos), EventNum> = Table::new(Keyspace::Orders, 12, "partial_events");
 /// When a room's state was filled in, by the position from which on it lacked members.
 pub const FILLED: Table<(RoomNum, Pos), Pos> = Table::new(Keyspace::Orders, 11, "filled");
 

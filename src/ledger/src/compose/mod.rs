@@ -87,7 +87,7 @@ pub fn compose(new: &NewEntry<'_>, context: &Context<'_>) -> Result<Composed, Co
         return Err(Invalid::new("type", "the room has a ledger already").into());
     }
     draft.insert("open".to_owned(), json!(&**ledger.id()));
-    draft.insert("prev".to_owned(), json!(ledger.prev()));
+    draft.insert("prev".to_owned(), json!(ledger.prev(context.sender)));
     match new.kind {
         EXPENSE => fill_expense(&mut draft, context, "")?,
         SETTLEMENT => fill_settlement(&mut draft, context)?,

@@ -197,6 +197,8 @@ impl Entry {
             prev: Vec::new(),
             body: Err(Invalid::new("", "removed")),
         };
+        // Nothing is left of what it said, whether or not this reader knows of the redaction.
+        entry.redacted |= content.as_object().is_some_and(serde_json::Map::is_empty);
         if entry.redacted {
             return entry;
         }

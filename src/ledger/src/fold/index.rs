@@ -52,12 +52,18 @@ impl Ledger {
         for cited in cites(entry) {
             self.cited.entry(cited.clone()).or_default().insert(entry.id.clone());
             self.heads.remove(cited);
+            if self.records.get(cited).is_some_and(|cited| cited.entry.sender != entry.sender) {
+                self.unvouched.remove(cited);
+            }
             if !self.records.contains_key(cited) && !self.foreign.contains_key(cited) {
                 self.missing.insert(cited.clone());
             }
         }
         if !self.cited.contains_key(&entry.id) {
             self.heads.insert(entry.id.clone());
+        }
+        if !self.is_vouched(entry) {
+            self.unvouched.insert(entry.id.clone());
         }
         *self.writers.entry(entry.sender.clone()).or_default() += 1;
         if let Some(target) = body.target() {
@@ -79,6 +85,12 @@ impl Ledger {
         Some(number)
     }
 
+    /// Whether an entry of another sender cites it.
+    fn is_vouched(&self, entry: &Entry) -> bool {
+        let by = self.cited.get(&entry.id).into_iter().flatten();
+        by.filter_map(|id| self.records.get(id)).any(|by| by.entry.sender != entry.sender)
+    }
+
     /// Takes an entry out of the indexes again, because it was redacted.
     fn strip(&mut self, id: &EventId, touched: &mut Touched) {
         let Some(record) = self.records.get(id) else {
@@ -91,12 +103,17 @@ impl Ledger {
             touched.groups.insert(group);
         }
         let Some(body) = entry.valid() else { return };
+        self.unvouched.remove(id);
         for cited in cites(&entry) {
             if drop_from(&mut self.cited, cited, id) {
                 self.missing.remove(cited);
                 if self.records.get(cited).is_some_and(|r| r.entry.body.is_ok()) {
                     self.heads.insert(cited.clone());
                 }
+            }
+            let left = self.records.get(cited).map(|cited| Arc::clone(&cited.entry));
+            if left.is_some_and(|left| left.body.is_ok() && !self.is_vouched(&left)) {
+                self.unvouched.insert(cited.clone());
             }
         }
         self.heads.remove(id);

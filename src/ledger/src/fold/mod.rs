@@ -67,6 +67,8 @@ pub struct Ledger {
     cited: HashMap<EventId, BTreeSet<EventId>>,
     missing: BTreeSet<EventId>,
     heads: BTreeSet<EventId>,
+    /// Valid entries that nobody but their own senders cites.
+    unvouched: BTreeSet<EventId>,
     rejects: BTreeSet<EventId>,
     pending: BTreeSet<usize>,
     conflicts: BTreeSet<usize>,
@@ -100,6 +102,7 @@ impl Ledger {
             cited: HashMap::new(),
             missing: BTreeSet::new(),
             heads: BTreeSet::new(),
+            unvouched: BTreeSet::new(),
             rejects: BTreeSet::new(),
             pending: BTreeSet::new(),
             conflicts: BTreeSet::new(),

@@ -296,3 +296,35 @@ fn judging_leaves_the_ledger_alone() {
     assert_eq!(ledger.judge(verdict("$v", "ann", "$nowhere", "confirmed", &[])), Status::Orphaned);
     assert_eq!(ledger.digest(), before);
 }
+
+#[test]
+fn what_nobody_else_has_cited_is_cited_by_the_next_author() {
+    let citing = |id: &str, author: &str, prev: &[&str]| {
+        let mut content = dinner_content(&id[1..], author, &["ann", "bob"]);
+        content["prev"] = json!(prev);
+        event(id, author, "expense", content)
+    };
+    let entries = [citing("$1", "ann", &[ROOT]), citing("$2", "ann", &["$1"]), citing("$3", "ann", &["$2"])];
+    let mut ledger = fold(&entries);
+    let prev = |ledger: &Ledger, author: &str| -> Vec<String> {
+        ledger.prev(&who(author)).iter().map(ToString::to_string).collect()
+    };
+    // The head first, then what Ann alone has cited; she herself says nothing new by citing that.
+    assert_eq!(prev(&ledger, "bob"), ["$3", "$1", "$2", ROOT]);
+    assert_eq!(prev(&ledger, "ann"), ["$3"]);
+    ledger.insert(citing("$4", "bob", &["$3", "$1", "$2", ROOT]));
+    assert_eq!(prev(&ledger, "carl"), ["$4"]);
+    assert_eq!(prev(&ledger, "ann"), ["$4"]);
+    // In any order; and not any more where the one who cited them takes it back.
+    let mut backwards = Ledger::new(ROOT);
+    for entry in [&[citing("$4", "bob", &["$3", "$1", "$2", ROOT])], &entries[..]].concat().iter().rev() {
+        backwards.insert(entry.clone());
+    }
+    backwards.insert(root());
+    assert_eq!(prev(&backwards, "ann"), ["$4"]);
+    ledger.redact("$4");
+    assert_eq!(prev(&ledger, "bob"), ["$3", "$1", "$2", ROOT]);
+    let many: Vec<Entry> = (0..50).map(|n| citing(&format!("$m{n:02}"), "ann", &["$3"])).collect();
+    ledger.extend(many);
+    assert_eq!(ledger.prev(&who("bob")).len(), 20);
+}

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use room::Pdu;
-use ruma::{EventId, UserId, state_res::events::RoomPowerLevelsIntField};
+use room::{Pdu, fast::RoomAuthView};
+use ruma::{EventId, UserId, events::StateEventType, state_res::events::RoomPowerLevelsIntField};
 
 use crate::{
     engine::parse,
     error::EngineError,
     head::{Member, StateRef},
+    judge::Deciding,
     row::EventRow,
     splice::{find_fields, write_stripped},
     staged::UserChange,
@@ -166,10 +167,7 @@ impl RoomWriter<'_> {
         };
         let row = self.event_row(place).await?;
         let Ok(sender) = <&UserId>::try_from(row.sender()) else { return Ok(()) };
-        // In the first versions that it was allowed to come says that it may do what it does.
-        let allowed = self.room.rules.authorization.special_case_room_redaction
-            || self.head()?.auth.as_ref().is_some_and(|view| view.can_redact(&redaction.sender, sender).is_ok());
-        if !allowed || row.is_redacted() || is_foundation(&row) {
+        if row.is_redacted() || is_foundation(&row) || !self.redacts(redaction, num, sender).await? {
             return Ok(());
         }
         let emptied = redacted_copy(&row, &redaction.event_id, self.room)?;
@@ -190,6 +188,42 @@ impl RoomWriter<'_> {
             self.refresh_auth().await?;
         }
         Ok(())
+    }
+
+    /// Whether a redaction has the power to empty what a user said: by the state before it, so that all servers say the same, whenever
+    /// they hear of it; by what it cites, where it is known by itself.
+    pub(crate) async fn redacts(&self, redaction: &Pdu, num: EventNum, of: &UserId) -> Result<bool, EngineError> {
+        let rules = &self.room.rules.authorization;
+        // In the first versions that it was allowed to come says that it may do what it does.
+        if rules.special_case_room_redaction || redaction.sender.server_name() == of.server_name() {
+            return Ok(true);
+        }
+        let key = |kind: StateEventType| (kind, String::new());
+        let kinds = [key(StateEventType::RoomCreate), key(StateEventType::RoomPowerLevels)];
+        let row = self.event_row(num).await?;
+        let state = if row.outlier() {
+            self.cited_by(redaction).await?
+        } else {
+            self.deciding_at(row.state_before(), &kinds).await?
+        };
+        let [create, levels] = kinds.map(|kind| state.get(&kind).cloned());
+        Ok(create.is_some_and(|create| {
+            let view = RoomAuthView::new(rules, &create, levels.as_deref(), None, None);
+            view.can_redact(&redaction.sender, of).is_ok()
+        }))
+    }
+
+    /// What an event cites, and the create event, by their places in the state.
+    async fn cited_by(&self, pdu: &Pdu) -> Result<Deciding, EngineError> {
+        let mut cited = Deciding::new();
+        for id in pdu.auth_events.iter().chain(&self.create_id()) {
+            let Some(num) = self.find(id).await? else { continue };
+            let pdu = self.pdu(num).await?;
+            if let Some(slot) = pdu.state_slot().filter(|_| !pdu.rejected) {
+                cited.insert(slot, pdu);
+            }
+        }
+        Ok(cited)
     }
 
     pub(crate) async fn find(&self, event_id: &EventId) -> Result<Option<EventNum>, EngineError> {

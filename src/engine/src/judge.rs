@@ -14,7 +14,7 @@ use crate::{
     writer::RoomWriter,
 };
 
-type Deciding = HashMap<(StateEventType, String), SharedPdu>;
+pub(crate) type Deciding = HashMap<(StateEventType, String), SharedPdu>;
 
 /// By what an event is judged beside the events that it cites and the state before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,7 +109,11 @@ impl RoomWriter<'_> {
         allows(&self.room.rules.authorization, pdu, state)
     }
 
-    async fn deciding_at(&self, root: NodeId, kinds: &[(StateEventType, String)]) -> Result<Deciding, EngineError> {
+    pub(crate) async fn deciding_at(
+        &self,
+        root: NodeId,
+        kinds: &[(StateEventType, String)],
+    ) -> Result<Deciding, EngineError> {
         let keys: Vec<(String, &str)> = kinds.iter().map(|(kind, key)| (kind.to_string(), key.as_str())).collect();
         let keys: Vec<(&str, &str)> = keys.iter().map(|(kind, key)| (kind.as_str(), *key)).collect();
         let found = state_tree::get_many(&self.branches()?.nodes(), root, &keys).await?;

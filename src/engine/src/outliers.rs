@@ -200,9 +200,8 @@ impl RoomWriter<'_> {
 
     /// Whether a redaction that is part of the room and waits for an event may strip it.
     async fn is_stripped_here(&self, pdu: &Pdu) -> Result<bool, EngineError> {
-        let Some(view) = self.head()?.auth.clone() else { return Ok(false) };
         for num in self.parked(&pdu.event_id).await? {
-            if view.can_redact(&self.pdu(num).await?.sender, &pdu.sender).is_ok() {
+            if self.redacts(&*self.pdu(num).await?, num, &pdu.sender).await? {
                 return Ok(true);
             }
         }
@@ -243,7 +242,7 @@ impl RoomWriter<'_> {
     }
 
     /// In version 12, the create event's id, which is the room's.
-    fn create_id(&self) -> Option<OwnedEventId> {
+    pub(crate) fn create_id(&self) -> Option<OwnedEventId> {
         let nameless = self.room.rules.authorization.room_create_event_id_as_room_id;
         let id = self.room.id.as_str().strip_prefix('!').filter(|_| nameless)?;
         OwnedEventId::try_from(format!("${id}")).ok()

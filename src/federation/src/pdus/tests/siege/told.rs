@@ -30,7 +30,7 @@ pub(super) async fn a_hundred_thousand_ids(pair: &Pair) {
         path if path.contains("/state/") => Some(heap.clone()),
         _ => None,
     });
-    assert!(pair.push("1", &[gap.top_json]).await[&gap.top].is_err());
+    assert!(pair.push("1", &[gap.top_json]).await[&gap.top].is_ok());
     assert!(!pair.has(&gap.edge).await);
 }
 
@@ -109,7 +109,7 @@ pub(super) async fn another_event(pair: &Pair) {
         }
         _ => None,
     });
-    assert!(pair.push("1", &[gap.top_json]).await[&gap.top].is_err());
+    assert!(pair.push("1", &[gap.top_json]).await[&gap.top].is_ok());
     assert!(!pair.good().texts(&pair.room).await.iter().any(|text| text.starts_with("other")));
 }
 
@@ -133,9 +133,9 @@ pub(super) async fn many_gaps(pair: &Pair) {
         path if path.contains("/_matrix/key") => None,
         _ => Some(Value::Null),
     });
-    assert!(pair.push("1", &tops).await.values().all(Result::is_err));
+    assert!(pair.push("1", &tops).await.values().all(Result::is_ok));
     // Nor are they asked about again in the next minute.
-    assert!(pair.push("2", &tops).await.values().all(Result::is_err));
+    assert!(pair.push("2", &tops).await.values().all(Result::is_ok));
 }
 
 /// Answers that never come, to each question a little late.
@@ -146,7 +146,7 @@ pub(super) async fn silence(pair: &Pair) {
         lose_reply: from == "good",
         ..Fate::DELIVERED
     });
-    assert!(pair.push("1", std::slice::from_ref(&gap.top_json)).await[&gap.top].is_err());
+    assert!(pair.push("1", std::slice::from_ref(&gap.top_json)).await[&gap.top].is_ok());
     assert!(!pair.has(&gap.edge).await);
 }
 
@@ -160,7 +160,7 @@ pub(super) async fn slowness(pair: &Pair) {
         delay: if from == "good" { Duration::from_secs(25) } else { Duration::ZERO },
         ..Fate::DELIVERED
     });
-    assert!(pair.push("1", std::slice::from_ref(&gap.top_json)).await[&gap.top].is_err());
+    assert!(pair.push("1", std::slice::from_ref(&gap.top_json)).await[&gap.top].is_ok());
     assert!(!pair.has(&gap.edge).await);
 }
 
@@ -171,5 +171,5 @@ pub(super) async fn huge_answers(pair: &Pair) {
         (path.contains("get_missing_events") || path.contains("/event/"))
             .then(|| json!({"events": ["x".repeat(17 << 20)]}))
     });
-    assert!(pair.push("1", std::slice::from_ref(&gap.top_json)).await[&gap.top].is_err());
+    assert!(pair.push("1", std::slice::from_ref(&gap.top_json)).await[&gap.top].is_ok());
 }

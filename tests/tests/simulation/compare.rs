@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use engine::Verdict;
+use engine::{EventRow, Verdict};
 use expenses::Expenses;
 use federation::testing::TestServer;
 use http_kit::{AuthError, AuthFuture, Authenticator, RequestMeta};
@@ -62,14 +62,15 @@ impl Sim {
         for (at, name) in [one, other].into_iter().enumerate() {
             let server = self.server(name);
             let ledger = fold(&server.engine(), &self.room, &self.root).await;
-            for row in server.rows(&self.room).await.iter().filter(|row| row.event_type().starts_with("com.cliquepay."))
-            {
+            let rows = server.rows(&self.room).await;
+            for row in rows.iter().filter(|row| row.event_type().starts_with("com.cliquepay.")) {
                 let status = ledger.status(row.event_id());
                 let how = format!(
-                    "{status:?} {:?} outlier: {} redacted: {}",
+                    "{status:?} {:?} outlier: {} redacted: {}{}",
                     row.verdict(),
                     row.outlier(),
-                    row.is_redacted()
+                    row.is_redacted(),
+                    redactions_of(&rows, row.event_id())
                 );
                 seen.entry(row.event_id().to_owned()).or_default()[at] = how;
             }
@@ -169,4 +170,11 @@ fn differences(first_name: &str, first: &View, name: &str, view: &View) -> Vec<S
 fn expenses_of(server: &TestServer) -> Arc<Expenses> {
     let rng = Box::new(StdRng::seed_from_u64(1));
     Expenses::new(server.engine(), server.users(), Arc::new(Nobody), RoomVersionId::V12, rng)
+}
+
+/// The redactions of an event that a server has, and how.
+fn redactions_of(rows: &[EventRow], target: &str) -> String {
+    let about = |row: &&EventRow| row.event_type() == "m.room.redaction" && row.json().contains(target);
+    let how = |row: &EventRow| format!(" by {} {:?} outlier: {}", row.event_id(), row.verdict(), row.outlier());
+    rows.iter().filter(about).map(how).collect()
 }

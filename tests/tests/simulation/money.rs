@@ -127,7 +127,7 @@ impl Sim {
 
     fn entry(&self, ledger: &Ledger, kind: &'static str, mut content: Value) -> Post {
         content["open"] = self.root.clone().into();
-        content["prev"] = ledger.prev().iter().map(|id| Value::from(&**id)).collect();
+        content["prev"] = ledger.prev("").iter().map(|id| Value::from(&**id)).collect();
         content["m.relates_to"] = json!({"rel_type": "m.reference", "event_id": self.create});
         Post::message(kind, content)
     }

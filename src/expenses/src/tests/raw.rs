@@ -24,7 +24,9 @@ async fn what_breaks_a_rule_is_listed_and_never_counts() {
     let unknown = server
         .raw("ann", &room, "com.cliquepay.nonsense", json!({"open": server.ledger("ann", &room).await["ledger"]}))
         .await;
-    let homeless = server.raw("ann", &room, "com.cliquepay.expense", json!({})).await;
+    let homeless = server.raw("ann", &room, "com.cliquepay.expense", json!({"title": "Dinner"})).await;
+    // What is empty is what a redaction leaves: it says nothing that could be wrong.
+    server.raw("ann", &room, "com.cliquepay.expense", json!({})).await;
     let stranger = json!({"target": good, "over": [good], "open": server.ledger("ann", &room).await["ledger"]});
     server.register("eve").await;
     server.member("ann", "eve", &room, "invite").await;

@@ -1,5 +1,7 @@
 //! Joining rooms with conditions. [Restricted rooms](https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms).
 
+use std::time::Duration;
+
 use engine::{EngineError, JoinPermit, Room};
 use http::StatusCode;
 use http_kit::{MatrixError, Requester};
@@ -7,6 +9,9 @@ use ruma::OwnedUserId;
 
 use super::change::refused;
 use crate::{ApiError, App};
+
+/// How long a join waits for a room's members, which most rooms have by then, before another server is asked.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Whether a join can be made on this server alone.
 pub(super) enum JoinHere {
@@ -26,8 +31,9 @@ impl App {
             Ok(JoinHere::Elsewhere(MatrixError::new(StatusCode::BAD_REQUEST, errcode, why).into()))
         };
         // Whether the user is banned, say, is not known yet; who let this server in knows.
-        if room.info().partial && self.engine.membership(room.num, requester.user_id.as_str()).await?.is_none() {
-            return Ok(JoinHere::Elsewhere(EngineError::Partial.into()));
+        match self.engine.knows_member(room, requester.user_id.as_str(), MOMENT).await {
+            Err(error @ EngineError::Partial) => return Ok(JoinHere::Elsewhere(error.into())),
+            known => known?,
         }
         let unmet = || refused("You are in none of the rooms whose members may join this one");
         match self.engine.permit_join(room, &requester.user_id).await? {

@@ -223,7 +223,11 @@ impl RoomWriter<'_> {
         self.rewritten.push((num, row));
         self.ops.extend(self.engine.projector.project(self.room.num, num, &pdu));
         self.aside = true;
-        self.rejudge(&pdu)
+        self.rejudge(&pdu)?;
+        if pdu.event_type == TimelineEventType::RoomRedaction {
+            self.redact_target(&pdu, num).await?;
+        }
+        Ok(())
     }
 
     /// Whether a redaction may have stripped an event, by the power levels that it cites itself.

@@ -54,6 +54,8 @@ impl Engine {
         let room_id = event.pdu.room_id.clone();
         let all = auth_chain.iter().chain(&state).chain([&event]).map(|event| &event.pdu);
         let senders = self.senders(all).await?;
+        // One commit for all of them, and none under the room's lock.
+        self.number_servers(omitted.iter().flat_map(OmittedMembers::believed)).await?;
         let num = self.ids.number(IdKind::Room, room_id.as_str()).await?;
         let entry = Entry {
             senders: &senders,

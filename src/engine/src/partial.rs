@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use ruma::{OwnedEventId, OwnedServerName, events::TimelineEventType};
+use ruma::{OwnedEventId, OwnedServerName, ServerName, events::TimelineEventType};
 use serde::{Deserialize, Serialize};
 use store::{Page, Pos};
 
@@ -53,6 +53,13 @@ pub struct OmittedMembers {
     pub via: OwnedServerName,
     /// The servers in the room.
     pub servers: Vec<OwnedServerName>,
+}
+
+impl OmittedMembers {
+    /// The servers that are believed to be in the room, the one that let us in first.
+    pub(crate) fn believed(&self) -> impl Iterator<Item = &ServerName> {
+        [&self.via].into_iter().chain(self.servers.iter().take(SERVERS)).map(|server| &**server)
+    }
 }
 
 /// A state as another server tells it.
@@ -183,13 +190,11 @@ impl Head {
 impl RoomWriter<'_> {
     /// The event staged last is the one by which we entered, and members were left out of the state before it.
     pub(crate) async fn begin_partial(&mut self, event: EventNum, omitted: &OmittedMembers) -> Result<(), EngineError> {
-        let own = &self.engine.identity.server_name;
         let mut servers = BTreeSet::new();
-        for server in omitted.servers.iter().filter(|server| *server != own).take(SERVERS) {
+        for server in omitted.believed().filter(|server| *server != &*self.engine.identity.server_name) {
             servers.insert(self.engine.server_num(server).await?);
         }
         let via = self.engine.server_num(&omitted.via).await?;
-        servers.insert(via);
         let row = PartialRow { event, via, servers: servers.into_iter().collect() };
         self.stage(PARTIAL_ROOMS.put(&self.room.num, &store::Json(row.clone())));
         self.head_mut()?.set_partial(Some(row));

@@ -1,6 +1,6 @@
 //! The events of a gap: asked for from the newest back, taken in from the oldest on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::Received;
 use room::check::ReceivedEvent;
@@ -35,6 +35,14 @@ impl Gap<'_> {
             return if uncited.is_empty() { self.receive(event).await } else { Err(missing(&uncited)) };
         }
         let events = self.past_of(&event, &absent).await?;
+        let (old, events) = self.divide(events).await?;
+        // What came before events that are here moves no end of the room: a state from before this server entered would throw it out.
+        if !old.is_empty() {
+            let followed = self.lacking(&behind(events.iter().chain([&event]))).await?;
+            if old.iter().any(|event| followed.contains(&event.pdu.event_id)) {
+                self.take_history(old).await?;
+            }
+        }
         for edge in self.lacking(&behind(events.iter())).await?.into_iter().take(MAX_EDGES) {
             if let Err(error) = self.receive_edge(&edge).await {
                 tracing::debug!(room = %self.room.id, event = %edge, %error, "a gap stays open");
@@ -66,6 +74,30 @@ impl Gap<'_> {
         Err(last.map_or_else(|| missing(&event.pdu.prev_events), PduError::Call))
     }
 
+    /// Parts the events of a gap, oldest first, from those that came before events which are here.
+    async fn divide(&self, events: Vec<ReceivedEvent>) -> Result<(Vec<ReceivedEvent>, Vec<ReceivedEvent>), PduError> {
+        let ids: Vec<OwnedEventId> = events.iter().map(|event| event.pdu.event_id.clone()).collect();
+        let new: BTreeSet<OwnedEventId> = self.lacking(&ids).await?.into_iter().collect();
+        let gaps = self.fed.engine.gaps(self.room).await?;
+        let mut before: BTreeSet<OwnedEventId> = gaps.into_iter().map(|gap| gap.event_id).collect();
+        let (mut old, mut later) = (Vec::new(), Vec::new());
+        for event in events.into_iter().rev() {
+            let id = &event.pdu.event_id;
+            let is_new = new.contains(id);
+            if !is_new || before.contains(id) {
+                before.extend(event.pdu.prev_events.iter().cloned());
+            }
+            match (is_new, before.contains(id)) {
+                (true, true) => old.push(event),
+                (true, false) => later.push(event),
+                (false, _) => {}
+            }
+        }
+        old.reverse();
+        later.reverse();
+        Ok((old, later))
+    }
+
     /// Asks a server for what came before an event, step by step, until its past meets what is here or the server has no more.
     async fn walk_back(&self, server: &ServerName, event: &ReceivedEvent) -> Result<Vec<ReceivedEvent>, CallError> {
         let earliest = self.fed.engine.extremities(self.room).await.unwrap_or_default();
@@ -82,13 +114,16 @@ impl Gap<'_> {
             for event in self.checked(raw, |id| !found.contains_key(id)).await {
                 found.entry(event.pdu.event_id.clone()).or_insert(event);
             }
-            let open = self.lacking(&behind(found.values())).await.unwrap_or_default();
+            // What came before events that are here is nothing to go back from.
+            let (_, later) = self.divide(oldest_first(found.values().cloned().collect())).await.unwrap_or_default();
+            let open = self.lacking(&behind(later.iter())).await.unwrap_or_default();
+            let open: Vec<OwnedEventId> = open.into_iter().filter(|id| !found.contains_key(id)).collect();
             // A server that gives less than it was asked for has no more.
             if !full || found.len() == before || open.is_empty() {
                 break;
             }
             let follows_open = |event: &&ReceivedEvent| event.pdu.prev_events.iter().any(|id| open.contains(id));
-            latest = found.values().filter(follows_open).map(|event| event.pdu.event_id.clone()).take(STEP).collect();
+            latest = later.iter().filter(follows_open).map(|event| event.pdu.event_id.clone()).take(STEP).collect();
         }
         Ok(found.into_values().collect())
     }

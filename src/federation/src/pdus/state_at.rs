@@ -49,7 +49,11 @@ impl Gap<'_> {
         let absent = self.absent(&wanted).await?;
         if !absent.is_empty() {
             let many = absent.len() > ONE_BY_ONE && absent.len() * SHARE > wanted.len();
-            let events = if many { self.many(&ids, event_id, &absent).await } else { self.events(&absent).await };
+            let mut events = if many { self.many(&ids, event_id, &absent).await } else { self.events(&absent).await };
+            // Alone, an event may be given as the history's visibility allows; a state is given whole.
+            if !many && events.iter().any(|event| event.redacted) {
+                events = self.many(&ids, event_id, &absent).await;
+            }
             self.take_outliers(events).await?;
         }
         let absent = self.absent(&ids.state).await?;

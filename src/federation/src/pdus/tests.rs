@@ -3,6 +3,7 @@
 mod edus;
 mod honest;
 mod hostile;
+mod past;
 mod siege;
 
 use std::{collections::BTreeMap, sync::Arc};

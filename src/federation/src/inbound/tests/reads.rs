@@ -1,8 +1,12 @@
 use http::{Method, StatusCode};
 use ruma::{OwnedRoomId, OwnedUserId, RoomVersionId};
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 
-use crate::{CallError, CallLimits, testing::World};
+use crate::{
+    CallError, CallLimits,
+    remote::RemoteJoin,
+    testing::{World, WorldOptions},
+};
 
 /// A room of Ann's on `one`.
 struct Fixture {
@@ -154,4 +158,38 @@ async fn no_server_reads_a_room_through_another_ones_events() {
         let text = format!("{answer:?}");
         assert!(!text.contains("secret") && !text.contains(private.as_str()), "{what}: {text}");
     }
+}
+
+/// Of an event that is known by reference a server does not know who may see it: a stripped copy would pass for all there is of it.
+#[tokio::test]
+async fn what_is_known_by_reference_is_given_whole_or_not_at_all() {
+    let options = WorldOptions { outbox: false, ..WorldOptions::default() };
+    let world = World::with(&["one", "two"], &options);
+    let (one, two) = (world.server("one"), world.server("two"));
+    let (ann, ben) = (one.register("ann").await, two.register("ben").await);
+    let room = one.create_room(&ann, RoomVersionId::V11).await;
+    let join = RemoteJoin {
+        user_id: ben.clone(),
+        room_id: room.clone(),
+        via: vec!["one".try_into().unwrap()],
+        content: Map::new(),
+        elsewhere: false,
+    };
+    two.federation().join(join).await.unwrap();
+    let said = two.say(&room, &ben, "unheard").await;
+    let renamed = json!({"membership": "join", "displayname": "Benjamin"});
+    let renamed = two.set(&room, &ben, "m.room.member", ben.as_str(), renamed).await.unwrap();
+    let here = one.room(&room).await;
+    for row in two.rows(&room).await {
+        if [said.as_str(), renamed.as_str()].contains(&row.event_id()) {
+            let event = RawValue::from_string(row.json().to_owned()).unwrap();
+            let event = one.federation().check_pdu(&event, &here.rules).await.unwrap();
+            assert_eq!(one.engine().receive_outliers(&here, vec![event]).await.unwrap().len(), 1);
+        }
+    }
+    let fixture = Fixture { world, ann, ben, room };
+    let refused = fixture.get(&format!("event/{said}")).await.unwrap_err();
+    assert!(refused.is_status(StatusCode::NOT_FOUND), "{refused}");
+    let event = fixture.get(&format!("event/{renamed}")).await.unwrap();
+    assert_eq!(event["pdus"][0]["content"]["displayname"], "Benjamin");
 }

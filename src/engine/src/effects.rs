@@ -259,7 +259,7 @@ fn is_foundation(row: &EventRow) -> bool {
 
 fn redacted_copy(row: &EventRow, by: &EventId, room: &crate::room::Room) -> Result<EventRow, EngineError> {
     let json =
-        room::redact::redact(row.json(), &room.rules).map_err(|error| EngineError::Inconsistent(error.to_string()))?;
+        room::redact::strip(row.json(), &room.rules).map_err(|error| EngineError::Inconsistent(error.to_string()))?;
     let fields =
         find_fields(&json).ok_or_else(|| EngineError::Inconsistent("redacted event is no event".to_owned()))?;
     let mut meta = row.meta();

@@ -188,7 +188,7 @@ fn wire(room: &Room, row: &EventRow, whole: bool) -> Result<Box<RawValue>, Engin
     if whole {
         return row.pdu();
     }
-    let redacted = ::room::redact::redact(row.json(), &room.rules);
+    let redacted = ::room::redact::strip(row.json(), &room.rules);
     let redacted = redacted.map_err(|error| EngineError::Inconsistent(error.to_string()))?;
     RawValue::from_string(redacted).map_err(|error| EngineError::Inconsistent(error.to_string()))
 }

@@ -25,15 +25,22 @@ pub struct SyncToken {
     pub typing: u64,
     /// Presence.
     pub presence: PresencePos,
+    /// Where the response began that ended here, where its timelines told of state that lost against another branch of its room: what
+    /// holds instead is said in the next one.
+    pub misled_since: Option<Pos>,
 }
 
 impl SyncToken {
     /// The token as clients get it.
     pub fn encode(&self) -> String {
-        format!(
+        let mut token = format!(
             "{SYNC_VERSION}1_{}_{}_{}_{}_{}",
             self.pos, self.typing_epoch, self.typing, self.presence.epoch, self.presence.n
-        )
+        );
+        if let Some(since) = self.misled_since {
+            token.push_str(&format!("_{since}"));
+        }
+        token
     }
 
     /// Reads a token.
@@ -47,12 +54,14 @@ impl SyncToken {
                 return None;
             }
             let mut number = || parts.next()?.parse::<u64>().ok();
-            let token = Self {
+            let mut token = Self {
                 pos: number()?,
                 typing_epoch: number()?,
                 typing: number()?,
                 presence: PresencePos { epoch: number()?, n: number()? },
+                misled_since: None,
             };
+            token.misled_since = parts.next().map(str::parse).transpose().ok()?;
             parts.next().is_none().then_some(token)
         };
         parsed().ok_or_else(|| MatrixError::invalid_param("since", "not a sync token of this server").into())
@@ -115,16 +124,35 @@ mod tests {
 
     #[test]
     fn tokens_read_back_and_strangers_are_refused() {
-        let token = SyncToken { pos: 7, typing_epoch: 1, typing: 2, presence: PresencePos { epoch: 3, n: 4 } };
+        let token = SyncToken {
+            pos: 7,
+            typing_epoch: 1,
+            typing: 2,
+            presence: PresencePos { epoch: 3, n: 4 },
+            misled_since: None,
+        };
         assert_eq!(SyncToken::decode(&token.encode()).unwrap(), token);
+        let misled = SyncToken { misled_since: Some(0), ..token };
+        assert_eq!(SyncToken::decode(&misled.encode()).unwrap(), misled);
         assert_eq!(decode_page(&token.encode(), "from").unwrap(), PageToken::Stream(7));
         let point = HistoryPoint { depth: 5, arrival: -3 };
         assert_eq!(decode_page(&encode_point(point), "from").unwrap(), PageToken::History(point, None));
         assert_eq!(decode_page(&encode_point_seen(point, 9), "from").unwrap(), PageToken::History(point, Some(9)));
         assert_eq!(decode_page(&encode_before(9, 5), "from").unwrap(), PageToken::Before(9, 5));
-        for bad in
-            ["", "s", "s1_7", "s2_7_1_2_3_4", "s1_7_1_2_3_4_5", "t1_x_1", "t1_1", "t1_1_1_x", "t1_1_1_1_1", "p1_1", "é"]
-        {
+        for bad in [
+            "",
+            "s",
+            "s1_7",
+            "s2_7_1_2_3_4",
+            "s1_7_1_2_3_4_x",
+            "s1_7_1_2_3_4_5_6",
+            "t1_x_1",
+            "t1_1",
+            "t1_1_1_x",
+            "t1_1_1_1_1",
+            "p1_1",
+            "é",
+        ] {
             assert!(decode_page(bad, "from").is_err(), "{bad}");
             assert!(SyncToken::decode(bad).is_err(), "{bad}");
         }

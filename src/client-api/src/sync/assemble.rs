@@ -40,6 +40,7 @@ impl Window {
                     typing_epoch: app.engine.typing.epoch(),
                     typing: app.engine.typing.position(),
                     presence: app.users.presence.pos(),
+                    misled_since: None,
                 };
                 return Ok(Self { since, to, rooms });
             }
@@ -82,7 +83,8 @@ impl App {
 
         let mut out = String::with_capacity(512 + sections.len());
         out.push_str("{\"next_batch\":\"");
-        out.push_str(&window.to.encode());
+        let misled_since = sections.misleads.then(|| window.after());
+        out.push_str(&SyncToken { misled_since, ..window.to }.encode());
         out.push('"');
         let global = pick_items(&global, query);
         let news = !sections.is_empty() || !global.is_empty() || !presence.is_empty();

@@ -17,6 +17,8 @@ pub(super) struct Sections {
     leave: String,
     /// Local users with whom the user shares a room since the last response.
     pub(super) met: BTreeSet<UserNum>,
+    /// A timeline tells of state that does not hold.
+    pub(super) misleads: bool,
 }
 
 impl Sections {
@@ -93,6 +95,7 @@ impl App {
                 if let Some(joined) = self.joined_room(&room, place, window, query, items).await? {
                     push_field(&mut sections.join, room.id.as_str(), &joined.json);
                     sections.met.extend(joined.met);
+                    sections.misleads |= joined.misleads;
                 }
             }
             // One that is repeated may show another state of the room.

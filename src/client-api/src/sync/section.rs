@@ -73,6 +73,8 @@ pub(super) struct Joined {
     pub(super) json: String,
     /// Users here with whom the user was not in this room before.
     pub(super) met: Vec<UserNum>,
+    /// The timeline tells of state that does not hold.
+    pub(super) misleads: bool,
 }
 
 impl App {
@@ -98,7 +100,9 @@ impl App {
             items.iter().filter(|item| query.account_data.passes(&item.event_type, "")).map(item_event).collect();
         let moved = room.pulse.timeline() > after;
         let read = room.pulse.receipts() > after;
-        if !fresh && !moved && !read && !query.full_state && ephemeral.is_empty() && items.is_empty() {
+        let mended = if fresh { Vec::new() } else { self.mended(room, window, query).await? };
+        let quiet = ephemeral.is_empty() && items.is_empty() && mended.is_empty();
+        if !fresh && !moved && !read && !query.full_state && quiet {
             return Ok(None);
         }
         let from = if fresh { 0 } else { after };
@@ -108,7 +112,9 @@ impl App {
         // Who enters, perhaps not for the first time, starts the timeline anew instead of adding to what they have.
         timeline.limited |= fresh && window.since.is_some();
         let full = fresh || query.full_state;
-        let state = self.section_state(room, &mut timeline, range, full, query).await?;
+        timeline.may_mislead = true;
+        let mut state = self.section_state(room, &mut timeline, range, full, query).await?;
+        state.mend(mended);
         let mut out = String::with_capacity(1024);
         out.push('{');
         out.push_str("\"summary\":");
@@ -130,7 +136,7 @@ impl App {
         }
         out.push('}');
         let met = self.met(room, place, window, &timeline, &state.rows).await?;
-        Ok(Some(Joined { json: out, met }))
+        Ok(Some(Joined { json: out, met, misleads: timeline.misleads }))
     }
 
     /// Local users with whom the user shares the room since the last response. Of joins that a filter hides in a gap of the

@@ -1,11 +1,12 @@
 //! The state that a client needs beside a timeline.
 
-use engine::{EventNum, EventRow, Room, state_tree::NodeId};
+use engine::{Direction, EventNum, EventRow, Room, state_tree::NodeId};
 use store::Pos;
 
 use super::{
+    assemble::Window,
     section::RoomQuery,
-    timeline::{Changes, Timeline, is_member},
+    timeline::{Changes, LOOKED_AT, Timeline, is_member, last_told},
 };
 use crate::{ApiError, App};
 
@@ -15,6 +16,21 @@ pub(super) struct SectionState {
     pub(super) rows: Vec<(EventNum, EventRow)>,
     /// Memberships changed, whether or not those events are among the rows.
     pub(super) members_changed: bool,
+}
+
+impl SectionState {
+    /// Adds what holds, where nothing newer is said.
+    pub(super) fn mend(&mut self, mended: Vec<(EventNum, EventRow)>) {
+        for (num, row) in mended {
+            let same = |(_, other): &(EventNum, EventRow)| {
+                other.type_json() == row.type_json() && other.state_key() == row.state_key()
+            };
+            if !self.rows.iter().any(same) {
+                self.members_changed |= is_member(&row);
+                self.rows.push((num, row));
+            }
+        }
+    }
 }
 
 impl App {
@@ -73,7 +89,7 @@ impl App {
                 None => now,
             };
             let later = if start == now { Changes::new() } else { self.delta(room, start, now, false).await? };
-            if timeline.has_state() && timeline.cut(&later) {
+            if timeline.has_state() && self.cut_where_stale(room, timeline, &later, now).await? {
                 continue;
             }
             let mut changes = self.delta(room, before, start, full && start == now).await?;
@@ -81,6 +97,62 @@ impl App {
             changes.extend(later.into_iter().filter(|(_, num)| !timeline.shows(*num)));
             return Ok((changes, start));
         }
+    }
+
+    /// Cuts a timeline where a client would end with what an event that it is not shown has changed; where it would end with what lost
+    /// against another branch, the timeline stays and is known to mislead. Whether it was cut.
+    async fn cut_where_stale(
+        &self,
+        room: &Room,
+        timeline: &mut Timeline,
+        later: &Changes,
+        now: NodeId,
+    ) -> Result<bool, ApiError> {
+        let mut last = None;
+        timeline.misleads = false;
+        for (index, (kind, key)) in timeline.stale(later) {
+            let Some((_, told)) = timeline.events.get(index) else { continue };
+            let holds = match self.engine.state_at(room.num, now, &kind, &key).await? {
+                Some(num) => Some(self.engine.event(room.num, num).await?),
+                None => None,
+            };
+            if timeline.may_mislead && holds.is_some_and(|holds| holds.pos() < told.pos()) {
+                timeline.misleads = true;
+            } else {
+                last = last.max(Some(index));
+            }
+        }
+        if let Some(last) = last {
+            timeline.cut(last);
+        }
+        Ok(last.is_some())
+    }
+
+    /// What holds in a room where the response before this one told of what does not: see [`crate::page::SyncToken::misled_since`].
+    pub(super) async fn mended(
+        &self,
+        room: &Room,
+        window: &Window,
+        query: &RoomQuery<'_>,
+    ) -> Result<Vec<(EventNum, EventRow)>, ApiError> {
+        let misled = window.since.and_then(|since| Some((since.misled_since?, since.pos)));
+        let Some((from, to)) = misled.filter(|(from, _)| room.pulse.timeline() > *from) else { return Ok(Vec::new()) };
+        let mut page = self.engine.stream(room.num, from, to, LOOKED_AT, Direction::Backward).await?;
+        page.reverse();
+        let nums: Vec<EventNum> = page.into_iter().map(|(_, num)| num).collect();
+        let told = last_told(&self.engine.events(room.num, &nums).await?);
+        let root = self.engine.root_at(room.num, to).await?;
+        let mut mended = Vec::new();
+        for ((kind, key), (_, told)) in told {
+            let holds = self.engine.state_at(room.num, root, &kind, &key).await?;
+            if let Some(num) = holds.filter(|num| *num != told) {
+                let row = self.engine.event(room.num, num).await?;
+                if query.state.row(&row) && query.state.room(&room.id) {
+                    mended.push((num, row));
+                }
+            }
+        }
+        Ok(mended)
     }
 
     /// The events in which two states differ. The whole current state comes from flat rows, which is one scan.

@@ -9,7 +9,7 @@ use super::section::RoomQuery;
 use crate::{ApiError, App, filter::is_ignored};
 
 /// Events looked at to fill a filtered timeline, at most.
-const LOOKED_AT: usize = 2000;
+pub(super) const LOOKED_AT: usize = 2000;
 
 /// The newest events of a stretch that may be shown, oldest first.
 pub(super) struct Timeline {
@@ -20,17 +20,31 @@ pub(super) struct Timeline {
     pub(super) whole: bool,
     /// Users here whose own membership events were looked at, shown or not.
     pub(super) members: Vec<UserNum>,
+    /// What holds instead of what it tells can be said in the next response.
+    pub(super) may_mislead: bool,
+    /// It tells of state that lost against another branch of the room.
+    pub(super) misleads: bool,
 }
 
 impl Default for Timeline {
     /// That of a stretch without events.
     fn default() -> Self {
-        Self { events: Vec::new(), limited: false, whole: true, members: Vec::new() }
+        Self {
+            events: Vec::new(),
+            limited: false,
+            whole: true,
+            members: Vec::new(),
+            may_mislead: false,
+            misleads: false,
+        }
     }
 }
 
+/// The type and the key of an entry of a state.
+pub(super) type Entry = (String, String);
+
 /// State by type and key, as events of a room.
-pub(super) type Changes = BTreeMap<(String, String), EventNum>;
+pub(super) type Changes = BTreeMap<Entry, EventNum>;
 
 impl Timeline {
     /// Whether memberships changed in the stretch, as far as it was looked at.
@@ -46,23 +60,29 @@ impl Timeline {
         self.events.iter().any(|(shown, _)| *shown == num)
     }
 
-    /// Leaves out the events up to and including the last that sets what is no longer so, though no later event of the
-    /// timeline says it: it was changed by an event that is hidden or filtered out, or when branches of the room met. A
-    /// client takes the timeline for newer than `state`, and would end with that. `changes` is how the current state
-    /// differs from that before the timeline. Whether anything was left out.
-    pub(super) fn cut(&mut self, changes: &Changes) -> bool {
-        let mut told: BTreeMap<(String, String), (usize, EventNum)> = BTreeMap::new();
-        for (index, (num, row)) in self.events.iter().enumerate() {
-            if let Some(key) = row.state_key() {
-                told.insert((row.event_type().into_owned(), key.into_owned()), (index, *num));
-            }
-        }
-        let stale = told.into_iter().filter(|(key, (_, num))| changes.get(key) != Some(num));
-        let Some(last) = stale.map(|(_, (index, _))| index).max() else { return false };
+    /// Places of events that set what is no longer so, though no later event of the timeline says it: it was changed by one that is hidden
+    /// or filtered out, or when branches of the room met. `changes` is how the current state differs from that before the timeline.
+    pub(super) fn stale(&self, changes: &Changes) -> Vec<(usize, Entry)> {
+        let told = last_told(&self.events).into_iter();
+        told.filter(|(key, (_, num))| changes.get(key) != Some(num)).map(|(key, (index, _))| (index, key)).collect()
+    }
+
+    /// Leaves out the events up to a place: a client takes the timeline for newer than `state`, and would end with what it says there.
+    pub(super) fn cut(&mut self, last: usize) {
         self.events.drain(..=last);
         (self.limited, self.whole) = (true, false);
-        true
     }
+}
+
+/// The last that some events say of each entry of the state, by its place among them and its number.
+pub(super) fn last_told(events: &[(EventNum, EventRow)]) -> BTreeMap<Entry, (usize, EventNum)> {
+    let mut told = BTreeMap::new();
+    for (index, (num, row)) in events.iter().enumerate() {
+        if let Some(key) = row.state_key() {
+            told.insert((row.event_type().into_owned(), key.into_owned()), (index, *num));
+        }
+    }
+    told
 }
 
 /// Whether somebody enters or leaves, or changes what they show.

@@ -135,3 +135,44 @@ async fn a_timeline_begins_behind_a_gap() {
     let (part, _) = timeline(&test, &room, &format!("&since={now}"), 10).await;
     assert_eq!((texts(&part["events"]), &part["limited"]), (vec!["after"], &json!(false)));
 }
+
+#[tokio::test]
+async fn state_that_lost_is_shown_and_set_right_in_the_next_response() {
+    let test = TestApp::new(&["alice"]).await;
+    let (room, join) = shared(&test).await;
+    let (_, since) = timeline(&test, &room, "", 10).await;
+    let named = |name: &str| json!({"membership": "join", "displayname": name});
+    let mut both = Vec::new();
+    for name in ["one", "other"] {
+        both.push(of_carol(&test, &room, &[&join], 10, named(name)).await);
+    }
+    // The later one of two branches wins, wherever it comes from.
+    both.sort_by_key(|event| (event.pdu.origin_server_ts, event.pdu.event_id.clone()));
+    let winner = both.pop().unwrap();
+    let (loser, won) = (both.pop().unwrap(), winner.pdu.event_id.to_string());
+    let lost = loser.pdu.event_id.to_string();
+    let said = of_carol(&test, &room, &[&lost], 11, text("said")).await;
+    for event in [winner, loser, said] {
+        take(&test, &room, event).await;
+    }
+    let ids = |events: &Value| -> Vec<String> {
+        events.as_array().unwrap().iter().map(|event| event["event_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let sync = async |since: &str, more: &str| test.get("alice", &format!("/v3/sync?since={since}{more}")).await.ok();
+    let first = sync(&since, "").await;
+    let part = &first["rooms"]["join"][&room]["timeline"];
+    assert_eq!(ids(&part["events"])[..2], [won.clone(), lost]);
+    assert_eq!((texts(&part["events"]), &part["limited"]), (vec!["said"], &json!(false)));
+    let next = first["next_batch"].as_str().unwrap();
+    let second = sync(next, "&timeout=600000").await;
+    let part = &second["rooms"]["join"][&room];
+    assert_eq!((ids(&part["state"]["events"]), ids(&part["timeline"]["events"])), (vec![won.clone()], vec![]));
+    let third = sync(second["next_batch"].as_str().unwrap(), "").await;
+    assert!(third["rooms"].is_null(), "{third}");
+
+    // Who asks for the state behind the timeline is told at once.
+    let first = sync(&since, "&use_state_after=true").await;
+    assert_eq!(ids(&first["rooms"]["join"][&room]["state_after"]["events"]), [won]);
+    let second = sync(first["next_batch"].as_str().unwrap(), "&use_state_after=true").await;
+    assert!(second["rooms"].is_null(), "{second}");
+}

@@ -47,10 +47,11 @@ impl Rebuilt {
         self.partial.iter().any(|(from, to)| (*from..=*to).contains(&pos))
     }
 
-    /// Whether two positions are the same, as far as that can be told.
-    fn same_time(&self, one: u64, other: u64) -> bool {
-        let both = |(from, to): &(u64, u64)| (*from..=*to).contains(&one) && (*from..=*to).contains(&other);
-        one == other || self.partial.iter().any(both)
+    /// Whether a user may be said to be in a place since `said` who is since `since`, as far as that can be told: whose membership was
+    /// left out when this server entered gets it anew once it is filled in.
+    fn fits(&self, since: u64, said: u64) -> bool {
+        let both = |(from, to): &(u64, u64)| (*from..=*to).contains(&since) && (*from..=*to).contains(&said);
+        since == said || self.partial.iter().any(both) || (since < said && self.was_partial(said))
     }
 }
 
@@ -187,7 +188,7 @@ impl Engine {
                 place.num == 0
                     || place.membership == row.membership
                         && place.num == row.num
-                        && rebuilt.since.get(slot).is_some_and(|since| rebuilt.same_time(*since, place.pos))
+                        && rebuilt.since.get(slot).is_some_and(|since| rebuilt.fits(*since, place.pos))
             });
             if !fits {
                 report.findings.push(format!("room {num}: the place of {user_id} differs from what the events say"));

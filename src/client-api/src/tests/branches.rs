@@ -7,10 +7,10 @@ use serde_json::{Value, json, value::to_raw_value};
 
 use crate::testing::TestApp;
 
-const CAROL: &str = "@carol:elsewhere";
+pub(super) const CAROL: &str = "@carol:elsewhere";
 
 /// An event of Carol's behind some events, allowed by the state now. Nobody looks at its signature here.
-async fn of_carol(test: &TestApp, room: &str, prev: &[&str], depth: u64, content: Value) -> ReceivedEvent {
+pub(super) async fn of_carol(test: &TestApp, room: &str, prev: &[&str], depth: u64, content: Value) -> ReceivedEvent {
     let (kind, key) = match content.get("membership") {
         Some(_) => (TimelineEventType::RoomMember, Some(CAROL)),
         None => (TimelineEventType::RoomMessage, None),
@@ -43,7 +43,7 @@ async fn of_carol(test: &TestApp, room: &str, prev: &[&str], depth: u64, content
 }
 
 /// A room of Alice's in which Carol is. Its id, and that of Carol's membership event.
-async fn shared(test: &TestApp) -> (String, String) {
+pub(super) async fn shared(test: &TestApp) -> (String, String) {
     let room = test.public_room(&["alice"]).await;
     let first = test.say("alice", &room, "first").await;
     let join = of_carol(test, &room, &[&first], 9, json!({"membership": "join"})).await;
@@ -52,13 +52,13 @@ async fn shared(test: &TestApp) -> (String, String) {
     (room, id)
 }
 
-async fn take(test: &TestApp, room: &str, event: ReceivedEvent) {
+pub(super) async fn take(test: &TestApp, room: &str, event: ReceivedEvent) {
     let room = test.app.engine.room(room.try_into().unwrap()).await.unwrap();
     let received = test.app.engine.receive(&room, event).await.unwrap();
     assert!(matches!(received, Received::Stored { verdict: engine::Verdict::Accepted, .. }), "{received:?}");
 }
 
-fn text(body: &str) -> Value {
+pub(super) fn text(body: &str) -> Value {
     json!({"msgtype": "m.text", "body": body})
 }
 

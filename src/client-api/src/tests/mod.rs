@@ -12,6 +12,7 @@ mod members;
 mod membership;
 mod messages;
 mod openid;
+mod partial;
 mod presence;
 mod profile;
 mod push;

@@ -9,7 +9,7 @@ a room with little history.
 import argparse
 import sys
 
-from world import CliquePay, Refused, Synapse, World, eventually
+from world import CliquePay, Refused, Synapse, World, eventually, quote
 
 
 def bodies(user, room):
@@ -47,7 +47,7 @@ def one_room(version, owner, guests, past=25):
             lambda guest=guest: set(before) <= {event["event_id"] for event in guest.messages(room)},
         )
     redacted = owner.call(
-        "PUT", f"/_matrix/client/v3/rooms/{room}/redact/{said[0][1]}/{owner.next_txn()}", {"reason": "typo"}
+        "PUT", f"/_matrix/client/v3/rooms/{room}/redact/{quote(said[0][1])}/{owner.next_txn()}", {"reason": "typo"}
     )
     assert redacted["event_id"]
     for user in people:

@@ -206,6 +206,8 @@ class Homeserver:
 
 class CliquePay(Homeserver):
     kind = "cliquepay"
+    # Servers that are asked for the keys of those that cannot be reached.
+    key_servers = ()
 
     def command(self):
         config = self.folder / "config.toml"
@@ -219,6 +221,7 @@ class CliquePay(Homeserver):
                 "rate_limits = false\n"
                 f'[tls]\nlisten = ["{self.address}:{TLS_PORT}"]\ncertificate = "{chain}"\nkey = "{key}"\n'
                 f'[federation]\nextra_ca = "{self.world.authority.path}"\nallow_private_addresses = true\nsrv = false\n'
+                f"key_servers = {json.dumps(list(self.key_servers))}\n"
                 f'[client_api]\ndefault_room_version = "{self.world.version}"\n'
                 "[auth.registration]\nenabled = true\nwithout_verification = true\n"
                 "[auth.password]\nmemory_kib = 64\niterations = 1\n"

@@ -43,11 +43,16 @@ async fn run(script: &str, arguments: &[&str]) {
 }
 
 #[tokio::test]
-async fn rooms_of_every_side_in_versions_10_to_12() {
-    run("rooms.py", &["--versions", "10,11,12", "--servers", "ccs"]).await;
+async fn rooms_of_every_side() {
+    run("rooms.py", &["--versions", "10,11,12", "--short", "1,2,3,6", "--servers", "ccs"]).await;
 }
 
 #[tokio::test]
 async fn a_dinner_across_servers_with_partitions_and_crashes() {
     run("dinner.py", &[]).await;
+}
+
+#[tokio::test]
+async fn a_ledger_from_a_stock_server_alone() {
+    run("stock_ledger.py", &[]).await;
 }

@@ -70,7 +70,8 @@ pub struct EventDraft<'a> {
 pub struct LegacyIds<'a> {
     /// The id of the new event, `$opaque:server`.
     pub event_id: &'a EventId,
-    /// The reference hash (unpadded Base64, see [`SignedEvent::reference_hash`]) of every event referred to.
+    /// The reference hash (unpadded Base64, see [`SignedEvent::reference_hash`]) of every event referred to; empty where it is not known
+    /// and not said.
     pub hashes: &'a HashMap<OwnedEventId, String>,
 }
 
@@ -336,6 +337,10 @@ fn print_references(
             let hash = draft.legacy.and_then(|legacy| legacy.hashes.get(id)).ok_or(BuildError::Legacy)?;
             out.push('[');
             push_string(&mut out, id.as_str());
+            if hash.is_empty() {
+                out.push_str(",{}]");
+                continue;
+            }
             out.push_str(",{\"sha256\":");
             push_string(&mut out, hash);
             out.push_str("}]");

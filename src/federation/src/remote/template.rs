@@ -45,8 +45,10 @@ enum Reference {
     Hashed(OwnedEventId, Hash),
 }
 
+/// Some servers leave the hash of an event out: nothing is checked by it.
 #[derive(Deserialize)]
 struct Hash {
+    #[serde(default)]
     sha256: String,
 }
 

@@ -7,7 +7,7 @@ use http_kit::MatrixError;
 use ruma::{EventId, OwnedRoomId, RoomId, RoomVersionId, UserId};
 use serde_json::{Value, json};
 
-use super::{change_of, join, join_rules, with_room};
+use super::{change_of, hostile::lying, join, join_rules, with_room};
 use crate::testing::{Event, TestServer, World};
 
 const FIRST: [RoomVersionId; 2] = [RoomVersionId::V1, RoomVersionId::V2];
@@ -64,6 +64,26 @@ async fn what_is_said_crosses_and_is_redacted_by_who_may() {
         for server in [one, two] {
             assert_eq!(server.texts(&room).await, ["hello"], "{version}");
         }
+    }
+}
+
+/// Synapse names an event that allows another without its hash where it has not worked that out.
+#[tokio::test(start_paused = true)]
+async fn a_template_may_leave_hashes_out() {
+    for version in FIRST {
+        let (world, room) = with_room(version).await;
+        let (one, two) = (world.server("one"), world.server("two"));
+        let router = lying(one, |path, json| {
+            if path.contains("/make_join/") {
+                json["event"]["auth_events"].as_array_mut().unwrap().iter_mut().for_each(|cited| cited[1] = json!({}));
+            }
+        });
+        world.mesh.answer_by("one", router);
+        let ben = two.user_id("ben");
+        join(two, &ben, &room, &["one"]).await.unwrap();
+        two.say(&room, &ben, "hello").await;
+        agree(&world, &room).await;
+        assert_eq!(one.texts(&room).await, ["hello"]);
     }
 }
 

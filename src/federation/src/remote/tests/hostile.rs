@@ -21,7 +21,7 @@ use crate::{
 type Lie = Arc<dyn Fn(&str, &mut Value) + Send + Sync>;
 
 /// The server's own answers, changed.
-fn lying(server: &TestServer, lie: impl Fn(&str, &mut Value) + Send + Sync + 'static) -> Router {
+pub(super) fn lying(server: &TestServer, lie: impl Fn(&str, &mut Value) + Send + Sync + 'static) -> Router {
     let (inner, lie): (Router, Lie) = (crate::router().with_state(Api(server.federation())), Arc::new(lie));
     Router::new().fallback(move |request: Request| answer(inner.clone(), Arc::clone(&lie), request))
 }

@@ -45,11 +45,6 @@ impl Sim {
     /// Everybody comes back who speaks in the end, the first users before others.
     async fn gather(&mut self) -> Vec<String> {
         let mut wrong = Vec::new();
-        let (first, creator) = (self.server("s1"), self.user("a", "s1"));
-        if first.content(&self.room, "m.room.join_rules", "").await["join_rule"] != "public" {
-            let public = Post::state("m.room.join_rules", "", json!({"join_rule": "public"}));
-            send(&first.engine(), &self.room, &creator, &public).await.unwrap();
-        }
         for (local, name) in self.speakers() {
             wrong.extend(self.come_back(&name, &self.user(local, &name)).await);
         }
@@ -69,6 +64,11 @@ impl Sim {
         let mut last = String::new();
         for _ in 0..TRIES {
             tokio::time::sleep(10 * MINUTE).await;
+            // What crossed it may have closed the room again.
+            if first.content(&self.room, "m.room.join_rules", "").await["join_rule"] != "public" {
+                let public = Post::state("m.room.join_rules", "", json!({"join_rule": "public"}));
+                send(&first.engine(), &self.room, &creator, &public).await.unwrap();
+            }
             match join(&server, &self.room, user).await {
                 Ok(()) => last.clear(),
                 Err(error) => last = error,

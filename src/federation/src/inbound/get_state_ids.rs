@@ -14,7 +14,7 @@ use crate::Api;
 pub(super) async fn handler(State(api): State<Api>, request: Signed<Request>) -> Result<RawJson, RouteError> {
     let Signed { body, origin, .. } = request;
     let room = api.room_for(&body.room_id, &origin).await?;
-    api.known_event(&room, &body.event_id).await?;
+    api.known_state(&room, &body.event_id).await?;
     let _place = api.large_answer().await;
     let at = api.engine.state_before_event(&room, &body.event_id).await?;
     let mut out = String::from("{\"pdu_ids\":[");

@@ -1,6 +1,6 @@
 //! What the endpoints share by which other servers read rooms: who may read, and answers made of events as they are stored.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use engine::{EngineError, EventNum, EventRow, Room, Verdict};
 use http::StatusCode;
@@ -17,6 +17,8 @@ const MAX_ANSWER: usize = 128 << 20;
 const BATCH: usize = 500;
 /// Whole states that are put together at the same time: each may be as large as an answer can be.
 const AT_ONCE: usize = 2;
+/// The longest wait for members that are not known yet.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why a server gets nothing to read.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +97,15 @@ impl Federation {
             return Err(RouteError::UnknownEvent);
         }
         Ok((num, row))
+    }
+
+    /// An event before which the state is asked for: members that are missing from that are waited for.
+    pub(super) async fn known_state(&self, room: &Room, id: &EventId) -> Result<(), RouteError> {
+        let (_, row) = self.known_event(room, id).await?;
+        if row.partial_state() && self.engine.whole(room, PATIENCE).await.is_err() {
+            return Err(RouteError::UnknownEvent);
+        }
+        Ok(())
     }
 
     /// Appends events by their numbers, whole, separated by commas.

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::Method;
 use ruma::{OwnedRoomId, RoomVersionId, api::federation::membership::prepare_join_event::v1 as make_join};
+use serde_json::Value;
 
 use super::{VERSIONS, join};
 use crate::{
@@ -103,4 +105,30 @@ async fn who_does_not_know_all_members_lets_nobody_in_and_tells_no_state() {
     let answer: Result<serde_json::Value, _> =
         client.json(of_two, http::Method::GET, target, None, CallLimits::default()).await;
     assert!(matches!(answer, Err(CallError::Status { status, .. }) if status.as_u16() == 404), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_a_state_that_lacks_members_waits_for_them() {
+    let (world, room) = with_three(RoomVersionId::V11).await;
+    let (one, two, three) = (world.server("one"), world.server("two"), world.server("three"));
+    world.mesh.judge(|from, call| {
+        let slow = from == "two" && call.target.contains("/state");
+        Fate { delay: Duration::from_secs(if slow { 5 } else { 0 }), ..Fate::DELIVERED }
+    });
+    join(two, &two.user_id("ben"), &room, &["one"]).await.unwrap();
+    assert!(two.room(&room).await.info().partial);
+    let end = two.extremities(&room).await.pop_first().unwrap();
+    let target =
+        format!("/_matrix/federation/v1/state_ids/{room}?event_id={end}").replace('!', "%21").replace('$', "%24");
+    let client = Arc::clone(&three.federation().client);
+    let of_two = "two".try_into().unwrap();
+    let told: Value = client.json(of_two, Method::GET, target, None, CallLimits::default()).await.unwrap();
+    assert!(!two.room(&room).await.info().partial);
+    let mut told: Vec<&str> = told["pdu_ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+    let mut whole = one.state(&room).await;
+    whole.retain(|_, id| *id != end);
+    let mut whole: Vec<&str> = whole.values().map(String::as_str).collect();
+    told.sort_unstable();
+    whole.sort_unstable();
+    assert_eq!(told, whole);
 }

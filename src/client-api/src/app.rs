@@ -22,6 +22,7 @@ use crate::{
     spaces::Walks,
     sync::SyncState,
     timeline::OlderHistory,
+    voip::TurnConfig,
 };
 
 /// What an operator may decide about the Client-Server API.
@@ -40,6 +41,8 @@ pub struct ClientApiConfig {
     pub public_rooms_without_auth: bool,
     /// The URL clients reach this server at, for `/.well-known/matrix/client`; none leaves it unserved.
     pub public_base_url: Option<String>,
+    /// A relay for calls.
+    pub turn: TurnConfig,
 }
 
 impl Default for ClientApiConfig {
@@ -51,6 +54,7 @@ impl Default for ClientApiConfig {
             allow_public_rooms: true,
             public_rooms_without_auth: false,
             public_base_url: None,
+            turn: TurnConfig::default(),
         }
     }
 }

@@ -35,12 +35,14 @@ mod testing;
 mod tests;
 mod timeline;
 mod user_directory;
+mod voip;
 
 pub use app::{App, AppParts, ClientApiConfig};
 pub use error::ApiError;
 pub use membership::{NoRemoteRooms, RemoteFuture, RemoteInvitation, RemoteJoined, RemoteMembership, RemoteRooms};
 pub use remote_queries::{NoOtherServers, RemoteAnswer, RemoteError, RemoteQueries};
 pub use timeline::OlderHistory;
+pub use voip::TurnConfig;
 
 /// All endpoints of this crate.
 pub fn router() -> axum::Router<App> {
@@ -62,4 +64,5 @@ pub fn router() -> axum::Router<App> {
         .merge(membership::router())
         .merge(room_state::router())
         .merge(timeline::router())
+        .merge(voip::router())
 }

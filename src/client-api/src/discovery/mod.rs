@@ -4,7 +4,6 @@
 
 mod capabilities;
 mod thirdparty_protocols;
-mod turn_server;
 mod versions;
 mod well_known;
 
@@ -19,5 +18,4 @@ pub(crate) fn router() -> Router<App> {
         .ruma(well_known::handler)
         .ruma(capabilities::handler)
         .ruma(thirdparty_protocols::handler)
-        .ruma(turn_server::handler)
 }

@@ -42,10 +42,8 @@ async fn capabilities_name_the_versions_that_rooms_can_be_made_in() {
 }
 
 #[tokio::test]
-async fn there_are_no_bridges_and_no_turn_server() {
+async fn there_are_no_bridges() {
     let test = TestApp::new(&["alice"]).await;
     assert_eq!(test.get("alice", "/v3/thirdparty/protocols").await.ok(), json!({}));
-    assert_eq!(test.get("alice", "/v3/voip/turnServer").await.ok(), json!({}));
-    test.get("", "/v3/voip/turnServer").await.refused(401, "M_MISSING_TOKEN");
     test.get("", "/v3/thirdparty/protocols").await.refused(401, "M_MISSING_TOKEN");
 }

@@ -26,3 +26,4 @@ mod sync;
 mod threads;
 mod upgrade;
 mod user_directory;
+mod voip;

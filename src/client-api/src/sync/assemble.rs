@@ -98,7 +98,7 @@ impl App {
     }
 
     /// Account data that is new, by room (`None`: global).
-    async fn account_data(
+    pub(super) async fn account_data(
         &self,
         requester: &Requester,
         window: &Window,

@@ -25,19 +25,24 @@ impl App {
             out.extend(self.receipts(room, fresh, window, query).await?);
         }
         if query.ephemeral.passes("m.typing", "") {
-            let since = window.typing_after().filter(|_| !fresh);
-            if let Some(typing) = self.engine.typing.changed(room.num, since) {
-                let mut ids = Vec::with_capacity(typing.len());
-                for user in typing {
-                    ids.extend(self.engine.ids.name(IdKind::User, user).await?.map(|id| id.to_string()));
-                }
-                out.push(json!({"type": "m.typing", "content": {"user_ids": ids}}).to_string());
-            }
+            out.extend(self.typing(room, fresh, window).await?);
         }
         Ok(out)
     }
 
-    async fn receipts(
+    /// Who is typing, where that has changed.
+    pub(super) async fn typing(&self, room: &Room, fresh: bool, window: &Window) -> Result<Option<String>, ApiError> {
+        let since = window.typing_after().filter(|_| !fresh);
+        let Some(typing) = self.engine.typing.changed(room.num, since) else { return Ok(None) };
+        let mut ids = Vec::with_capacity(typing.len());
+        for user in typing {
+            ids.extend(self.engine.ids.name(IdKind::User, user).await?.map(|id| id.to_string()));
+        }
+        Ok(Some(json!({"type": "m.typing", "content": {"user_ids": ids}}).to_string()))
+    }
+
+    /// The receipts that are new.
+    pub(super) async fn receipts(
         &self,
         room: &Room,
         fresh: bool,

@@ -8,6 +8,7 @@ mod ephemeral;
 mod handler;
 mod rooms;
 mod section;
+mod sliding;
 mod state;
 mod summary;
 #[cfg(test)]
@@ -23,7 +24,7 @@ use unread::Counted;
 use crate::App;
 
 pub(crate) fn router() -> Router<App> {
-    Router::new().ruma(handler::handler)
+    Router::new().ruma(handler::handler).merge(sliding::router())
 }
 
 /// Rooms of users whose unread counts are kept in memory, at most.
@@ -32,10 +33,16 @@ const COUNTS_KEPT: usize = 50_000;
 /// What syncs share.
 pub(crate) struct SyncState {
     counts: Cache<(u64, u64), Counted>,
+    bumps: sliding::Bumps,
+    connections: sliding::Connections,
 }
 
 impl Default for SyncState {
     fn default() -> Self {
-        Self { counts: Cache::new(COUNTS_KEPT) }
+        Self {
+            counts: Cache::new(COUNTS_KEPT),
+            bumps: sliding::Bumps::default(),
+            connections: sliding::Connections::default(),
+        }
     }
 }

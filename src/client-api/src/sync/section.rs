@@ -62,7 +62,7 @@ impl<'a> RoomQuery<'a> {
         !self.not_rooms.iter().any(is) && self.rooms.as_ref().is_none_or(|rooms| rooms.iter().any(is))
     }
 
-    fn rendering(&self) -> Rendering<'_> {
+    pub(super) fn rendering(&self) -> Rendering<'_> {
         let device = self.requester.device_id.as_deref().map(ruma::DeviceId::as_str);
         Rendering { format: Format::WithoutRoomId, device, bundle: true }
     }

@@ -266,10 +266,15 @@ pub(super) fn to_json(counts: &Counts, by_thread: bool) -> String {
             serde_json::Value::Object(threads)
         );
     }
+    format!(",\"unread_notifications\":{}", one(&total(counts)))
+}
+
+/// Threads and all.
+pub(super) fn total(counts: &Counts) -> UnreadCounts {
     let mut all = counts.main;
     for thread in counts.threads.values() {
         all.notifications += thread.notifications;
         all.highlights += thread.highlights;
     }
-    format!(",\"unread_notifications\":{}", one(&all))
+    all
 }

@@ -19,6 +19,7 @@ mod push;
 mod receipts;
 mod relations;
 mod rooms;
+mod sliding;
 mod smoke;
 mod spaces;
 mod state;

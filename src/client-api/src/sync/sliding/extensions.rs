@@ -1,0 +1,119 @@
+//! Account data, receipts and typing.
+
+use std::collections::BTreeMap;
+
+use super::{
+    lists::{Chosen, Wish},
+    request::{Extension, Extensions},
+    room::push_room,
+};
+use crate::{
+    ApiError, App,
+    sync::{
+        assemble::{Window, item_event},
+        section::RoomQuery,
+    },
+};
+use engine::RoomNum;
+
+/// Parts of the extensions, each the fields of an object by room; and account data of the user's own.
+#[derive(Default)]
+pub(super) struct Parts {
+    global: Vec<String>,
+    account_data: String,
+    receipts: String,
+    typing: String,
+}
+
+impl Parts {
+    pub(super) fn is_empty(&self) -> bool {
+        self.global.is_empty() && self.account_data.is_empty() && self.receipts.is_empty() && self.typing.is_empty()
+    }
+
+    /// Writes the object.
+    pub(super) fn write(&self, out: &mut String) {
+        out.push('{');
+        let mut first = true;
+        let mut separate = |out: &mut String| {
+            if !std::mem::take(&mut first) {
+                out.push(',');
+            }
+        };
+        if !self.global.is_empty() || !self.account_data.is_empty() {
+            separate(out);
+            out.push_str(&format!(
+                "\"account_data\":{{\"global\":[{}],\"rooms\":{{{}}}}}",
+                self.global.join(","),
+                self.account_data
+            ));
+        }
+        for (name, rooms) in [("receipts", &self.receipts), ("typing", &self.typing)] {
+            if !rooms.is_empty() {
+                separate(out);
+                out.push_str(&format!("\"{name}\":{{\"rooms\":{{{rooms}}}}}"));
+            }
+        }
+        out.push('}');
+    }
+}
+
+impl Extension {
+    /// Whether it is to speak of a room.
+    fn covers(&self, id: &str, wish: &Wish) -> bool {
+        let all = |names: &[String]| names.iter().any(|name| name == "*");
+        let by_list =
+            self.lists.as_deref().is_none_or(|lists| all(lists) || wish.lists.iter().any(|list| lists.contains(list)));
+        let by_id = self.rooms.as_deref().is_none_or(|rooms| all(rooms) || rooms.iter().any(|room| room == id));
+        self.enabled && ((!wish.lists.is_empty() && by_list) || (wish.subscribed && by_id))
+    }
+}
+
+impl App {
+    /// What the extensions say of the rooms that the response could speak of; `fresh` are those that the client did not know.
+    pub(super) async fn extend(
+        &self,
+        asked: &Extensions,
+        chosen: &Chosen,
+        fresh: &[RoomNum],
+        window: &Window,
+        query: &RoomQuery<'_>,
+    ) -> Result<Parts, ApiError> {
+        let mut parts = Parts::default();
+        let mut items = if asked.account_data.enabled {
+            self.account_data(query.requester, window).await?
+        } else {
+            BTreeMap::new()
+        };
+        parts.global = items.remove(&None).unwrap_or_default().iter().map(item_event).collect();
+        for (num, wish) in &chosen.rooms {
+            let id = self.engine.room_id(*num).await?;
+            let is_fresh = fresh.contains(num);
+            if asked.account_data.covers(id.as_str(), wish) {
+                let of_room = match is_fresh {
+                    true => self.users.account_data.list_in(query.requester.user, Some(&id)).await?,
+                    false => items.remove(&Some(id.to_string())).unwrap_or_default(),
+                };
+                if !of_room.is_empty() {
+                    let events: Vec<String> = of_room.iter().map(item_event).collect();
+                    push_room(&mut parts.account_data, id.as_str(), &format!("[{}]", events.join(",")));
+                }
+            }
+            let joined = window.rooms.get(num).is_some_and(|place| place.membership == engine::Membership::Join);
+            if !joined {
+                continue;
+            }
+            let room = self.engine.room_by_num(*num).await?;
+            if asked.receipts.covers(id.as_str(), wish)
+                && let Some(event) = self.receipts(&room, is_fresh, window, query).await?
+            {
+                push_room(&mut parts.receipts, id.as_str(), &event);
+            }
+            if asked.typing.covers(id.as_str(), wish)
+                && let Some(event) = self.typing(&room, is_fresh, window).await?
+            {
+                push_room(&mut parts.typing, id.as_str(), &event);
+            }
+        }
+        Ok(parts)
+    }
+}

@@ -1,0 +1,99 @@
+use std::{fmt, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+/// What an operator may decide about files.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MediaConfig {
+    /// The folder that content is kept in; none: `media` in the data folder. Without a meaning where `s3` is set.
+    pub dir: Option<PathBuf>,
+    /// Keeps content in a bucket and not on the local disk.
+    pub s3: Option<S3Config>,
+    /// The largest upload, in MiB.
+    pub max_upload_mib: u64,
+    /// The largest file of another server that is fetched, in MiB.
+    pub max_remote_mib: u64,
+    /// Room for files of other servers, in MiB; those that nobody looked at for longest go first.
+    pub remote_cache_mib: u64,
+    /// Ids that a user may have reserved without having uploaded to them.
+    pub max_pending_uploads: usize,
+    /// How long a reserved id waits for its upload, in hours.
+    pub pending_hours: u64,
+    /// Pictures with more pixels than this, in millions, get no thumbnails.
+    pub max_thumbnail_megapixels: u64,
+    /// Thumbnails that are made at a time.
+    pub thumbnails_at_once: usize,
+    /// Whether what is uploaded from now on can be had without logging in, at the deprecated paths.
+    pub unauthenticated_downloads: bool,
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            s3: None,
+            max_upload_mib: 50,
+            max_remote_mib: 50,
+            remote_cache_mib: 4096,
+            max_pending_uploads: 5,
+            pending_hours: 24,
+            max_thumbnail_megapixels: 32,
+            thumbnails_at_once: 2,
+            unauthenticated_downloads: false,
+        }
+    }
+}
+
+impl MediaConfig {
+    /// The largest upload, in bytes.
+    pub fn max_upload(&self) -> u64 {
+        self.max_upload_mib.saturating_mul(1 << 20)
+    }
+
+    pub(crate) fn max_remote(&self) -> u64 {
+        self.max_remote_mib.saturating_mul(1 << 20)
+    }
+
+    pub(crate) fn remote_cache(&self) -> u64 {
+        self.remote_cache_mib.saturating_mul(1 << 20)
+    }
+
+    pub(crate) fn max_pixels(&self) -> u64 {
+        self.max_thumbnail_megapixels.saturating_mul(1_000_000)
+    }
+
+    pub(crate) fn pending(&self) -> Duration {
+        Duration::from_secs(self.pending_hours.saturating_mul(3600))
+    }
+}
+
+/// A bucket of Amazon S3 or of a service that speaks as it does.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Config {
+    /// Its name.
+    pub bucket: String,
+    /// Its region.
+    pub region: Option<String>,
+    /// The service's address, where it is not Amazon's.
+    pub endpoint: Option<String>,
+    /// What stands before the names of all objects.
+    pub prefix: Option<String>,
+    /// The key; none: the environment's, or the machine's role.
+    pub access_key_id: Option<String>,
+    /// The key's secret.
+    pub secret_access_key: Option<String>,
+    /// Whether the endpoint may be plain HTTP.
+    #[serde(default)]
+    pub allow_http: bool,
+}
+
+impl fmt::Debug for S3Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Config")
+            .field("bucket", &self.bucket)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use engine::Engine;
+use futures::{StreamExt as _, stream::BoxStream};
 use http::{HeaderMap, HeaderValue, Method, header};
 use parking_lot::RwLock;
 use ruma::{
@@ -16,15 +17,19 @@ use ruma::{
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use store::Clock;
+use url::Url;
 
 use crate::{
     backoff::Backoff,
     error::CallError,
-    transport::{Call, CallLimits, Reply, Transport, TransportError},
+    transport::{Call, CallLimits, Reply, Streamed, Transport, TransportError},
 };
 
 /// The longest part of another server's error message that is kept, in bytes.
 const MAX_ERROR: usize = 300;
+
+/// The longest refusal of a file that is read, in bytes.
+const MAX_REFUSAL: usize = 64 << 10;
 
 /// Told that a server is there. It takes a note and returns.
 pub type HeardWatcher = Box<dyn Fn(&ServerName) + Send + Sync>;
@@ -183,6 +188,54 @@ impl Client {
         if reply.status.is_success() { Ok(reply) } else { Err(refusal(&reply)) }
     }
 
+    /// Asks for a file: the answer to a GET, as it comes. Signed or not; an answer that is no success is an error.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub async fn file(
+        &self,
+        to: &ServerName,
+        target: String,
+        signed: bool,
+        limits: CallLimits,
+    ) -> Result<Streamed, CallError> {
+        if self.backoff.not_before(to).is_some() {
+            return Err(TransportError::Unreachable("it did not answer, and is asked again later".to_owned()).into());
+        }
+        let (method, body) = (Method::GET, Bytes::new());
+        let headers = if signed { self.sign(to, &method, &target, &body)? } else { HeaderMap::new() };
+        let call = Call { destination: to.to_owned(), method, target, headers, body, limits };
+        let answer = match self.transport.stream(call).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.note(to, &Err(error.clone()));
+                return Err(error.into());
+            }
+        };
+        if answer.status.is_success() {
+            self.backoff.reset(to);
+            return Ok(answer);
+        }
+        let reply = Reply { status: answer.status, body: start_of(answer.body).await };
+        let refused = refusal(&reply);
+        // A file that is too large, or not there yet, has the statuses of a server that is not there.
+        let speaks = matches!(&refused, CallError::Status { body: Some(_), .. });
+        if speaks {
+            self.backoff.reset(to)
+        } else {
+            self.note(to, &Ok(reply))
+        }
+        Err(refused)
+    }
+
+    /// Gets what is at a URL that another server pointed to.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub async fn web(&self, url: &Url, limits: CallLimits) -> Result<Streamed, CallError> {
+        Ok(self.transport.get(url, limits).await?)
+    }
+
     /// Learns from how a call went whether the server is there.
     fn note(&self, to: &ServerName, reply: &Result<Reply, TransportError>) {
         let gone = match reply {
@@ -215,6 +268,18 @@ impl Client {
         headers.insert(header::AUTHORIZATION, HeaderValue::from(&auth));
         Ok(headers)
     }
+}
+
+/// What an error says, as far as it is worth reading.
+async fn start_of(mut body: BoxStream<'static, Result<Bytes, TransportError>>) -> Bytes {
+    let mut start = BytesMut::new();
+    while let Some(Ok(piece)) = body.next().await {
+        if start.len() + piece.len() > MAX_REFUSAL {
+            break;
+        }
+        start.extend_from_slice(&piece);
+    }
+    start.freeze()
 }
 
 fn content_type(body: &Bytes) -> HeaderMap {

@@ -33,7 +33,7 @@ mod shown;
 pub mod testing;
 pub mod transport;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use engine::Engine;
@@ -47,10 +47,11 @@ pub use crate::{
     client::Client,
     config::{FederationConfig, OldKey},
     error::CallError,
+    inbound::{OwnMedia, Picture},
     keys::{KeyRing, KeyStats},
     net::{NetError, NetTransport},
     outbox::{Outbox, OutboxStats},
-    transport::{Call, CallLimits, Disabled, Reply, Transport, TransportError},
+    transport::{Call, CallLimits, Disabled, Reply, Streamed, Transport, TransportError},
 };
 
 /// What federation is made of.
@@ -89,6 +90,8 @@ pub struct Federation {
     pub keys: Arc<KeyRing>,
     /// What is on its way to others.
     pub outbox: Arc<Outbox>,
+    /// This server's files. Set once; without it there are none.
+    pub own_media: OnceLock<Arc<dyn OwnMedia>>,
     pub(crate) inbound: inbound::InboundState,
     pub(crate) pdus: pdus::PduState,
     pub(crate) remote: remote::RemoteState,
@@ -132,6 +135,7 @@ impl Federation {
             client,
             keys,
             outbox,
+            own_media: OnceLock::new(),
             inbound: inbound::InboundState::default(),
             pdus: pdus::PduState::default(),
             remote: remote::RemoteState::default(),

@@ -3,9 +3,10 @@
 use std::{fmt::Debug, time::Duration};
 
 use bytes::Bytes;
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{FutureExt as _, future::BoxFuture, stream::BoxStream};
 use http::{HeaderMap, Method, StatusCode};
 use ruma::OwnedServerName;
+use url::Url;
 
 /// One request to another server.
 #[derive(Debug, Clone)]
@@ -55,6 +56,22 @@ pub struct Reply {
     pub body: Bytes,
 }
 
+/// An answer whose body is still on its way: for files, which nobody holds whole in memory.
+pub struct Streamed {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, within the limits of the call.
+    pub body: BoxStream<'static, Result<Bytes, TransportError>>,
+}
+
+impl Debug for Streamed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Streamed").field("status", &self.status).field("headers", &self.headers).finish_non_exhaustive()
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TransportError {
@@ -76,6 +93,13 @@ pub enum TransportError {
 pub trait Transport: Send + Sync + Debug {
     /// Sends one request.
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Reply, TransportError>>;
+
+    /// Sends one request; the answer's body is read as it comes.
+    fn stream(&self, call: Call) -> BoxFuture<'_, Result<Streamed, TransportError>>;
+
+    /// Gets what is at a URL, an HTTPS one, that another server pointed to. The same rules hold for its address; a redirect is not
+    /// followed.
+    fn get<'a>(&'a self, url: &'a Url, limits: CallLimits) -> BoxFuture<'a, Result<Streamed, TransportError>>;
 }
 
 /// For servers that keep to themselves: nobody is reached.
@@ -84,6 +108,18 @@ pub struct Disabled;
 
 impl Transport for Disabled {
     fn call(&self, _: Call) -> BoxFuture<'_, Result<Reply, TransportError>> {
-        std::future::ready(Err(TransportError::Unreachable("this server does not federate".to_owned()))).boxed()
+        std::future::ready(Err(disabled())).boxed()
     }
+
+    fn stream(&self, _: Call) -> BoxFuture<'_, Result<Streamed, TransportError>> {
+        std::future::ready(Err(disabled())).boxed()
+    }
+
+    fn get<'a>(&'a self, _: &'a Url, _: CallLimits) -> BoxFuture<'a, Result<Streamed, TransportError>> {
+        std::future::ready(Err(disabled())).boxed()
+    }
+}
+
+fn disabled() -> TransportError {
+    TransportError::Unreachable("this server does not federate".to_owned())
 }

@@ -6,6 +6,7 @@ mod get_event;
 mod get_event_auth;
 mod get_event_by_timestamp;
 mod get_hierarchy;
+mod get_media;
 mod get_missing_events;
 mod get_openid_userinfo;
 mod get_server_version;
@@ -39,6 +40,7 @@ use axum::Router;
 use http_kit::EndpointOptions;
 
 pub use crate::inbound::{
+    get_media::{OwnMedia, Picture},
     route::{FedHandler, FedRequest, FedRouter},
     signed::{Open, Signed},
 };
@@ -86,6 +88,9 @@ pub(crate) fn router() -> Router<Api> {
         .fed(backfill::handler)
         .fed(get_missing_events::handler)
         .fed(get_event_by_timestamp::handler)
+        // Files
+        .fed(get_media::download)
+        .fed(get_media::thumbnail)
         // Queries
         .fed(query_profile::handler)
         .fed(query_directory::handler)

@@ -3,13 +3,16 @@
 use std::{error::Error, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
+use futures::{StreamExt as _, stream::BoxStream};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::{
     client::legacy::{Client, Error as ClientError},
     rt::{TokioExecutor, TokioTimer},
 };
+
+use tokio::time::Instant;
 
 use crate::{
     net::connect::{ConnectError, Connector},
@@ -60,11 +63,14 @@ impl Http {
         self.send(request.map_err(|error| TransportError::Unreachable(error.to_string()))?, max_body).await
     }
 
-    pub(super) async fn send(
-        &self,
-        mut request: Request<Full<Bytes>>,
-        max_body: usize,
-    ) -> Result<Answer, TransportError> {
+    pub(super) async fn send(&self, request: Request<Full<Bytes>>, max_body: usize) -> Result<Answer, TransportError> {
+        let (head, body) = self.begin(request).await?.into_parts();
+        let body = read(body, max_body).await?;
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    /// Sends a request; of the answer there is the head.
+    pub(super) async fn begin(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, TransportError> {
         request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
         // The port of HTTPS is left out of a Host header that is made of a URI; where a server's name has it, it belongs there.
         if let Some(authority) = request.uri().authority()
@@ -73,10 +79,7 @@ impl Http {
         {
             request.headers_mut().insert(header::HOST, host);
         }
-        let response = self.client.request(request).await.map_err(|error| explain(&error))?;
-        let (head, body) = response.into_parts();
-        let body = read(body, max_body).await?;
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        self.client.request(request).await.map_err(|error| explain(&error))
     }
 }
 
@@ -95,21 +98,52 @@ fn explain(error: &ClientError) -> TransportError {
 }
 
 /// Reads no byte more than is allowed.
-async fn read(mut body: Incoming, max: usize) -> Result<Bytes, TransportError> {
+async fn read(body: Incoming, max: usize) -> Result<Bytes, TransportError> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > max {
+    let mut whole = BytesMut::with_capacity(announced.min(RESERVE).min(max));
+    let mut pieces = pieces(body, max, None)?;
+    while let Some(piece) = pieces.next().await {
+        whole.extend_from_slice(&piece?);
+    }
+    Ok(whole.freeze())
+}
+
+/// A body piece by piece, no byte more than is allowed and no longer than to `end`.
+pub(super) fn pieces(
+    body: Incoming,
+    max: usize,
+    end: Option<Instant>,
+) -> Result<BoxStream<'static, Result<Bytes, TransportError>>, TransportError> {
+    if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > max {
         return Err(TransportError::TooLarge(max));
     }
-    let mut whole = BytesMut::with_capacity(announced.min(RESERVE));
-    loop {
-        let frame = tokio::time::timeout(STALL, body.frame()).await.map_err(|_| TransportError::Timeout)?;
-        let Some(frame) = frame else { return Ok(whole.freeze()) };
-        let frame = frame.map_err(|error| TransportError::Unreachable(format!("the answer broke off: {error}")))?;
-        if let Ok(data) = frame.into_data() {
-            if whole.len() + data.len() > max {
-                return Err(TransportError::TooLarge(max));
+    let pieces = futures::stream::unfold(Some((body, max)), move |rest| async move {
+        let (mut body, left) = rest?;
+        match next(&mut body, end).await {
+            None => None,
+            Some(Ok(piece)) if piece.len() > left => Some((Err(TransportError::TooLarge(max)), None)),
+            Some(Ok(piece)) => {
+                let left = left - piece.len();
+                Some((Ok(piece), Some((body, left))))
             }
-            whole.extend_from_slice(&data);
+            Some(Err(error)) => Some((Err(error), None)),
+        }
+    });
+    Ok(pieces.boxed())
+}
+
+async fn next(body: &mut Incoming, end: Option<Instant>) -> Option<Result<Bytes, TransportError>> {
+    loop {
+        let stalled = Instant::now() + STALL;
+        let until = end.map_or(stalled, |end| end.min(stalled));
+        let Ok(frame) = tokio::time::timeout_at(until, body.frame()).await else {
+            return Some(Err(TransportError::Timeout));
+        };
+        match frame?.map(hyper::body::Frame::into_data) {
+            Ok(Ok(data)) => return Some(Ok(data)),
+            // Trailers.
+            Ok(Err(_)) => {}
+            Err(error) => return Some(Err(TransportError::Unreachable(format!("the answer broke off: {error}")))),
         }
     }
 }

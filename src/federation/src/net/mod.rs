@@ -17,16 +17,19 @@ mod well_known;
 use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc};
 
 use ::http::{Request, Uri};
+use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use http_body_util::Full;
 use ruma::ServerName;
 use store::Clock;
+use tokio::time::Instant;
+use url::Url;
 
 pub use self::resolve::{Resolver, SrvTarget, SystemResolver};
 use self::{connect::Connector, http::Http, well_known::WellKnown};
 use crate::{
     FederationConfig,
-    transport::{Call, Reply, Transport, TransportError},
+    transport::{Call, CallLimits, Reply, Streamed, Transport, TransportError},
 };
 
 /// Why the network cannot be used.
@@ -86,14 +89,30 @@ impl NetTransport {
     }
 
     async fn request(&self, call: Call) -> Result<Reply, TransportError> {
+        let max_body = call.limits.max_body;
+        let answer = self.http.send(self.prepared(call).await?, max_body).await?;
+        Ok(Reply { status: answer.status, body: answer.body })
+    }
+
+    async fn prepared(&self, call: Call) -> Result<Request<Full<Bytes>>, TransportError> {
         let bad = |error: ::http::Error| TransportError::Unreachable(error.to_string());
         let authority = self.authority(&call.destination).await;
         let uri = Uri::builder().scheme("https").authority(authority).path_and_query(call.target).build();
         let mut request =
             Request::builder().method(call.method).uri(uri.map_err(bad)?).body(Full::new(call.body)).map_err(bad)?;
         *request.headers_mut() = call.headers;
-        let answer = self.http.send(request, call.limits.max_body).await?;
-        Ok(Reply { status: answer.status, body: answer.body })
+        Ok(request)
+    }
+
+    /// Sends a request and gives the answer on as it comes, to `end`.
+    async fn begin(
+        &self,
+        request: Request<Full<Bytes>>,
+        max_body: usize,
+        end: Instant,
+    ) -> Result<Streamed, TransportError> {
+        let (head, body) = self.http.begin(request).await?.into_parts();
+        Ok(Streamed { status: head.status, headers: head.headers, body: http::pieces(body, max_body, Some(end))? })
     }
 }
 
@@ -102,6 +121,23 @@ impl Transport for NetTransport {
         let timeout = call.limits.timeout;
         async move { tokio::time::timeout(timeout, self.request(call)).await.unwrap_or(Err(TransportError::Timeout)) }
             .boxed()
+    }
+
+    fn stream(&self, call: Call) -> BoxFuture<'_, Result<Streamed, TransportError>> {
+        let (end, max_body) = (Instant::now() + call.limits.timeout, call.limits.max_body);
+        let begun = async move { self.begin(self.prepared(call).await?, max_body, end).await };
+        async move { tokio::time::timeout_at(end, begun).await.unwrap_or(Err(TransportError::Timeout)) }.boxed()
+    }
+
+    fn get<'a>(&'a self, url: &'a Url, limits: CallLimits) -> BoxFuture<'a, Result<Streamed, TransportError>> {
+        let end = Instant::now() + limits.timeout;
+        let begun = async move {
+            let uri = well_known::uri(url).map_err(TransportError::Unreachable)?;
+            let request = Request::get(uri).body(Full::default());
+            let request = request.map_err(|error| TransportError::Unreachable(error.to_string()))?;
+            self.begin(request, limits.max_body, end).await
+        };
+        async move { tokio::time::timeout_at(end, begun).await.unwrap_or(Err(TransportError::Timeout)) }.boxed()
     }
 }
 

@@ -346,3 +346,54 @@ async fn certificates_of_strangers_are_refused() {
     let refused = get_path(&net.transport(true), "a.example", "/host").await.unwrap_err();
     assert!(matches!(&refused, TransportError::Unreachable(why) if why.contains("TLS")), "{refused}");
 }
+
+async fn streamed(answer: crate::Streamed) -> Result<Vec<u8>, TransportError> {
+    let mut body = answer.body;
+    let mut whole = Vec::new();
+    while let Some(piece) = body.next().await {
+        whole.extend_from_slice(&piece?);
+    }
+    Ok(whole)
+}
+
+/// Answers with so many bytes, without saying how many that will be.
+fn many(bytes: usize) -> Router {
+    let pieces = move || stream::iter((0..bytes / 1000).map(|_| Ok::<_, io::Error>(Bytes::from(vec![7; 1000]))));
+    Router::new().route("/many", get(move || std::future::ready(Body::from_stream(pieces()))))
+}
+
+#[tokio::test]
+async fn files_come_piece_by_piece_and_within_their_bounds() {
+    let mut net = Net::new();
+    net.named("a.example", "a.example", 443, many(50_000)).await;
+    let transport = net.transport(true);
+    let call = |max_body| Call {
+        destination: "a.example:443".try_into().unwrap(),
+        method: Method::GET,
+        target: "/many".to_owned(),
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+        limits: CallLimits { timeout: Duration::from_secs(20), max_body },
+    };
+    let url = url::Url::parse("https://a.example/many").unwrap();
+    let whole = streamed(transport.stream(call(50_000)).await.unwrap()).await.unwrap();
+    assert_eq!(whole.len(), 50_000);
+    let cut = streamed(transport.stream(call(49_999)).await.unwrap()).await.unwrap_err();
+    assert!(matches!(cut, TransportError::TooLarge(49_999)), "{cut}");
+    let limits = CallLimits { timeout: Duration::from_secs(20), max_body: 50_000 };
+    assert_eq!(streamed(transport.get(&url, limits).await.unwrap()).await.unwrap().len(), 50_000);
+    let plain = url::Url::parse("http://a.example/many").unwrap();
+    assert!(matches!(transport.get(&plain, limits).await, Err(TransportError::Unreachable(_))));
+}
+
+#[tokio::test]
+async fn what_another_server_points_to_is_at_allowed_addresses_only() {
+    let mut net = Net::new();
+    net.named("a.example", "a.example", 443, many(1000)).await;
+    let transport = net.transport(false);
+    let limits = CallLimits { timeout: Duration::from_secs(20), max_body: 50_000 };
+    for url in ["https://a.example/many", "https://127.0.0.1/many", "https://[::1]/many", "https://10.0.0.1/"] {
+        let refused = transport.get(&url::Url::parse(url).unwrap(), limits).await.unwrap_err();
+        assert!(matches!(refused, TransportError::ForbiddenAddress(_)), "{url}: {refused}");
+    }
+}

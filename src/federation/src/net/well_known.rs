@@ -97,7 +97,10 @@ async fn look_up(http: &Http, host: &str) -> Result<(OwnedServerName, u64), Stri
 }
 
 /// The URL as a request's: with its port, so that it is not taken for the one of federation.
-fn uri(url: &Url) -> Result<Uri, String> {
+pub(super) fn uri(url: &Url) -> Result<Uri, String> {
+    if url.scheme() != "https" {
+        return Err("a URL that is not HTTPS".to_owned());
+    }
     let host = url.host_str().ok_or("a URL without a host")?;
     let port = url.port_or_known_default().ok_or("a URL without a port")?;
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));

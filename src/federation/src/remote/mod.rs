@@ -11,6 +11,8 @@ mod late_ledgers;
 mod leave;
 mod ledger;
 mod ledger_walk;
+mod media;
+mod multipart;
 mod queries;
 mod template;
 #[cfg(test)]
@@ -34,6 +36,7 @@ pub use self::{
     join::{Joined, RemoteJoin},
     leave::RemoteChange,
     ledger::FetchedLedger,
+    media::RemoteFile,
 };
 pub(crate) use self::{fill::Fills, late_ledgers::LateLedgers};
 use crate::{CallError, CallLimits, Federation};

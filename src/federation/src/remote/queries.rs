@@ -152,7 +152,7 @@ fn ruma_direction(direction: Direction) -> ruma::api::Direction {
 }
 
 /// A segment of a path, percent-encoded.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     for byte in text.bytes() {
         match byte {

@@ -12,13 +12,14 @@ use std::{
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
-use futures::{FutureExt as _, future::BoxFuture};
-use http::Request;
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use http::{HeaderMap, Method, Request};
 use parking_lot::Mutex;
 use ruma::{OwnedServerName, ServerName};
 use tower::ServiceExt as _;
+use url::Url;
 
-use crate::transport::{Call, CallLimits, Reply, Transport, TransportError};
+use crate::transport::{Call, CallLimits, Reply, Streamed, Transport, TransportError};
 
 /// What the network does to one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +118,27 @@ impl Mesh {
     fn fate(&self, from: &ServerName, call: &Call) -> Fate {
         let judge = self.judge.lock().clone();
         judge.map_or(Fate::DELIVERED, |judge| judge(from, call))
+    }
+
+    /// A call whose answer is given on as it comes; links count, fates do not.
+    async fn stream(self: Arc<Self>, from: OwnedServerName, call: Call) -> Result<Streamed, TransportError> {
+        if self.is_cut(from.as_str(), call.destination.as_str()) {
+            return unreachable("the link is cut");
+        }
+        let router = self.routers.lock().get(&call.destination).cloned();
+        let Some(router) = router else { return unreachable("the server is down") };
+        let Call { method, target, headers, body, limits, .. } = call;
+        let mut request = Request::builder().method(method).uri(target).body(Body::from(body)).unwrap();
+        *request.headers_mut() = headers;
+        let Ok(response) = router.oneshot(request).await;
+        let (head, body) = response.into_parts();
+        let max = limits.max_body;
+        let body = body.into_data_stream().scan(0, move |read, piece| {
+            let piece = piece.map_err(|error| TransportError::Unreachable(error.to_string()));
+            *read += piece.as_ref().map_or(0, Bytes::len);
+            std::future::ready(Some(if *read > max { Err(TransportError::TooLarge(max)) } else { piece }))
+        });
+        Ok(Streamed { status: head.status, headers: head.headers, body: body.boxed() })
     }
 
     async fn deliver(self: Arc<Self>, from: OwnedServerName, call: Call) -> Result<Reply, TransportError> {
@@ -218,5 +240,17 @@ impl Transport for MeshTransport {
             if self.alive.load(Ordering::Acquire) { reply } else { Err(TransportError::Timeout) }
         }
         .boxed()
+    }
+
+    fn stream(&self, call: Call) -> BoxFuture<'_, Result<Streamed, TransportError>> {
+        Arc::clone(&self.mesh).stream(self.from.clone(), call).boxed()
+    }
+
+    /// The web is made of the same routers, by their hosts.
+    fn get<'a>(&'a self, url: &'a Url, limits: CallLimits) -> BoxFuture<'a, Result<Streamed, TransportError>> {
+        let destination = url.host_str().unwrap().try_into().unwrap();
+        let target = url[url::Position::BeforePath..].to_owned();
+        let (method, headers, body) = (Method::GET, HeaderMap::new(), Bytes::new());
+        self.stream(Call { destination, method, target, headers, body, limits })
     }
 }

@@ -2,6 +2,7 @@ mod first_versions;
 mod hostile;
 mod invites;
 mod joins;
+mod media;
 mod partial;
 mod restricted;
 mod shown;

@@ -13,6 +13,7 @@ use figment::{
     Figment,
     providers::{Env, Format, Toml},
 };
+use media::MediaConfig;
 use ruma::OwnedServerName;
 use serde::Deserialize;
 
@@ -63,6 +64,9 @@ pub struct Config {
     /// Other servers.
     #[serde(default)]
     pub federation: FederationConfig,
+    /// Files.
+    #[serde(default)]
+    pub media: MediaConfig,
 }
 
 /// `[tls]`
@@ -162,6 +166,7 @@ mod tests {
         let config: Config = Figment::new().merge(Toml::string(&text)).extract().unwrap();
         assert_eq!(config.server_name, "example.org");
         assert!(config.tls.is_some() && config.metrics_listen.is_some());
+        assert!(config.media.dir.is_some() && config.media.s3.is_some());
         assert!(config.federation.extra_ca.is_some() && !config.federation.key_servers.is_empty());
     }
 

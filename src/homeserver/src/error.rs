@@ -36,6 +36,9 @@ pub enum StartError {
     /// The network of federation cannot be set up.
     #[error(transparent)]
     Net(#[from] federation::NetError),
+    /// Content cannot be kept where it should be.
+    #[error("the content repository cannot be opened: {0}")]
+    Media(#[from] media::MediaError),
     /// The certificate or its key cannot be used.
     #[error("the certificate cannot be used: {0}")]
     Tls(String),

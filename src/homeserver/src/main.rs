@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod housekeeping;
 mod keys;
+mod media_links;
 mod metrics;
 mod older_history;
 mod remote_rooms;

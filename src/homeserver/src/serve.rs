@@ -23,7 +23,7 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 use tower::Service as _;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::{config::Config, error::StartError, housekeeping, metrics, site, tls, wiring};
 
@@ -60,6 +60,7 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
             .merge(client_api::router().with_state(parts.app.clone()))
             .merge(auth::router().with_state(AuthState(Arc::clone(&parts.auth))))
             .merge(expenses::router().with_state(expenses::Api(Arc::clone(&parts.expenses))))
+            .merge(media::router().with_state(media::Api(Arc::clone(&parts.media))))
             .merge(site::router()),
     );
     let proxies = TrustedProxies::parse(config.trusted_proxies.iter().map(String::as_str))
@@ -88,6 +89,12 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
         let router = metrics::router(Arc::clone(&parts.federation))?;
         listening.spawn(Server { router, ..server.clone() }.accept(listener, None));
     }
+    let media = Arc::clone(&parts.media);
+    let sweep = tokio::spawn(async move {
+        if let Err(error) = media.sweep().await {
+            warn!(%error, "what an earlier run left of uploads was not removed");
+        }
+    });
     let housekeeping = tokio::spawn(housekeeping::run(parts.app.clone(), stopping.clone()));
     let mut outbox = tokio::task::JoinSet::new();
     if config.federation.enabled {
@@ -109,6 +116,7 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
     };
     let _ = tokio::time::timeout(GRACE, drained).await;
     housekeeping.abort();
+    sweep.abort();
     if let Err(error) = parts.app.users.devices.flush().await {
         debug!(%error, "last-seen times were not written");
     }

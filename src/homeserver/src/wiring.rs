@@ -7,6 +7,11 @@ use client_api::{App, AppParts};
 use engine::{CacheSizes, Engine, Identity, RoomNum};
 use expenses::{Expenses, LedgerIndex, OtherServers, RemoteInvitation};
 use federation::{Disabled, Federation, FederationParts, NetTransport, Transport, remote::RemoteInvitee};
+use media::{
+    Media, MediaParts,
+    blobs::Blobs,
+    remote::{NoRemoteMedia, RemoteMedia},
+};
 use rand::{SeedableRng as _, rngs::StdRng};
 use ruma::{OwnedEventId, UserId};
 use store::{Clock, CommitterOptions, Db, Ids, Migration, SCHEMA_VERSION, Store, SystemClock, open_schema};
@@ -14,7 +19,13 @@ use store_rocksdb::{RocksDbOptions, RocksDbStore};
 use users::{Users, UsersOptions};
 
 use crate::{
-    config::Config, error::StartError, keys, older_history::FromOthers, remote_rooms::FederatedRooms, remotes::Remotes,
+    config::Config,
+    error::StartError,
+    keys,
+    media_links::{self, ForOthers},
+    older_history::FromOthers,
+    remote_rooms::FederatedRooms,
+    remotes::Remotes,
 };
 
 /// Steps from older schemas to today's. There are none yet.
@@ -31,6 +42,7 @@ pub struct Parts {
     pub app: App,
     pub expenses: Arc<Expenses>,
     pub federation: Arc<Federation>,
+    pub media: Arc<Media>,
 }
 
 /// Opens the data folder and makes all parts. `on_fatal` is told when the store has failed.
@@ -83,7 +95,7 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         db: Arc::clone(&db),
         clock: Arc::clone(&clock),
         rng: Box::new(StdRng::from_rng(&mut rand::rng())),
-        transport: transport(config, clock)?,
+        transport: transport(config, Arc::clone(&clock))?,
         config: federation_config,
     });
     let mut parts = AppParts::new(
@@ -108,7 +120,39 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
     if config.federation.enabled {
         expenses.with_others(Arc::new(Others(Arc::clone(&federation))));
     }
-    Ok(Parts { db, engine, auth, app, expenses, federation })
+    let media = media(config, &db, clock, &auth, &federation)?;
+    Ok(Parts { db, engine, auth, app, expenses, federation, media })
+}
+
+fn media(
+    config: &Config,
+    db: &Arc<Db>,
+    clock: Arc<dyn Clock>,
+    auth: &Arc<Auth>,
+    federation: &Arc<Federation>,
+) -> Result<Arc<Media>, StartError> {
+    let blobs = match (&config.media.s3, &config.media.dir) {
+        (Some(bucket), _) => Blobs::bucket(bucket)?,
+        (None, Some(folder)) => Blobs::folder(folder)?,
+        (None, None) => Blobs::folder(&config.data_dir.join("media"))?,
+    };
+    let remote: Arc<dyn RemoteMedia> = if config.federation.enabled {
+        Arc::new(media_links::FromOthers(Arc::clone(federation)))
+    } else {
+        Arc::new(NoRemoteMedia)
+    };
+    let media = Media::new(MediaParts {
+        db: Arc::clone(db),
+        clock,
+        rng: Box::new(StdRng::from_rng(&mut rand::rng())),
+        server_name: config.server_name.clone(),
+        authenticator: Arc::clone(auth) as _,
+        blobs,
+        remote,
+        config: config.media.clone(),
+    });
+    let _ = federation.own_media.set(Arc::new(ForOthers(Arc::clone(&media))));
+    Ok(media)
 }
 
 fn transport(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<dyn Transport>, StartError> {

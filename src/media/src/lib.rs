@@ -63,6 +63,8 @@ pub use crate::{
 
 /// Files of other servers that are fetched at a time.
 const FETCHES: usize = 32;
+/// The same of one server.
+const FETCHES_FROM_ONE: usize = 8;
 /// Files that could not be had of which that is remembered.
 const REFUSED: usize = 4096;
 
@@ -100,6 +102,8 @@ pub struct Media {
     pub(crate) reserving: Turns<u64>,
     pub(crate) uploading: Slots,
     pub(crate) fetching: Turns<RemoteKey>,
+    /// By their names.
+    pub(crate) fetching_from: Turns<String>,
     pub(crate) fetches: Semaphore,
     /// Until when (Unix milliseconds) a file is not asked for again, and why.
     pub(crate) refused: Cache<RemoteKey, (u64, RemoteMediaError)>,
@@ -135,6 +139,7 @@ impl Media {
             reserving: Turns::default(),
             uploading: Slots::default(),
             fetching: Turns::default(),
+            fetching_from: Turns::new(FETCHES_FROM_ONE),
             fetches: Semaphore::new(FETCHES),
             refused: Cache::new(REFUSED),
             cached: OnceCell::new(),

@@ -134,6 +134,8 @@ impl Media {
             {
                 return Err(why.into());
             }
+            // A slow server keeps others' files waiting no longer than its own.
+            let _one_of_few = media.fetching_from.take(key.0.clone()).await;
             let _place = media.fetches.acquire().await.map_err(std::io::Error::other)?;
             let limits = RemoteLimits { max_size: media.config.max_remote(), time: FETCH, wait };
             let fetched = media.take_over(&server, &key, limits).await;

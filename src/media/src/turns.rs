@@ -1,19 +1,23 @@
-//! One at a time for each of many things, and so many at a time for each user.
+//! One or a few at a time for each of many things, and so many at a time for each user.
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use parking_lot::Mutex;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-type Line = Arc<tokio::sync::Mutex<()>>;
+type Line = Arc<Semaphore>;
 
-/// Lets one task at a time work on a thing; the others wait.
+/// Lets a few tasks at a time work on a thing; the others wait, first come, first served.
 #[derive(Debug)]
-pub(crate) struct Turns<K: Eq + Hash + Clone>(Arc<Mutex<HashMap<K, Line>>>);
+pub(crate) struct Turns<K: Eq + Hash + Clone> {
+    at_once: usize,
+    lines: Arc<Mutex<HashMap<K, Line>>>,
+}
 
 impl<K: Eq + Hash + Clone> Default for Turns<K> {
+    /// One at a time.
     fn default() -> Self {
-        Self(Arc::default())
+        Self::new(1)
     }
 }
 
@@ -22,21 +26,27 @@ impl<K: Eq + Hash + Clone> Default for Turns<K> {
 pub(crate) struct Turn<K: Eq + Hash + Clone> {
     key: K,
     lines: Arc<Mutex<HashMap<K, Line>>>,
-    guard: Option<OwnedMutexGuard<()>>,
+    guard: Option<OwnedSemaphorePermit>,
 }
 
 impl<K: Eq + Hash + Clone> Turns<K> {
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self { at_once, lines: Arc::default() }
+    }
+
     pub(crate) async fn take(&self, key: K) -> Turn<K> {
-        let line = Arc::clone(self.0.lock().entry(key.clone()).or_default());
+        let line = || Arc::new(Semaphore::new(self.at_once));
+        let line = Arc::clone(self.lines.lock().entry(key.clone()).or_insert_with(line));
         // Made before the wait, so that who gives up waiting leaves nothing behind either.
-        let mut turn = Turn { key, lines: Arc::clone(&self.0), guard: None };
-        turn.guard = Some(line.lock_owned().await);
+        let mut turn = Turn { key, lines: Arc::clone(&self.lines), guard: None };
+        // Nobody closes it.
+        turn.guard = line.acquire_owned().await.ok();
         turn
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.0.lock().len()
+        self.lines.lock().len()
     }
 }
 
@@ -103,6 +113,18 @@ mod tests {
         drop(first);
         drop(third.await);
         drop(other);
+        assert_eq!(turns.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_few_may_be_let_through_at_a_time() {
+        let turns = Turns::new(2);
+        let (first, second) = (turns.take("a").await, turns.take("a").await);
+        let mut third = Box::pin(turns.take("a"));
+        assert!(futures::poll!(third.as_mut()).is_pending());
+        drop(second);
+        let third = third.await;
+        drop((first, third));
         assert_eq!(turns.len(), 0);
     }
 

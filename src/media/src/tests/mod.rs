@@ -1,6 +1,7 @@
 //! What the tests of this crate share: the whole router over the in-memory store, users whose token is their name, and other servers
 //! that do as they are told.
 
+mod bucket;
 mod downloads;
 mod kept;
 mod remote;

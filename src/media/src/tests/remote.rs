@@ -144,3 +144,25 @@ async fn odd_words_of_other_servers_do_no_harm() {
     assert!(got.header("content-disposition").starts_with("attachment; filename*=utf-8''a%0D%0Ab"));
     assert!(!got.headers.contains_key("x-evil"));
 }
+
+#[tokio::test]
+async fn a_slow_server_holds_up_only_its_own() {
+    let test = TestMedia::new();
+    let gate = Arc::new(Semaphore::new(0));
+    *test.others.gate.lock() = Some(Arc::clone(&gate));
+    let ids: Vec<String> = (0..40).map(|n| format!("f{n}")).collect();
+    for id in &ids {
+        test.others.has(id, "text/plain", b"x".to_vec());
+    }
+    let paths: Vec<String> = ids.iter().map(|id| format!("slow/{id}")).collect();
+    let mut slow = Box::pin(futures::future::join_all(paths.iter().map(|path| test.download(path))));
+    while test.others.asked() < 8 {
+        assert!(futures::poll!(slow.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    *test.others.gate.lock() = None;
+    test.download("quick/f1").await.ok();
+    assert_eq!(test.others.asked(), 9);
+    gate.add_permits(8);
+    assert!(slow.await.into_iter().all(|answer| answer.ok().bytes == "x"));
+}

@@ -56,3 +56,8 @@ async fn a_dinner_across_servers_with_partitions_and_crashes() {
 async fn a_ledger_from_a_stock_server_alone() {
     run("stock_ledger.py", &[]).await;
 }
+
+#[tokio::test]
+async fn files_of_every_side() {
+    run("media.py", &[]).await;
+}

@@ -25,6 +25,8 @@ pub type Content = BoxStream<'static, Result<Bytes, MediaError>>;
 const LOCAL_PIECE: usize = 256 << 10;
 /// The same on its way to a bucket, which takes no smaller pieces of what is larger.
 const BUCKET_PIECE: usize = 5 << 20;
+/// What the library appends to the name of a file until it is whole.
+const BEING_WRITTEN: &str = "#1";
 /// Pieces on their way at a time.
 const PIECES: usize = 2;
 
@@ -156,8 +158,14 @@ impl Blobs {
         Ok(Some(whole.freeze()))
     }
 
-    /// Removes an object. One that is not there is no error.
+    /// Removes an object, and what there is of one that was being written when the server ended. One that is not there is no error.
     pub(crate) async fn delete(&self, object: &str) -> Result<(), MediaError> {
+        if let Some(folder) = &self.folder {
+            match tokio::fs::remove_file(folder.join(format!("{object}{BEING_WRITTEN}"))).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
         match self.objects.delete(&Path::from(object)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),

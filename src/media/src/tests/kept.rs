@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use futures::StreamExt as _;
 use store::MemoryStore;
 
 use super::TestMedia;
@@ -72,4 +73,25 @@ async fn what_an_earlier_run_left_is_removed_and_nothing_else() {
     let test = test.restarted(MediaConfig::default());
     test.media.sweep().await.unwrap();
     assert_eq!(test.objects().await, (1, 0));
+}
+
+#[tokio::test]
+async fn half_a_file_is_removed_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::folder(folder.path()).unwrap();
+    let test = TestMedia::over(Arc::default(), blobs, MediaConfig::default());
+    let head = crate::loose::Head { content_type: "text/plain".to_owned(), filename: None };
+    let begun = futures::stream::iter((0..9).map(|_| Ok(vec![1; 100_000].into()))).chain(futures::stream::pending());
+    let mut writing = Box::pin(test.media.loose.take_in("ab/half".to_owned(), head, begun.boxed(), u64::MAX));
+    while files(folder.path()).is_empty() {
+        assert!(futures::poll!(writing.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    // As where the process ends: nothing is tidied up.
+    std::mem::forget(writing);
+    let store = Arc::clone(&test.store);
+    std::mem::forget(test);
+    let test = TestMedia::over(store, Blobs::folder(folder.path()).unwrap(), MediaConfig::default());
+    test.media.sweep().await.unwrap();
+    assert_eq!((files(folder.path()), test.objects().await), (vec![], (0, 0)));
 }

@@ -26,7 +26,7 @@ pub mod unread;
 use std::sync::Arc;
 
 use ruma::{OwnedServerName, UserId};
-use store::{Clock, Db, Ids};
+use store::{Clock, Commit, Db, Ids};
 
 pub use crate::{
     error::{Result, UsersError},
@@ -134,11 +134,25 @@ impl Users {
     /// # Errors
     /// As [`Accounts::create`] and [`Devices::create`].
     pub async fn register(&self, account: NewAccount, device: Option<&NewDevice<'_>>) -> Result<Account> {
+        self.register_with(account, device, |_| Commit::default()).await
+    }
+
+    /// The same, and in the same commit what `also` makes for the new account's number. Where one of its preconditions does
+    /// not hold nothing is created.
+    ///
+    /// # Errors
+    /// As [`Users::register`]; [`UsersError::UserInUse`] also for a precondition of `also`.
+    pub async fn register_with(
+        &self,
+        account: NewAccount,
+        device: Option<&NewDevice<'_>>,
+        also: impl FnOnce(UserNum) -> Commit,
+    ) -> Result<Account> {
         let creation = self.accounts.prepare(account).await?;
         let num = creation.account.num;
         let lock = self.core.lock(num).await;
         let mut write = self.core.db.write();
-        write.require(creation.taken).ops(creation.ops);
+        write.require(creation.taken).ops(creation.ops).merge(also(num));
         if let Some(device) = device {
             write.ops(self.devices.prepare(num, device).await?.ops);
         }

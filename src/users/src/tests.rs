@@ -1,7 +1,8 @@
 use ruma::owned_device_id;
+use store::{Commit, Keyspace, Table};
 
 use crate::{
-    UsersError,
+    UserNum, UsersError,
     accounts::NewAccount,
     devices::NewDevice,
     testing::{Bench, tokens},
@@ -33,6 +34,24 @@ async fn of_two_registrations_at_once_the_loser_leaves_nothing() {
     assert!(first.is_ok() != second.is_ok());
     let live = [users.tokens.session("a").await.is_ok(), users.tokens.session("b").await.is_ok()];
     assert_eq!(live, [first.is_ok(), second.is_ok()]);
+}
+
+#[tokio::test]
+async fn what_comes_with_an_account_is_written_with_it_or_neither_is() {
+    const LINKS: Table<String, UserNum> = Table::new(Keyspace::Index, 255, "links");
+    let bench = Bench::new();
+    let users = bench.users();
+    let key = "somebody".to_owned();
+    let link = |user| Commit { preconditions: vec![LINKS.absent(&key)], ops: vec![LINKS.put(&key, &user)] };
+    let account = users.register_with(NewAccount::user("ann"), None, link).await.unwrap();
+    assert_eq!(users.core.db.get(&LINKS, &key).await.unwrap(), Some(account.num));
+    assert!(matches!(users.register_with(NewAccount::user("bob"), None, link).await, Err(UsersError::UserInUse)));
+    assert!(users.accounts.find("bob").await.unwrap().is_none());
+    assert!(matches!(
+        users.register_with(NewAccount::user("ann"), None, |_| Commit::default()).await,
+        Err(UsersError::UserInUse)
+    ));
+    assert_eq!(users.core.db.get(&LINKS, &key).await.unwrap(), Some(account.num));
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ fn auth(runtime: &Runtime) -> Option<Arc<Auth>> {
     runtime.block_on(users.register(NewAccount::user("ann"), Some(&device))).ok()?;
     let rng = StdRng::seed_from_u64(1);
     let config = AuthConfig::default();
-    Auth::new(AuthParts { users, db, clock, rng, server_name, config, hook: Arc::new(NoHook) }).ok()
+    Auth::new(AuthParts { users, db, clock, rng, server_name, config, hook: Arc::new(NoHook), upstream: None }).ok()
 }
 
 fn requests(c: &mut Criterion) {

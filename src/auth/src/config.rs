@@ -5,6 +5,8 @@ use std::fmt;
 use http_kit::LimitConfig;
 use serde::Deserialize;
 
+use crate::oidc::{OidcConfig, SsoConfig};
+
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -43,10 +45,17 @@ pub struct AuthConfig {
     pub interactive: InteractiveConfig,
     /// How often one may try.
     pub limits: LimitsConfig,
+    /// Log-ins through the browser.
+    pub sso: SsoConfig,
+    /// OpenID Connect providers.
+    pub oidc: Vec<OidcConfig>,
+    /// Where browsers reach this server. It is set once, for the Client-Server API, and handed on.
+    #[serde(skip)]
+    pub public_base_url: Option<String>,
 }
 
 /// The section `[auth.registration]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RegistrationConfig {
     /// Whether people can create accounts themselves. Default no.
@@ -59,6 +68,42 @@ pub struct RegistrationConfig {
     /// Lets tools that know this secret create accounts, administrators too, through Synapse's
     /// `/_synapse/admin/v1/register`. Default: that is off.
     pub shared_secret: Option<Secret>,
+    /// User names that nobody can choose for themselves, in lower case: those that others would trust for their name alone.
+    pub reserved_names: Vec<String>,
+}
+
+/// Names of [`RegistrationConfig::reserved_names`] where none are given: those of RFC 2142 that speak for a whole server, and
+/// others that sound official.
+const RESERVED_NAMES: &[&str] = &[
+    "abuse",
+    "admin",
+    "administrator",
+    "cliquepay",
+    "hostmaster",
+    "info",
+    "moderator",
+    "noreply",
+    "no-reply",
+    "postmaster",
+    "root",
+    "security",
+    "server",
+    "staff",
+    "support",
+    "system",
+    "webmaster",
+];
+
+impl Default for RegistrationConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            without_verification: false,
+            tokens: Vec::new(),
+            shared_secret: None,
+            reserved_names: RESERVED_NAMES.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
 }
 
 /// The section `[auth.password]`: Argon2id.

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http_kit::{AuthError, MatrixError};
 use users::UsersError;
 
-use crate::{interactive::Challenge, password::PasswordError};
+use crate::{interactive::Challenge, oidc::OidcConfigError, password::PasswordError};
 
 /// The server was configured in a way that cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum AuthConfigError {
     /// A registration token or the shared secret is empty.
     #[error("{0} must not be empty")]
     Empty(&'static str),
+    /// The providers that people log in through.
+    #[error(transparent)]
+    Oidc(#[from] OidcConfigError),
 }
 
 /// Why a request was refused.

@@ -12,6 +12,7 @@ mod entropy;
 mod error;
 mod interactive;
 mod nonces;
+mod oidc;
 mod password;
 mod registration_tokens;
 mod routes;
@@ -26,6 +27,10 @@ pub use config::{
 };
 pub use error::{AuthConfigError, RouteError};
 pub use interactive::{Challenge, Flow, Stage};
+pub use oidc::{
+    ClientAuth, MAX_ANSWER, OidcConfig, OidcConfigError, ProviderKind, SEAL_KEY_LENGTH, SsoConfig, UpstreamError,
+    UpstreamHttp, UpstreamParts, WebClient,
+};
 pub use password::PasswordError;
 pub use registration_tokens::{RegistrationTokenError, RegistrationTokens};
 pub use routes::router;

@@ -15,6 +15,7 @@ use crate::{
     error::AuthConfigError,
     interactive::Sessions,
     nonces::Nonces,
+    oidc::{Sso, UpstreamParts},
     password::Passwords,
     registration_tokens::RegistrationTokens,
 };
@@ -49,6 +50,8 @@ pub struct AuthParts<R> {
     pub config: AuthConfig,
     /// What happens when an account is closed.
     pub hook: Arc<dyn DeactivationHook>,
+    /// What log-ins through providers need; they are refused at start without it.
+    pub upstream: Option<UpstreamParts>,
 }
 
 /// The ways to log in.
@@ -64,6 +67,7 @@ pub struct Auth {
     pub(crate) nonces: Nonces,
     pub(crate) requesters: Requesters,
     pub(crate) limits: Limits,
+    pub(crate) sso: Option<Sso>,
     /// The tokens that let people register.
     pub registration_tokens: RegistrationTokens,
 }
@@ -80,9 +84,10 @@ impl Auth {
     /// # Errors
     /// Where the configuration cannot work.
     pub fn new<R: CryptoRng + Send + 'static>(parts: AuthParts<R>) -> Result<Arc<Self>, AuthConfigError> {
-        let AuthParts { users, db, clock, rng, server_name, config, hook } = parts;
+        let AuthParts { users, db, clock, rng, server_name, config, hook, upstream } = parts;
         check(&config)?;
         let clock = Clock::new(move || clock.now_ms());
+        let sso = Sso::new(&config, upstream, Arc::clone(&db), &clock)?;
         let registration_tokens = RegistrationTokens::new(db, clock.clone(), &config.registration.tokens);
         Ok(Arc::new(Self {
             users,
@@ -95,6 +100,7 @@ impl Auth {
             requesters: Requesters::new(config.tokens.cached_requesters),
             limits: Limits::new(&config.limits, &clock),
             registration_tokens,
+            sso,
             clock,
             config,
         }))

@@ -5,6 +5,7 @@ mod account;
 mod devices;
 mod limits;
 mod login;
+mod oidc;
 mod registration;
 mod shared_secret;
 
@@ -28,7 +29,7 @@ use tokio::sync::Notify;
 use tower::ServiceExt as _;
 use users::{UserNum, Users, UsersOptions};
 
-use crate::{Auth, AuthConfig, AuthConfigError, AuthParts, DeactivationHook, HookFuture, router};
+use crate::{Auth, AuthConfig, AuthConfigError, AuthParts, DeactivationHook, HookFuture, UpstreamParts, router};
 
 const PASSWORD: &str = "complement_meets_min_password_req";
 const REGISTER: &str = "/_matrix/client/v3/register";
@@ -104,7 +105,11 @@ impl Server {
     }
 
     fn with(config: AuthConfig) -> Self {
-        let (auth, clock, hook, db) = parts(config).unwrap();
+        Self::with_upstream(config, None)
+    }
+
+    fn with_upstream(config: AuthConfig, upstream: Option<UpstreamParts>) -> Self {
+        let (auth, clock, hook, db) = parts_with(config, upstream).unwrap();
         let app = finish(router()).with_state(State(Arc::clone(&auth)));
         Self { auth, clock, hook, db, app }
     }
@@ -153,6 +158,10 @@ impl Server {
 type Parts = (Arc<Auth>, Arc<ManualClock>, Arc<Hook>, Arc<Db>);
 
 fn parts(config: AuthConfig) -> Result<Parts, AuthConfigError> {
+    parts_with(config, None)
+}
+
+fn parts_with(config: AuthConfig, upstream: Option<UpstreamParts>) -> Result<Parts, AuthConfigError> {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     open_schema(&*store, 1, &[]).unwrap();
     let db = Db::open(store, CommitterOptions::default(), |_| {}).unwrap();
@@ -172,6 +181,7 @@ fn parts(config: AuthConfig) -> Result<Parts, AuthConfigError> {
         server_name,
         config,
         hook: Arc::clone(&hook) as _,
+        upstream,
     })?;
     Ok((auth, manual, hook, db))
 }

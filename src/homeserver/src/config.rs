@@ -132,6 +132,7 @@ impl Config {
         if !config.rate_limits {
             config.auth.limits.enabled = false;
         }
+        config.auth.public_base_url.clone_from(&config.client_api.public_base_url);
         Ok(config)
     }
 
@@ -167,6 +168,8 @@ mod tests {
         assert_eq!(config.server_name, "example.org");
         assert!(config.tls.is_some() && config.metrics_listen.is_some());
         assert!(config.media.dir.is_some() && config.media.s3.is_some());
+        let kinds: Vec<_> = config.auth.oidc.iter().map(|provider| provider.kind).collect();
+        assert_eq!(kinds, [auth::ProviderKind::Cognito, auth::ProviderKind::Generic]);
         assert!(config.federation.extra_ca.is_some() && !config.federation.key_servers.is_empty());
     }
 

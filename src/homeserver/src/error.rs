@@ -42,4 +42,7 @@ pub enum StartError {
     /// The certificate or its key cannot be used.
     #[error("the certificate cannot be used: {0}")]
     Tls(String),
+    /// Providers that people log in through cannot be reached at all.
+    #[error("the client for auth.oidc cannot be set up: {0}")]
+    Upstream(String),
 }

@@ -27,6 +27,12 @@ struct KeyFile {
 }
 
 #[derive(Serialize, Deserialize)]
+struct SealKeyFile {
+    /// The key, hexadecimal.
+    key: String,
+}
+
+#[derive(Serialize, Deserialize)]
 struct OldKeyEntry {
     version: String,
     pkcs8: String,
@@ -71,6 +77,21 @@ pub fn rotate(data_dir: &Path, now_ms: u64) -> Result<String, StartError> {
     Ok(version)
 }
 
+/// The key that encrypts what other services entrust to this server: made when it is needed first.
+pub fn load_or_make_seal_key(data_dir: &Path) -> Result<[u8; auth::SEAL_KEY_LENGTH], StartError> {
+    let path = data_dir.join("seal-key.json");
+    let file: SealKeyFile = if path.exists() {
+        let text = std::fs::read_to_string(&path).map_err(StartError::Io)?;
+        serde_json::from_str(&text).map_err(|error| refused(&path, error))?
+    } else {
+        let file = SealKeyFile { key: encode(&rand::rng().random::<[u8; auth::SEAL_KEY_LENGTH]>()) };
+        write(&path, &file)?;
+        file
+    };
+    let key = decode(&file.key).and_then(|bytes| bytes.try_into().ok());
+    key.ok_or_else(|| refused(&path, "not 32 bytes in hexadecimal"))
+}
+
 fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("signing-key.json")
 }
@@ -103,11 +124,15 @@ fn make(old: &[OldKeyEntry]) -> (String, String) {
         }
     };
     let der = Ed25519KeyPair::generate();
-    (version, der.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+    (version, encode(&der))
+}
+
+fn encode(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Whole or not at all: a server that lost half its key would have to give up its rooms.
-fn write(path: &Path, file: &KeyFile) -> Result<(), StartError> {
+fn write(path: &Path, file: &impl Serialize) -> Result<(), StartError> {
     let text = serde_json::to_string_pretty(file).map_err(|error| StartError::Io(error.into()))?;
     let fresh = path.with_extension("new");
     let mut out = std::fs::OpenOptions::new()
@@ -143,6 +168,16 @@ mod tests {
         let first = load_or_make(folder.path()).unwrap().current.sign(b"x");
         let second = load_or_make(folder.path()).unwrap().current.sign(b"x");
         assert_eq!((first.id(), first.base64()), (second.id(), second.base64()));
+    }
+
+    #[test]
+    fn the_seal_key_stays_the_same_and_a_broken_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = load_or_make_seal_key(folder.path()).unwrap();
+        assert_eq!(load_or_make_seal_key(folder.path()).unwrap(), first);
+        assert_ne!(load_or_make_seal_key(tempfile::tempdir().unwrap().path()).unwrap(), first);
+        std::fs::write(folder.path().join("seal-key.json"), "{\"key\":\"00\"}").unwrap();
+        assert!(load_or_make_seal_key(folder.path()).is_err());
     }
 
     #[test]

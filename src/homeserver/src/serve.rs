@@ -96,6 +96,7 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
         }
     });
     let housekeeping = tokio::spawn(housekeeping::run(parts.app.clone(), stopping.clone()));
+    let recheck = tokio::spawn(housekeeping::recheck(Arc::clone(&parts.auth), stopping.clone()));
     let mut outbox = tokio::task::JoinSet::new();
     if config.federation.enabled {
         let mut late = stopping.clone();
@@ -117,6 +118,7 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
     let _ = tokio::time::timeout(GRACE, drained).await;
     housekeeping.abort();
     sweep.abort();
+    recheck.abort();
     if let Err(error) = parts.app.users.devices.flush().await {
         debug!(%error, "last-seen times were not written");
     }

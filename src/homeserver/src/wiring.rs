@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use auth::{Auth, AuthParts, DeactivationHook, HookFuture};
+use auth::{Auth, AuthParts, DeactivationHook, HookFuture, UpstreamParts, WebClient};
 use client_api::{App, AppParts};
 use engine::{CacheSizes, Engine, Identity, RoomNum};
 use expenses::{Expenses, LedgerIndex, OtherServers, RemoteInvitation};
@@ -86,6 +86,7 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         server_name: config.server_name.clone(),
         config: config.auth.clone(),
         hook,
+        upstream: upstream(config)?,
     })?;
     let mut federation_config = config.federation.clone();
     federation_config.old_keys = keys.old;
@@ -153,6 +154,15 @@ fn media(
     });
     let _ = federation.own_media.set(Arc::new(ForOthers(Arc::clone(&media))));
     Ok(media)
+}
+
+/// What log-ins through providers need; nothing where there are none.
+fn upstream(config: &Config) -> Result<Option<UpstreamParts>, StartError> {
+    if config.auth.oidc.is_empty() {
+        return Ok(None);
+    }
+    let http = WebClient::new().map_err(StartError::Upstream)?;
+    Ok(Some(UpstreamParts { http: Arc::new(http), seal_key: keys::load_or_make_seal_key(&config.data_dir)? }))
 }
 
 fn transport(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<dyn Transport>, StartError> {

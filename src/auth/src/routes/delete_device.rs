@@ -21,5 +21,6 @@ pub(super) async fn handler(
     let operation = format!("delete device\0{device}");
     auth.confirm(&request.requester, &operation, &request.json_body).await?;
     auth.users.devices.delete(request.requester.user, &[OwnedDeviceId::from(device)]).await?;
+    auth.after_logout(request.requester.user).await?;
     Ok(Response::new())
 }

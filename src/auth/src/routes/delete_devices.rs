@@ -23,5 +23,6 @@ pub(super) async fn handler(
 ) -> Result<Response, RouteError> {
     auth.confirm(&request.requester, "delete devices", &request.json_body).await?;
     auth.users.devices.delete(request.requester.user, &request.body.json.devices).await?;
+    auth.after_logout(request.requester.user).await?;
     Ok(Response::new())
 }

@@ -11,6 +11,7 @@ use crate::{error::RouteError, state::Auth};
 pub(super) async fn handler(State(auth): State<Arc<Auth>>, request: Ruma<Request>) -> Result<Response, RouteError> {
     if let Some(device) = request.requester.device_id.clone() {
         auth.users.devices.delete(request.requester.user, &[device]).await?;
+        auth.after_logout(request.requester.user).await?;
     }
     Ok(Response::new())
 }

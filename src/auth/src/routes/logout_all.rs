@@ -10,5 +10,6 @@ use crate::{error::RouteError, state::Auth};
 
 pub(super) async fn handler(State(auth): State<Arc<Auth>>, request: Ruma<Request>) -> Result<Response, RouteError> {
     auth.users.devices.delete_all(request.requester.user, None).await?;
+    auth.after_logout(request.requester.user).await?;
     Ok(Response::new())
 }

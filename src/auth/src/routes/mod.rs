@@ -14,6 +14,7 @@ mod refresh;
 mod register;
 mod register_available;
 mod shared_secret;
+mod sso;
 mod token_validity;
 mod update_device;
 mod whoami;
@@ -51,5 +52,6 @@ where
         .ruma_with(small, update_device::handler)
         .ruma_with(small, delete_device::handler)
         .ruma_with(small, delete_devices::handler)
+        .merge(sso::router())
         .route("/_synapse/admin/v1/register", with_cors(get(shared_secret::nonce).post(shared_secret::register)))
 }

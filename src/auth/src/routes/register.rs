@@ -7,6 +7,7 @@ use http_kit::{MatrixError, Ruma, WithJson};
 use ruma::api::client::account::register::v3::{Request, Response};
 use serde::Deserialize;
 use users::{
+    UsersError,
     accounts::{Grammar, NewAccount},
     devices::NewDevice,
 };
@@ -104,10 +105,23 @@ impl Auth {
         };
         self.limits.registration_available(ip)?;
         let localpart = username.to_ascii_lowercase();
-        if !self.users.accounts.is_available(&localpart, Grammar::Strict).await? {
-            return Err(users::UsersError::UserInUse.into());
-        }
+        self.check_free(&localpart).await?;
         Ok(localpart)
+    }
+
+    /// Whether somebody could choose this localpart now: it follows the grammar, is free, and not reserved.
+    pub(crate) async fn check_free(&self, localpart: &str) -> Result<(), RouteError> {
+        if self.is_reserved(localpart) {
+            return Err(UsersError::InvalidLocalpart("it is reserved").into());
+        }
+        match self.users.accounts.is_available(localpart, Grammar::Strict).await? {
+            true => Ok(()),
+            false => Err(UsersError::UserInUse.into()),
+        }
+    }
+
+    pub(crate) fn is_reserved(&self, localpart: &str) -> bool {
+        self.config.registration.reserved_names.iter().any(|name| name.eq_ignore_ascii_case(localpart))
     }
 
     async fn create(

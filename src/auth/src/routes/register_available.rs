@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use http_kit::Ruma;
 use ruma::api::client::account::get_username_availability::v3::{Request, Response};
-use users::{UsersError, accounts::Grammar};
 
 use crate::{error::RouteError, state::Auth};
 
@@ -13,8 +12,6 @@ pub(super) async fn handler(State(auth): State<Arc<Auth>>, request: Ruma<Request
     auth.registration_flows()?;
     auth.limits.registration_available(request.ip)?;
     let localpart = request.body.username.to_ascii_lowercase();
-    match auth.users.accounts.is_available(&localpart, Grammar::Strict).await? {
-        true => Ok(Response::new(true)),
-        false => Err(UsersError::UserInUse.into()),
-    }
+    auth.check_free(&localpart).await?;
+    Ok(Response::new(true))
 }

@@ -161,12 +161,20 @@ pub(crate) struct Settled {
     pub(crate) id_token_audiences: Vec<String>,
 }
 
+/// A configuration that can work.
+pub(crate) struct Checked {
+    pub(crate) providers: Vec<Settled>,
+    /// Where browsers reach this server, where there are providers.
+    pub(crate) base: Option<Url>,
+    pub(crate) allowed: Vec<Allowed>,
+}
+
 /// Checks what concerns all providers.
 pub(crate) fn check_all(
     sso: &SsoConfig,
     providers: &[OidcConfig],
     public_base_url: Option<&str>,
-) -> Result<(Vec<Settled>, Option<Url>, Vec<Allowed>), OidcConfigError> {
+) -> Result<Checked, OidcConfigError> {
     let all = |why: &str| OidcConfigError::All(why.to_owned());
     for (name, value) in [
         ("auth.sso.login_seconds", sso.login_seconds as usize),
@@ -180,7 +188,7 @@ pub(crate) fn check_all(
     let allowed = sso.trusted_redirects.iter().map(|url| Allowed::parse(url)).collect::<Result<_, _>>();
     let allowed = allowed.map_err(|bad: String| OidcConfigError::All(format!("auth.sso.trusted_redirects: {bad}")))?;
     if providers.is_empty() {
-        return Ok((Vec::new(), None, allowed));
+        return Ok(Checked { providers: Vec::new(), base: None, allowed });
     }
     if providers.len() > MAX_PROVIDERS {
         return Err(OidcConfigError::All(format!("auth.oidc: more than {MAX_PROVIDERS} providers")));
@@ -199,7 +207,7 @@ pub(crate) fn check_all(
             return Err(provider.refused("issuer", "another provider has it already"));
         }
     }
-    Ok((settled, Some(base), allowed))
+    Ok(Checked { providers: settled, base: Some(base), allowed })
 }
 
 impl Settled {

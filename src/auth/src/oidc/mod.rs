@@ -28,7 +28,12 @@ use store::Db;
 use url::Url;
 
 use self::{
-    config::check_all, flows::Flows, identities::Identities, provider::Provider, redirect::Allowed, seal::Sealer,
+    config::{Checked, check_all},
+    flows::Flows,
+    identities::Identities,
+    provider::Provider,
+    redirect::Allowed,
+    seal::Sealer,
 };
 pub use self::{
     config::{ClientAuth, OidcConfig, OidcConfigError, ProviderKind, SsoConfig},
@@ -81,13 +86,14 @@ impl Sso {
         db: Arc<Db>,
         clock: &Clock,
     ) -> Result<Option<Self>, OidcConfigError> {
-        let (settled, base, allowed) = check_all(&config.sso, &config.oidc, config.public_base_url.as_deref())?;
+        let Checked { providers, base, allowed } =
+            check_all(&config.sso, &config.oidc, config.public_base_url.as_deref())?;
         let Some(base) = base else { return Ok(None) };
         let parts = parts.ok_or_else(|| OidcConfigError::All("auth.oidc: there is no network for it".to_owned()))?;
         let sealer = Sealer::new(&parts.seal_key);
         let provider = |settled| Provider::new(settled, Arc::clone(&parts.http), clock.clone());
         Ok(Some(Self {
-            providers: settled.into_iter().map(provider).collect(),
+            providers: providers.into_iter().map(provider).collect(),
             flows: Flows::new(&config.sso, base.scheme() == "https", clock.clone()),
             identities: Identities::new(db),
             allowed,

@@ -1,6 +1,7 @@
 //! What an endpoint of this crate answers when it does not do what it was asked.
 
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http_kit::{AuthError, MatrixError};
 use users::UsersError;
 
@@ -66,6 +67,13 @@ pub(crate) fn users_error(error: UsersError) -> MatrixError {
         UsersError::UnknownToken => MatrixError::unknown_token(false),
         UsersError::ExpiredToken => MatrixError::unknown_token(true),
         UsersError::TooLarge { .. } => MatrixError::too_large(error.to_string()),
+        UsersError::BadKey(_) => MatrixError::bad_json(error.to_string()),
+        UsersError::OthersKey => MatrixError::invalid_param("user_id", error),
+        UsersError::InvalidSignature => {
+            MatrixError::new(StatusCode::BAD_REQUEST, "M_INVALID_SIGNATURE", error.to_string())
+        }
+        UsersError::NoMasterKey => MatrixError::missing_param("master_key"),
+        UsersError::KeyIdInUse => MatrixError::forbidden(error.to_string()),
         error => MatrixError::internal(error),
     }
 }

@@ -96,6 +96,19 @@ impl From<UsersError> for ApiError {
             UsersError::InvalidProfileValue(_) => MatrixError::invalid_param("value", text),
             UsersError::NotAnObject(_) => MatrixError::bad_json(text),
             UsersError::TooLarge { .. } => MatrixError::too_large(text),
+            UsersError::BadKey(_) => MatrixError::bad_json(text),
+            UsersError::OthersKey | UsersError::KeyExists(_) => {
+                MatrixError::new(StatusCode::BAD_REQUEST, "M_INVALID_PARAM", text)
+            }
+            UsersError::InvalidSignature => MatrixError::new(StatusCode::BAD_REQUEST, "M_INVALID_SIGNATURE", text),
+            UsersError::NoMasterKey => MatrixError::missing_param("master_key"),
+            UsersError::KeyIdInUse => MatrixError::forbidden(text),
+            UsersError::NoBackup(_) => MatrixError::not_found(text),
+            UsersError::WrongBackupVersion { current } => {
+                MatrixError::new(StatusCode::FORBIDDEN, "M_WRONG_ROOM_KEYS_VERSION", text)
+                    .with("current_version", current.to_string())
+            }
+            UsersError::BackupMismatch(field) => MatrixError::invalid_param(field, text),
             UsersError::ServerDefaultRule => MatrixError::invalid_param("ruleId", text),
             UsersError::InsertRule(error) => insert_rule(&error, text),
             UsersError::Store(error) => MatrixError::internal(error),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
-use store::{Clock, CommitError, Db, DbWrite, IdKind, Ids, Outcome, StoreError};
+use store::{Clock, CommitError, Db, DbWrite, IdKind, Ids, Outcome, Pos, StoreError};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
@@ -54,6 +54,22 @@ impl Core {
     ) -> Result<(), CommitError> {
         write.on_done(release(lock, done));
         write.commit().await
+    }
+
+    /// As [`Core::commit`], with stream positions of which `build` and `done` get the first.
+    pub(crate) async fn commit_at(
+        &self,
+        lock: UserLock,
+        positions: u64,
+        build: impl FnOnce(Pos, &mut DbWrite<'_>),
+        done: impl FnOnce(Pos) + Send + 'static,
+    ) -> Result<Pos, CommitError> {
+        let ticket = self.db.enqueue_at(positions, move |first, mut write| {
+            build(first, &mut write);
+            write.on_done(release(lock, move || done(first)));
+            write
+        });
+        Ok(ticket.await?.pos)
     }
 
     pub(crate) async fn number(&self, user: &UserId) -> Result<UserNum> {

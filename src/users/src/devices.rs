@@ -5,10 +5,11 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use parking_lot::{Mutex, RwLock};
 use ruma::{DeviceId, OwnedDeviceId};
 use serde::{Deserialize, Serialize};
-use store::{Json, Op, WakeKeys};
+use store::{Json, Op, Pos};
 
 use crate::{
     core::{Core, UserLock},
+    encryption::{DeviceLists, deletion_of_device},
     error::{Result, UsersError},
     hash::Hash,
     tables::{DEVICE_SEEN, DEVICES, UserNum},
@@ -56,6 +57,12 @@ pub(crate) struct DeviceRow {
     created_ts: u64,
 }
 
+impl DeviceRow {
+    pub(crate) fn display_name(&self) -> Option<&str> {
+        self.display_name.as_deref()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Seen {
     ts: u64,
@@ -67,12 +74,15 @@ pub(crate) struct Seen {
 pub(crate) struct DeviceOps {
     pub(crate) ops: Vec<Op>,
     pub(crate) ended: Vec<Hash>,
+    /// Devices that are new, renamed or gone.
+    pub(crate) changed: Vec<String>,
 }
 
 /// The devices of local users.
 pub struct Devices {
     core: Arc<Core>,
     tokens: Arc<Tokens>,
+    lists: Arc<DeviceLists>,
     hooks: RwLock<Vec<DeleteHook>>,
     /// What was seen and is not on disk yet.
     seen: Mutex<HashMap<UserNum, HashMap<OwnedDeviceId, Seen>>>,
@@ -85,8 +95,8 @@ impl std::fmt::Debug for Devices {
 }
 
 impl Devices {
-    pub(crate) fn new(core: Arc<Core>, tokens: Arc<Tokens>) -> Self {
-        Self { core, tokens, hooks: RwLock::default(), seen: Mutex::default() }
+    pub(crate) fn new(core: Arc<Core>, tokens: Arc<Tokens>, lists: Arc<DeviceLists>) -> Self {
+        Self { core, tokens, lists, hooks: RwLock::default(), seen: Mutex::default() }
     }
 
     /// Adds operations to the commits that delete devices.
@@ -100,8 +110,8 @@ impl Devices {
     /// [`UsersError::InvalidId`] and those of the store.
     pub async fn create(&self, user: UserNum, new: &NewDevice<'_>) -> Result<()> {
         let lock = self.core.lock(user).await;
-        let DeviceOps { ops, ended } = self.prepare(user, new).await?;
-        self.commit(lock, user, ops, ended).await
+        let ops = self.prepare(user, new).await?;
+        self.commit(lock, user, ops).await
     }
 
     /// The operations that create a device; for use under the user's lock.
@@ -117,21 +127,37 @@ impl Devices {
         let row = match old {
             Some(Json(old)) => {
                 self.tokens.delete_of_device(user, &new.device_id, &mut out).await?;
+                if new.display_name.as_ref().is_some_and(|name| Some(name) != old.display_name.as_ref()) {
+                    out.changed.push(id.to_owned());
+                }
                 DeviceRow { display_name: new.display_name.clone().or(old.display_name), ..old }
             }
-            None => DeviceRow { display_name: new.display_name.clone(), created_ts: self.core.clock.now_ms() },
+            None => {
+                out.changed.push(id.to_owned());
+                DeviceRow { display_name: new.display_name.clone(), created_ts: self.core.clock.now_ms() }
+            }
         };
         out.ops.push(DEVICES.put(&key, &Json(row)));
         self.tokens.issue(user, &new.device_id, &new.tokens, None, &mut out.ops);
         Ok(out)
     }
 
-    pub(crate) async fn commit(&self, lock: UserLock, user: UserNum, ops: Vec<Op>, ended: Vec<Hash>) -> Result<()> {
-        let mut write = self.core.db.write();
-        write.ops(ops).wake(WakeKeys::one(user));
-        self.add_seen(user, &mut write).await?;
+    pub(crate) async fn commit(&self, lock: UserLock, user: UserNum, changes: DeviceOps) -> Result<()> {
+        let DeviceOps { mut ops, ended, changed } = changes;
+        self.add_seen(user, &mut ops).await?;
+        let change = self.lists.change(user, changed, false).await?;
+        let (positions, told) = (change.positions(), change.done());
         let tokens = Arc::clone(&self.tokens);
-        Ok(self.core.commit(lock, write, move || tokens.forget(&ended)).await?)
+        let build = move |first: Pos, write: &mut store::DbWrite<'_>| {
+            write.ops(ops);
+            change.write(first, write);
+        };
+        let done = move |first| {
+            tokens.forget(&ended);
+            told(first);
+        };
+        self.core.commit_at(lock, positions, build, done).await?;
+        Ok(())
     }
 
     /// One device.
@@ -181,18 +207,19 @@ impl Devices {
         let lock = self.core.lock(user).await;
         let key = (user, device.as_str().to_owned());
         let Json(row) = self.core.db.get(&DEVICES, &key).await?.ok_or(UsersError::DeviceNotFound)?;
+        let changed = if row.display_name == display_name { Vec::new() } else { vec![key.1.clone()] };
         let op = DEVICES.put(&key, &Json(DeviceRow { display_name, ..row }));
-        self.commit(lock, user, vec![op], Vec::new()).await
+        self.commit(lock, user, DeviceOps { ops: vec![op], ended: Vec::new(), changed }).await
     }
 
-    /// Deletes devices and, in the same commit, their tokens and what hooks add. Unknown ones are passed over.
+    /// Deletes devices and, in the same commit, their tokens, keys, the messages for them, and what hooks add. Unknown ones are passed over.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn delete(&self, user: UserNum, devices: &[OwnedDeviceId]) -> Result<()> {
         let lock = self.core.lock(user).await;
-        let DeviceOps { ops, ended } = self.deletion(user, devices).await?;
-        self.commit(lock, user, ops, ended).await
+        let ops = self.deletion(user, devices).await?;
+        self.commit(lock, user, ops).await
     }
 
     /// Deletes all devices of a user, but perhaps one.
@@ -201,8 +228,8 @@ impl Devices {
     /// Those of the store.
     pub async fn delete_all(&self, user: UserNum, except: Option<&DeviceId>) -> Result<()> {
         let lock = self.core.lock(user).await;
-        let DeviceOps { ops, ended } = self.deletion_of_all(user, except).await?;
-        self.commit(lock, user, ops, ended).await
+        let ops = self.deletion_of_all(user, except).await?;
+        self.commit(lock, user, ops).await
     }
 
     pub(crate) async fn deletion_of_all(&self, user: UserNum, except: Option<&DeviceId>) -> Result<DeviceOps> {
@@ -221,6 +248,8 @@ impl Devices {
                 continue;
             }
             out.ops.extend([DEVICES.delete(&key), DEVICE_SEEN.delete(&key)]);
+            out.ops.extend(deletion_of_device(user, device.as_str()));
+            out.changed.push(key.1.clone());
             self.tokens.delete_of_device(user, device, &mut out).await?;
             out.ops.extend(hooks.iter().flat_map(|hook| hook(user, device)));
             if let Some(seen) = self.seen.lock().get_mut(&user) {
@@ -252,8 +281,9 @@ impl Devices {
         let users: Vec<UserNum> = self.seen.lock().keys().copied().collect();
         for user in users {
             let _lock = self.core.lock(user).await;
-            let mut write = self.core.db.write();
-            self.add_seen(user, &mut write).await?;
+            let (mut write, mut ops) = (self.core.db.write(), Vec::new());
+            self.add_seen(user, &mut ops).await?;
+            write.ops(ops);
             // Queued under the lock, so it lands before any later deletion; nobody waits for it.
             drop(write.enqueue());
         }
@@ -262,7 +292,7 @@ impl Devices {
     }
 
     /// Adds what was seen of a user's devices to a write under the user's lock.
-    async fn add_seen(&self, user: UserNum, write: &mut store::DbWrite<'_>) -> Result<()> {
+    async fn add_seen(&self, user: UserNum, ops: &mut Vec<Op>) -> Result<()> {
         let Some(devices) = self.seen.lock().remove(&user) else {
             return Ok(());
         };
@@ -270,7 +300,7 @@ impl Devices {
             let key = (user, String::from(device));
             // A request that was under way may have been noted after its device was deleted.
             if self.core.db.get(&DEVICES, &key).await?.is_some() {
-                write.put(&DEVICE_SEEN, &key, &Json(seen));
+                ops.push(DEVICE_SEEN.put(&key, &Json(seen)));
             }
         }
         Ok(())

@@ -60,6 +60,36 @@ pub enum UsersError {
     /// The rule or its place is not acceptable (`M_INVALID_PARAM`, unknown `before`/`after`: `M_NOT_FOUND`).
     #[error(transparent)]
     InsertRule(#[from] InsertPushRuleError),
+    /// A key is not of the form that keys have (`M_BAD_JSON`).
+    #[error("{0}")]
+    BadKey(&'static str),
+    /// A key names another user or device than those it is uploaded for (`M_INVALID_PARAM`).
+    #[error("the key is of another user or device")]
+    OthersKey,
+    /// There is another one-time key with this id (`M_INVALID_PARAM`).
+    #[error("there is another one-time key with the id {0}")]
+    KeyExists(String),
+    /// A signature is missing or wrong (`M_INVALID_SIGNATURE`).
+    #[error("the signature is missing or wrong")]
+    InvalidSignature,
+    /// A key needs a master key and there is none (`M_MISSING_PARAM`).
+    #[error("there is no master key")]
+    NoMasterKey,
+    /// The id of a cross-signing key is that of a device (`M_FORBIDDEN`).
+    #[error("a device has the key's id")]
+    KeyIdInUse,
+    /// The key backup, or the key in it, does not exist (`M_NOT_FOUND`).
+    #[error("there is no such {0}")]
+    NoBackup(&'static str),
+    /// Not the current version of the key backup (`M_WRONG_ROOM_KEYS_VERSION`).
+    #[error("the current version of the backup is {current}")]
+    WrongBackupVersion {
+        /// The current one.
+        current: u64,
+    },
+    /// What is said of a backup does not fit to it (`M_INVALID_PARAM`).
+    #[error("the {0} does not match that of the backup")]
+    BackupMismatch(&'static str),
     /// Reading failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,4 +1,5 @@
-//! Local users: accounts, devices, tokens, profiles, account data, filters, push rules, unread counts and presence.
+//! Local users: accounts, devices, tokens, profiles, account data, filters, push rules, unread counts, presence, and what servers have
+//! to do with end-to-end encryption.
 //!
 //! Everything is keyed by a user's interned number ([`UserNum`]), which is also the key that wakes the user's long
 //! polls. Read-modify-writes of a user's rows happen under a lock of that user.
@@ -9,6 +10,7 @@ pub mod account_data;
 pub mod accounts;
 mod core;
 pub mod devices;
+pub mod encryption;
 mod error;
 pub mod filters;
 mod hash;
@@ -30,14 +32,15 @@ use store::{Clock, Commit, Db, Ids};
 
 pub use crate::{
     error::{Result, UsersError},
-    tables::{RoomNum, UserNum},
+    tables::{EDUS_OUT, LIST_UPDATES, RoomNum, UserNum},
 };
 
 use crate::{
     account_data::AccountData,
     accounts::{Account, Accounts, NewAccount, in_use},
     core::Core,
-    devices::{DeviceOps, Devices, NewDevice},
+    devices::{Devices, NewDevice},
+    encryption::{Backups, CrossSigning, DeviceLists, Keys, RemoteDevices, ToDevice},
     filters::Filters,
     openid::OpenIdTokens,
     presence::{Presence, PresenceOptions},
@@ -88,6 +91,18 @@ pub struct Users {
     pub presence: Presence,
     /// Proofs of identity for third parties.
     pub openid: OpenIdTokens,
+    /// Keys of devices.
+    pub keys: Arc<Keys>,
+    /// Keys of users, and signatures.
+    pub cross_signing: CrossSigning,
+    /// Room keys that clients keep here.
+    pub backups: Backups,
+    /// Messages from device to device.
+    pub to_device: ToDevice,
+    /// Whose devices changed.
+    pub device_lists: Arc<DeviceLists>,
+    /// Devices of remote users.
+    pub remote_devices: RemoteDevices,
 }
 
 impl Users {
@@ -106,9 +121,18 @@ impl Users {
         let rules = push::cache(options.cached_users);
         let watcher = push::invalidator(&rules);
         let account_data = Arc::new(AccountData::new(Arc::clone(&core), options.cached_users, watcher));
+        let device_lists = Arc::new(DeviceLists::new(Arc::clone(&core)));
+        let (lists, shared) = (|| Arc::clone(&device_lists), || Arc::clone(&core));
+        let keys = Arc::new(Keys::new(shared(), lists()));
         Arc::new(Self {
+            cross_signing: CrossSigning::new(shared(), lists()),
+            backups: Backups::new(shared()),
+            to_device: ToDevice::new(shared(), lists()),
+            remote_devices: RemoteDevices::new(shared(), lists(), Arc::clone(&keys)),
+            keys,
             accounts: Accounts::new(Arc::clone(&core)),
-            devices: Devices::new(Arc::clone(&core), Arc::clone(&tokens)),
+            devices: Devices::new(shared(), Arc::clone(&tokens), lists()),
+            device_lists: lists(),
             tokens,
             profiles: Profiles::new(Arc::clone(&core)),
             push_rules: PushRules::new(Arc::clone(&core), Arc::clone(&account_data), rules),
@@ -175,9 +199,9 @@ impl Users {
                 row.password_hash = None;
             })
             .await?;
-        let DeviceOps { mut ops, ended } = self.devices.deletion_of_all(user, None).await?;
-        ops.push(op);
-        self.devices.commit(lock, user, ops, ended).await
+        let mut deletion = self.devices.deletion_of_all(user, None).await?;
+        deletion.ops.push(op);
+        self.devices.commit(lock, user, deletion).await
     }
 }
 

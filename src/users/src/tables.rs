@@ -1,6 +1,6 @@
 //! All tables of this crate: bytes 32 to 95 of the keyspace Index, 32 to 63 of Orders.
 //!
-//! Index 64 to 69, 72 to 95 (of which 72 and 73 are the engine's) and Orders 40 to 63 are kept free for end-to-end encryption keys, device lists and to-device messages.
+//! Of these, Index 64, 65, 72 to 75 and 78 to 85 belong to the engine and to federation.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use store::{Json, Keyspace, Pos, Table, Value};
@@ -8,6 +8,10 @@ use store::{Json, Keyspace, Pos, Table, Value};
 use crate::{
     accounts::AccountRow,
     devices::{DeviceRow, Seen},
+    encryption::{
+        BackupRow, FallbackRow, KeyCounts, ListRow, ListUpdate, Object, OutgoingEdu, RemoteDevice, RemoteListRow,
+        StreamEntry,
+    },
     hash::Hash,
     openid::OpenIdRow,
     tokens::{LoginTokenRow, TokenRow},
@@ -46,6 +50,53 @@ pub(crate) const OPENID_TOKENS: Table<Hash, Json<OpenIdRow>> = Table::new(Keyspa
 /// The same by their ends, so that expired ones are found.
 pub(crate) const OPENID_ENDS: Table<(u64, Hash), ()> = Table::new(Keyspace::Index, 71, "openid_ends");
 pub(crate) const UNREAD: Table<(UserNum, RoomNum), Json<Counts>> = Table::new(Keyspace::Index, 44, "unread");
+
+/// Identity keys of local devices, as they were uploaded.
+pub(crate) const DEVICE_KEYS: Table<(UserNum, String), Json<Object>> = Table::new(Keyspace::Index, 45, "device_keys");
+/// One-time keys, in the order in which they are given away: (user, device, algorithm, position of the upload, key id).
+pub(crate) const ONE_TIME_KEYS: Table<(UserNum, String, String, Pos, String), Json<serde_json::Value>> =
+    Table::new(Keyspace::Index, 46, "one_time_keys");
+/// (user, device, algorithm)
+pub(crate) const FALLBACK_KEYS: Table<(UserNum, String, String), Json<FallbackRow>> =
+    Table::new(Keyspace::Index, 47, "fallback_keys");
+/// What `/sync` says of a device's one-time and fallback keys.
+pub(crate) const KEY_COUNTS: Table<(UserNum, String), Json<KeyCounts>> = Table::new(Keyspace::Index, 48, "key_counts");
+/// Cross-signing keys, of remote users those that are known: (user, `master`, `self_signing` or `user_signing`).
+pub(crate) const CROSS_SIGNING_KEYS: Table<(UserNum, String), Json<Object>> =
+    Table::new(Keyspace::Index, 49, "cross_signing_keys");
+/// Signatures by local users: (whose key, its id, who signed, with which key).
+pub(crate) const SIGNATURES: Table<(UserNum, String, UserNum, String), String> =
+    Table::new(Keyspace::Index, 50, "signatures");
+/// Versions of key backups; deleted ones stay as rows, so that no version comes twice.
+pub(crate) const BACKUPS: Table<(UserNum, u64), Json<BackupRow>> = Table::new(Keyspace::Index, 51, "backups");
+/// (user, version, room, session)
+pub(crate) const BACKUP_KEYS: Table<(UserNum, u64, String, String), Bytes> =
+    Table::new(Keyspace::Index, 52, "backup_keys");
+/// Where the list of a user's devices, or what is known of a key of theirs, changed last.
+pub(crate) const DEVICE_LISTS: Table<UserNum, Json<ListRow>> = Table::new(Keyspace::Index, 53, "device_lists");
+/// What is known of the devices of remote users.
+pub(crate) const REMOTE_LISTS: Table<UserNum, Json<RemoteListRow>> = Table::new(Keyspace::Index, 54, "remote_lists");
+pub(crate) const REMOTE_DEVICES: Table<(UserNum, String), Json<RemoteDevice>> =
+    Table::new(Keyspace::Index, 55, "remote_devices");
+/// To-device messages sent with a transaction id: (user, device, type and id) → where.
+pub(crate) const TO_DEVICE_TXNS: Table<(UserNum, String, String), Pos> =
+    Table::new(Keyspace::Index, 56, "to_device_txns");
+/// To-device messages of other servers that were taken in: (server, message id) → where.
+pub(crate) const REMOTE_MESSAGES: Table<(String, String), Pos> = Table::new(Keyspace::Index, 57, "remote_messages");
+
+/// Changes of device lists. Of those that everybody sees, one row a user: the newest.
+pub(crate) const DEVICE_LIST_STREAM: Table<Pos, Json<StreamEntry>> =
+    Table::new(Keyspace::Orders, 33, "device_list_stream");
+/// To-device messages that a device did not confirm yet.
+pub(crate) const INBOX: Table<(UserNum, String, Pos), Bytes> = Table::new(Keyspace::Orders, 34, "inbox");
+pub(crate) const TO_DEVICE_TXN_ORDER: Table<(UserNum, String, Pos), String> =
+    Table::new(Keyspace::Orders, 35, "to_device_txn_order");
+pub(crate) const REMOTE_MESSAGE_ORDER: Table<(String, Pos), String> =
+    Table::new(Keyspace::Orders, 36, "remote_message_order");
+/// Changes of local users' device lists of which no server was told yet.
+pub const LIST_UPDATES: Table<Pos, Json<ListUpdate>> = Table::new(Keyspace::Orders, 37, "list_updates");
+/// To-device messages and changes of device lists on their way to other servers: (the server's number, the position).
+pub const EDUS_OUT: Table<(u64, Pos), Json<OutgoingEdu>> = Table::new(Keyspace::Orders, 38, "edus_out");
 
 /// (user, position) → the item that was set there last.
 pub(crate) const ACCOUNT_DATA_STREAM: Table<(UserNum, Pos), AccountDataKey> =

@@ -1,8 +1,10 @@
 //! What other servers tell that is not part of a room's history. Each is checked to speak of the sending server's own users; what is
 //! malformed or of an unknown kind is passed over. [EDUs](https://spec.matrix.org/v1.19/server-server-api/#edus).
 
+mod device_list;
 mod presence;
 mod receipt;
+mod to_device;
 mod typing;
 
 use std::sync::Arc;
@@ -31,6 +33,9 @@ impl Federation {
             "m.typing" => self.take_typing(origin, content).await,
             "m.receipt" => self.take_receipts(origin, content).await,
             "m.presence" => self.take_presence(origin, content).await,
+            "m.direct_to_device" => self.take_to_device(origin, content).await,
+            "m.device_list_update" => self.take_list_update(origin, content).await,
+            "m.signing_key_update" => self.take_signing_update(origin, content).await,
             _ => Ok(()),
         };
         if let Err(error) = taken {

@@ -2,6 +2,8 @@
 
 mod backfill;
 mod canonical;
+mod claim_keys;
+mod get_devices;
 mod get_event;
 mod get_event_auth;
 mod get_event_by_timestamp;
@@ -22,6 +24,7 @@ mod make_leave;
 mod membership;
 mod public_rooms;
 mod query_directory;
+mod query_keys;
 mod query_profile;
 mod reads;
 mod route;
@@ -98,4 +101,8 @@ pub(crate) fn router() -> Router<Api> {
         .fed(public_rooms::filtered)
         .fed(get_hierarchy::handler)
         .fed(get_openid_userinfo::handler)
+        // Devices and keys
+        .fed(get_devices::handler)
+        .fed(query_keys::handler)
+        .fed(claim_keys::handler)
 }

@@ -64,8 +64,9 @@ impl Outbox {
     ) -> Result<(), OutboxError> {
         let row = self.db.get(&IN_FLIGHT, &server).await?.map(|row| row.0);
         let in_flight = row.as_ref().and_then(|row| row.pdus.last().copied());
-        let receipts: BTreeSet<Pos> = row.into_iter().flat_map(|row| row.receipts).collect();
-        self.bound_receipts(server, &receipts).await?;
+        let (receipts, devices) = row.map(|row| (row.receipts, row.devices)).unwrap_or_default();
+        self.bound_receipts(server, &receipts.into_iter().collect()).await?;
+        self.bound_device_edus(server, &devices.into_iter().collect()).await?;
         let mut rooms: BTreeMap<RoomNum, Vec<(Pos, EventNum)>> = BTreeMap::new();
         let mut count = 0;
         for ((_, pos), place) in self.db.scan_all(&OUTBOX, &server).await? {

@@ -7,13 +7,15 @@ use engine::{RoomNum, UserNum};
 use ruma::api::federation::transactions::edu::{Edu, PresenceContent, PresenceUpdate, TypingContent};
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::devices::MAX_DEVICE_EDUS;
+
 /// EDUs in a transaction, at most.
 /// [Transactions](https://spec.matrix.org/v1.19/server-server-api/#transactions).
 const MAX_EDUS: usize = 100;
-/// Of those, notices of typing: the rest is for one of presence and those with receipts.
-const MAX_TYPING: usize = 50;
+/// Of those, notices of typing: the rest is for one of presence, those about devices, and those with receipts.
+const MAX_TYPING: usize = 25;
 /// Of those, the ones with receipts.
-pub(super) const MAX_RECEIPT_EDUS: usize = MAX_EDUS - MAX_TYPING - 1;
+pub(super) const MAX_RECEIPT_EDUS: usize = MAX_EDUS - MAX_TYPING - MAX_DEVICE_EDUS - 1;
 /// Users in one notice of presence, and kept for the next.
 const MAX_PRESENCE: usize = 100;
 

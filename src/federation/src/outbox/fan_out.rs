@@ -1,4 +1,4 @@
-//! Typing and presence of local users: noted where they happen, told to the servers that they concern.
+//! Typing, presence and changed devices of local users: noted where they happen, told to the servers that they concern.
 //! [Typing](https://spec.matrix.org/v1.19/server-server-api/#typing-notifications),
 //! [presence](https://spec.matrix.org/v1.19/server-server-api/#presence).
 
@@ -8,17 +8,16 @@ use std::{
     time::Duration,
 };
 
-use engine::{Engine, EngineError, Membership, Room, RoomNum, ServerNum, UserNum};
+use engine::{Engine, EngineError, Room, RoomNum, ServerNum, UserNum};
 use parking_lot::Mutex;
 use ruma::{
-    OwnedUserId, UInt,
+    UInt,
     api::federation::transactions::edu::{PresenceUpdate, TypingContent},
 };
-use store::IdKind;
 use tokio::{sync::Notify, time::Instant};
 use users::Users;
 
-use super::{Outbox, OutboxError, edus::News, sleep_until};
+use super::{Outbox, OutboxError, edus::News, queues::Queues, sleep_until};
 
 /// Rooms that are noted at one time.
 const MAX_NOTED: usize = 10_000;
@@ -34,6 +33,8 @@ const TYPING_LOOK: Duration = Duration::from_secs(1);
 struct Notes {
     typing: BTreeSet<RoomNum>,
     presence: BTreeSet<UserNum>,
+    /// There are rows of changes of device lists.
+    lists: bool,
 }
 
 /// What happened and was not looked at yet.
@@ -45,7 +46,7 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// Has everything noted that local users do.
-    pub(super) fn watch(self: &Arc<Self>, engine: &Engine, users: &Users, presence: bool) {
+    pub(super) fn watch(self: &Arc<Self>, engine: &Engine, users: &Users, presence: bool, queues: &Arc<Queues>) {
         let inbox = Arc::clone(self);
         engine.typing.watch(Box::new(move |room| {
             inbox.note(|notes| {
@@ -53,6 +54,14 @@ impl Inbox {
                     notes.typing.insert(room);
                 }
             });
+        }));
+        let (inbox, queues) = (Arc::clone(self), Arc::clone(queues));
+        users.device_lists.on_outgoing(Arc::new(move |servers| {
+            if servers.is_empty() {
+                inbox.note(|notes| notes.lists = true);
+            } else {
+                queues.queued(servers);
+            }
         }));
         if presence {
             let inbox = Arc::clone(self);
@@ -74,6 +83,8 @@ impl Outbox {
     pub(super) async fn fan_out(&self) {
         let mut told = Told::new();
         let mut next_presence = Instant::now();
+        // What was not told before the last stop.
+        self.inbox.note(|notes| notes.lists = true);
         loop {
             let now = Instant::now();
             let notes = self.take_notes(next_presence <= now);
@@ -102,13 +113,16 @@ impl Outbox {
         {
             presence.insert(user);
         }
-        Notes { typing: std::mem::take(&mut notes.typing), presence }
+        Notes { typing: std::mem::take(&mut notes.typing), presence, lists: std::mem::take(&mut notes.lists) }
     }
 
     async fn look(&self, mut notes: Notes, told: &mut Told) -> Result<(), OutboxError> {
         notes.typing.extend(told.keys());
         for room in notes.typing {
             self.look_at_typing(room, told).await?;
+        }
+        if notes.lists {
+            self.fan_out_lists().await?;
         }
         for user in notes.presence {
             self.tell_presence(user).await?;
@@ -173,12 +187,7 @@ impl Outbox {
     async fn tell_presence(&self, user: UserNum) -> Result<(), OutboxError> {
         let Some(user_id) = self.local_user(user).await? else { return Ok(()) };
         let Some(now) = self.users.presence.get(user) else { return Ok(()) };
-        let mut servers = BTreeSet::new();
-        for (room, place) in self.engine.user_rooms().of(user).await?.iter() {
-            if place.membership == Membership::Join {
-                servers.extend(self.audience(*room).await?.1.iter().copied());
-            }
-        }
+        let servers = self.servers_of(user).await?;
         if servers.is_empty() {
             return Ok(());
         }
@@ -186,15 +195,8 @@ impl Outbox {
         let mut update = PresenceUpdate::new(user_id, now.state, ago);
         update.status_msg = now.status_msg;
         update.currently_active = now.currently_active;
-        let servers: Vec<ServerNum> = servers.into_iter().collect();
         self.queues.tell(&servers, &News::Presence(user, Arc::new(update)));
         Ok(())
-    }
-
-    async fn local_user(&self, user: UserNum) -> Result<Option<OwnedUserId>, OutboxError> {
-        let id = self.engine.ids.name(IdKind::User, user).await?;
-        let id = id.and_then(|id| OwnedUserId::try_from(&*id).ok());
-        Ok(id.filter(|id| self.engine.is_local(id)))
     }
 
     /// A room, and the other servers that have members there.

@@ -1,7 +1,7 @@
 //! What is on its way to other servers, as rows of the store.
 //! [Transactions](https://spec.matrix.org/v1.19/server-server-api/#transactions).
 //!
-//! The engine writes a row for each event or receipt and destination in its own commit. From these, transactions are made: one at a time
+//! The engine writes a row for each event or receipt and destination in its own commit, `users` one for each to-device message. From these, transactions are made: one at a time
 //! for each destination, in the order of the rows, written as a row itself before it is sent, so that it is the same however often it
 //! has to be sent, also after a restart. What a destination took is deleted in one commit.
 //!
@@ -12,11 +12,13 @@
 //! | `backoff` | how long to wait for one that does not answer |
 //! | `catch_up` | what is left to send to one that was down for long |
 //! | `receipts` | receipts of local users, rows as well |
+//! | `devices` | to-device messages and changes of device lists, rows as well |
 //! | `edus` | what is to be told to a destination and is not worth a row |
 //! | `fan_out` | typing and presence of local users: to whom they go |
 
 mod backoff;
 mod catch_up;
+mod devices;
 mod edus;
 mod fan_out;
 mod queues;
@@ -59,6 +61,8 @@ pub(crate) enum OutboxError {
     Commit(#[from] CommitError),
     #[error(transparent)]
     Intern(#[from] InternError),
+    #[error(transparent)]
+    Users(#[from] users::UsersError),
     #[error("a transaction cannot be put together: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -105,7 +109,7 @@ impl Outbox {
             engine.on_outgoing(Arc::new(move |servers| queued.queued(servers)));
             let heard = Arc::clone(&queues);
             client.on_heard(Box::new(move |server| heard.heard_from(server)));
-            inbox.watch(&engine, &users, config.presence);
+            inbox.watch(&engine, &users, config.presence, &queues);
         }
         Self {
             engine,

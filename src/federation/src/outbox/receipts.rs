@@ -146,7 +146,9 @@ impl Outbox {
         let page = store::Page::first(1);
         let event = self.db.scan(&OUTBOX, &from, &u64::MAX, page).await?;
         let receipt = self.db.scan(&RECEIPTS_OUT, &from, &u64::MAX, page).await?;
+        let edu = self.db.scan(&users::EDUS_OUT, &from, &u64::MAX, page).await?;
         let servers = event.into_iter().map(|((server, _), _)| server);
+        let servers = servers.chain(edu.into_iter().map(|((server, _), _)| server));
         Ok(servers.chain(receipt.into_iter().map(|((server, _), _)| server)).min())
     }
 }

@@ -21,6 +21,9 @@ pub(super) struct InFlight {
     pub(super) pdus: Vec<Pos>,
     /// Where its receipts are queued, and those that it passes over.
     pub(super) receipts: Vec<Pos>,
+    /// Where its EDUs about devices are queued, and those that it passes over.
+    #[serde(default)]
+    pub(super) devices: Vec<Pos>,
     /// EDUs in it.
     pub(super) edus: usize,
 }

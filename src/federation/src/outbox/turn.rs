@@ -8,6 +8,7 @@ use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use store::{IdKind, Json, Page, Pos};
+use users::EDUS_OUT;
 
 use super::{
     Outbox, OutboxError,
@@ -94,7 +95,10 @@ impl Outbox {
     async fn forget(&self, server: ServerNum) -> Result<(), OutboxError> {
         tracing::error!(server, "something is queued for a server that is not known");
         let mut write = self.db.write();
-        write.op(OUTBOX.delete_prefix(&server)).op(RECEIPTS_OUT.delete_prefix(&server));
+        write
+            .op(OUTBOX.delete_prefix(&server))
+            .op(RECEIPTS_OUT.delete_prefix(&server))
+            .op(EDUS_OUT.delete_prefix(&server));
         write.delete(&IN_FLIGHT, &server).delete(&HEALTH, &server);
         Ok(write.commit().await?)
     }
@@ -103,7 +107,7 @@ impl Outbox {
         if let Some(Json(row)) = self.db.get(&IN_FLIGHT, &server).await? {
             return Ok(Some(Transaction { row, durable: true }));
         }
-        if let Some(row) = self.compose(server, (0, 0)).await? {
+        if let Some(row) = self.compose(server, (0, 0, 0)).await? {
             let mut write = self.db.write();
             write.put(&IN_FLIGHT, &server, &Json(row.clone()));
             write.commit().await?;
@@ -117,18 +121,20 @@ impl Outbox {
         Ok(Some(Transaction { row, durable: false }))
     }
 
-    /// What is queued from two positions on, of events and of receipts, as much as fits, with what is to be told besides; nothing where
-    /// there is neither.
-    async fn compose(&self, server: ServerNum, from: (Pos, Pos)) -> Result<Option<InFlight>, OutboxError> {
+    /// What is queued from three positions on, of events, of receipts and about devices, as much as fits, with what is to be told
+    /// besides; nothing where there is none of them.
+    async fn compose(&self, server: ServerNum, from: (Pos, Pos, Pos)) -> Result<Option<InFlight>, OutboxError> {
         let (positions, pdus) = self.events(server, from.0).await?;
         let receipts = self.receipts(server, from.1).await?;
-        if positions.is_empty() && receipts.edus.is_empty() {
+        let devices = self.device_edus(server, from.2).await?;
+        if positions.is_empty() && receipts.edus.is_empty() && devices.edus.is_empty() {
             return Ok(None);
         }
         let mut edus = self.queues.take_edus(server);
+        edus.extend(devices.edus);
         edus.extend(receipts.edus);
         let row = self.transaction(&pdus, &edus)?;
-        Ok(Some(InFlight { pdus: positions, receipts: receipts.taken, ..row }))
+        Ok(Some(InFlight { pdus: positions, receipts: receipts.taken, devices: devices.taken, ..row }))
     }
 
     /// Events that are queued from a position on, with their positions: as many as fit into a transaction.
@@ -160,7 +166,8 @@ impl Outbox {
         let origin = &self.engine.identity.server_name;
         let body = to_raw_value(&Body { origin, origin_server_ts: now, pdus, edus })?;
         let txn_id = format!("{now:x}-{:016x}", self.random());
-        Ok(InFlight { txn_id, body, pdus: Vec::new(), receipts: Vec::new(), edus: edus.len() })
+        let (pdus, receipts, devices) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(InFlight { txn_id, body, pdus, receipts, devices, edus: edus.len() })
     }
 
     async fn send(&self, to: &ServerName, row: &InFlight) -> Result<Answer, CallError> {
@@ -187,9 +194,10 @@ impl Outbox {
         if transaction.durable {
             let row = &transaction.row;
             let behind = |taken: &[Pos]| taken.last().map_or(0, |last| last.saturating_add(1));
-            next = self.compose(server, (behind(&row.pdus), behind(&row.receipts))).await?;
+            next = self.compose(server, (behind(&row.pdus), behind(&row.receipts), behind(&row.devices))).await?;
             write.ops(row.pdus.iter().map(|pos| OUTBOX.delete(&(server, *pos))));
             write.ops(row.receipts.iter().map(|pos| RECEIPTS_OUT.delete(&(server, *pos))));
+            write.ops(row.devices.iter().map(|pos| EDUS_OUT.delete(&(server, *pos))));
             match &next {
                 Some(next) => write.put(&IN_FLIGHT, &server, &Json(next.clone())),
                 None => write.delete(&IN_FLIGHT, &server),

@@ -6,6 +6,7 @@ mod error;
 mod fill;
 mod invite;
 mod join;
+mod keys;
 mod knock;
 mod late_ledgers;
 mod leave;

@@ -1,3 +1,4 @@
+mod devices;
 mod first_versions;
 mod hostile;
 mod invites;

@@ -8,6 +8,7 @@ mod login;
 mod oidc;
 mod registration;
 mod shared_secret;
+mod signing_keys;
 
 use std::{
     net::{IpAddr, Ipv4Addr},

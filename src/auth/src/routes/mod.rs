@@ -17,6 +17,7 @@ mod shared_secret;
 mod sso;
 mod token_validity;
 mod update_device;
+mod upload_signing_keys;
 mod whoami;
 
 use std::sync::Arc;
@@ -53,5 +54,6 @@ where
         .ruma_with(small, delete_device::handler)
         .ruma_with(small, delete_devices::handler)
         .merge(sso::router())
+        .ruma_with(small, upload_signing_keys::handler)
         .route("/_synapse/admin/v1/register", with_cors(get(shared_secret::nonce).post(shared_secret::register)))
 }

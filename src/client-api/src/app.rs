@@ -18,6 +18,7 @@ use users::Users;
 use crate::{
     NoRemoteRooms, RemoteRooms,
     error::ApiError,
+    keys::sharers,
     remote_queries::{NoOtherServers, RemoteQueries},
     spaces::Walks,
     sync::SyncState,
@@ -149,6 +150,11 @@ impl AppParts {
 impl App {
     /// An app of these parts.
     pub fn new(parts: AppParts) -> Self {
+        let engine = Arc::clone(&parts.engine);
+        parts.users.device_lists.on_change(Arc::new(move |user| {
+            let engine = Arc::clone(&engine);
+            Box::pin(async move { sharers(&engine, user).await })
+        }));
         Self(Arc::new(parts))
     }
 

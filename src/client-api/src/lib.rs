@@ -14,6 +14,8 @@ mod error;
 mod filter;
 mod filters;
 mod housekeeping;
+mod key_backup;
+mod keys;
 mod membership;
 mod openid;
 mod own;
@@ -34,13 +36,14 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod to_device;
 mod user_directory;
 mod voip;
 
 pub use app::{App, AppParts, ClientApiConfig};
 pub use error::ApiError;
 pub use membership::{NoRemoteRooms, RemoteFuture, RemoteInvitation, RemoteJoined, RemoteMembership, RemoteRooms};
-pub use remote_queries::{NoOtherServers, RemoteAnswer, RemoteError, RemoteQueries};
+pub use remote_queries::{ClaimedKeys, Claims, NoOtherServers, RemoteAnswer, RemoteError, RemoteQueries};
 pub use timeline::OlderHistory;
 pub use voip::TurnConfig;
 
@@ -52,6 +55,8 @@ pub fn router() -> axum::Router<App> {
         .merge(discovery::router())
         .merge(user_directory::router())
         .merge(filters::router())
+        .merge(key_backup::router())
+        .merge(keys::router())
         .merge(openid::router())
         .merge(presence::router())
         .merge(profile::router())
@@ -65,4 +70,5 @@ pub fn router() -> axum::Router<App> {
         .merge(room_state::router())
         .merge(timeline::router())
         .merge(voip::router())
+        .merge(to_device::router())
 }

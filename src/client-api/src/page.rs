@@ -28,6 +28,8 @@ pub struct SyncToken {
     /// Where the response began that ended here, where its timelines told of state that lost against another branch of its room: what
     /// holds instead is said in the next one.
     pub misled_since: Option<Pos>,
+    /// The position of the last message to the device that came with it, where there were more than one response takes.
+    pub to_device: Option<Pos>,
 }
 
 impl SyncToken {
@@ -40,7 +42,15 @@ impl SyncToken {
         if let Some(since) = self.misled_since {
             token.push_str(&format!("_{since}"));
         }
+        if let Some(pos) = self.to_device {
+            token.push_str(&format!("_d{pos}"));
+        }
         token
+    }
+
+    /// The position up to which it brought messages to the device.
+    pub fn messages(&self) -> Pos {
+        self.to_device.unwrap_or(self.pos)
     }
 
     /// Reads a token.
@@ -60,8 +70,15 @@ impl SyncToken {
                 typing: number()?,
                 presence: PresencePos { epoch: number()?, n: number()? },
                 misled_since: None,
+                to_device: None,
             };
-            token.misled_since = parts.next().map(str::parse).transpose().ok()?;
+            let mut parts = parts.peekable();
+            if parts.peek().is_some_and(|part| !part.starts_with('d')) {
+                token.misled_since = parts.next().map(str::parse).transpose().ok()?;
+            }
+            if let Some(part) = parts.next() {
+                token.to_device = Some(part.strip_prefix('d')?.parse().ok()?);
+            }
             parts.next().is_none().then_some(token)
         };
         parsed().ok_or_else(|| MatrixError::invalid_param("since", "not a sync token of this server").into())
@@ -130,10 +147,15 @@ mod tests {
             typing: 2,
             presence: PresencePos { epoch: 3, n: 4 },
             misled_since: None,
+            to_device: None,
         };
         assert_eq!(SyncToken::decode(&token.encode()).unwrap(), token);
         let misled = SyncToken { misled_since: Some(0), ..token };
         assert_eq!(SyncToken::decode(&misled.encode()).unwrap(), misled);
+        for cut in [SyncToken { to_device: Some(5), ..token }, SyncToken { to_device: Some(5), ..misled }] {
+            assert_eq!(SyncToken::decode(&cut.encode()).unwrap(), cut);
+        }
+        assert_eq!((token.messages(), SyncToken { to_device: Some(5), ..token }.messages()), (7, 5));
         assert_eq!(decode_page(&token.encode(), "from").unwrap(), PageToken::Stream(7));
         let point = HistoryPoint { depth: 5, arrival: -3 };
         assert_eq!(decode_page(&encode_point(point), "from").unwrap(), PageToken::History(point, None));
@@ -146,6 +168,8 @@ mod tests {
             "s2_7_1_2_3_4",
             "s1_7_1_2_3_4_x",
             "s1_7_1_2_3_4_5_6",
+            "s1_7_1_2_3_4_d",
+            "s1_7_1_2_3_4_d5_6",
             "t1_x_1",
             "t1_1",
             "t1_1_1_x",

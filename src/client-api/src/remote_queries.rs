@@ -1,13 +1,16 @@
-//! The seam to other servers for what clients ask about them: profiles, aliases, directories, spaces, events by time.
+//! The seam to other servers for what clients ask about them: profiles, aliases, directories, spaces, events by time, keys.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use engine::{Direction, Listing, Room, SpaceView};
 use futures::{FutureExt as _, future::BoxFuture};
 use http::StatusCode;
 use http_kit::MatrixError;
-use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, RoomAliasId, RoomId, ServerName, UserId, directory::Filter};
+use ruma::{
+    OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId, RoomId, ServerName, UserId, directory::Filter,
+};
 use serde_json::{Map, Value};
+use users::encryption::{RemoteList, UserKeys};
 
 use crate::ApiError;
 
@@ -49,6 +52,12 @@ impl From<RemoteError> for ApiError {
 /// What another server is asked for.
 pub type RemoteAnswer<'a, T> = BoxFuture<'a, Result<T, RemoteError>>;
 
+/// One-time keys that somebody wants: by user and device, the algorithm.
+pub type Claims = BTreeMap<OwnedUserId, BTreeMap<String, String>>;
+
+/// One-time keys that were had: by user, device and `algorithm:id`.
+pub type ClaimedKeys = BTreeMap<OwnedUserId, BTreeMap<String, BTreeMap<String, Value>>>;
+
 /// Other servers, as far as clients' questions go.
 pub trait RemoteQueries: Send + Sync + fmt::Debug {
     /// The profile of a user of another server, or one field of it.
@@ -82,6 +91,25 @@ pub trait RemoteQueries: Send + Sync + fmt::Debug {
         ts: u64,
         direction: Direction,
     ) -> RemoteAnswer<'a, (OwnedEventId, u64)>;
+
+    /// The list of the devices of a user of another server, which that server keeps up to date while a room is shared.
+    fn device_list<'a>(&'a self, user_id: &'a UserId, timeout: Duration) -> RemoteAnswer<'a, RemoteList>;
+
+    /// Keys of users of another server, each of the devices named or of all. Only keys that were asked for are given.
+    fn query_keys<'a>(
+        &'a self,
+        server: &'a ServerName,
+        users: &'a BTreeMap<OwnedUserId, Vec<String>>,
+        timeout: Duration,
+    ) -> RemoteAnswer<'a, BTreeMap<OwnedUserId, UserKeys>>;
+
+    /// Claims one-time keys of users of another server. Only keys that were asked for are given.
+    fn claim_keys<'a>(
+        &'a self,
+        server: &'a ServerName,
+        claims: &'a Claims,
+        timeout: Duration,
+    ) -> RemoteAnswer<'a, ClaimedKeys>;
 }
 
 /// A world without other servers.
@@ -117,6 +145,23 @@ impl RemoteQueries for NoOtherServers {
         _: u64,
         _: Direction,
     ) -> RemoteAnswer<'a, (OwnedEventId, u64)> {
+        nobody()
+    }
+
+    fn device_list<'a>(&'a self, _: &'a UserId, _: Duration) -> RemoteAnswer<'a, RemoteList> {
+        nobody()
+    }
+
+    fn query_keys<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: &'a BTreeMap<OwnedUserId, Vec<String>>,
+        _: Duration,
+    ) -> RemoteAnswer<'a, BTreeMap<OwnedUserId, UserKeys>> {
+        nobody()
+    }
+
+    fn claim_keys<'a>(&'a self, _: &'a ServerName, _: &'a Claims, _: Duration) -> RemoteAnswer<'a, ClaimedKeys> {
         nobody()
     }
 }

@@ -1,14 +1,17 @@
 //! What clients ask of other servers, by way of federation.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use client_api::{RemoteAnswer, RemoteError, RemoteQueries};
+use client_api::{ClaimedKeys, Claims, RemoteAnswer, RemoteError, RemoteQueries};
 use engine::{Direction, Listing, Room, SpaceView};
 use federation::{CallError, Federation};
 use futures::FutureExt as _;
 use http::StatusCode;
-use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, RoomAliasId, RoomId, ServerName, UserId, directory::Filter};
+use ruma::{
+    OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId, RoomId, ServerName, UserId, directory::Filter,
+};
 use serde_json::{Map, Value};
+use users::encryption::{RemoteList, UserKeys};
 
 /// Servers asked about one room, at most.
 const MAX_VIA: usize = 3;
@@ -80,5 +83,27 @@ impl RemoteQueries for Remotes {
             found.ok_or(RemoteError::NotFound)
         }
         .boxed()
+    }
+
+    fn device_list<'a>(&'a self, user_id: &'a UserId, timeout: Duration) -> RemoteAnswer<'a, RemoteList> {
+        async move { self.0.device_list(user_id, timeout).await.map_err(refused) }.boxed()
+    }
+
+    fn query_keys<'a>(
+        &'a self,
+        server: &'a ServerName,
+        users: &'a BTreeMap<OwnedUserId, Vec<String>>,
+        timeout: Duration,
+    ) -> RemoteAnswer<'a, BTreeMap<OwnedUserId, UserKeys>> {
+        async move { self.0.query_keys(server, users, timeout).await.map_err(refused) }.boxed()
+    }
+
+    fn claim_keys<'a>(
+        &'a self,
+        server: &'a ServerName,
+        claims: &'a Claims,
+        timeout: Duration,
+    ) -> RemoteAnswer<'a, ClaimedKeys> {
+        async move { self.0.claim_keys(server, claims, timeout).await.map_err(refused) }.boxed()
     }
 }

@@ -76,6 +76,7 @@ impl App {
             match (joined, unable) {
                 (Ok(RemoteJoined::Entered(room)), _) => {
                     self.carry_over(&room, requester).await;
+                    self.users.device_lists.announce(requester.user, room.num).await?;
                     return Ok(());
                 }
                 (Ok(RemoteJoined::Here(room)), _) => (here, asked) = (Some(room), true),
@@ -90,6 +91,9 @@ impl App {
         let step = |membership| Ok(if membership == MembershipState::Join { Step::Already } else { Step::Send });
         self.change_membership(room, requester, change, step).await?;
         self.carry_over(room, requester).await;
+        if !room.info().servers.is_empty() {
+            self.users.device_lists.announce(requester.user, room.num).await?;
+        }
         Ok(())
     }
 }

@@ -41,6 +41,7 @@ impl Window {
                     typing: app.engine.typing.position(),
                     presence: app.users.presence.pos(),
                     misled_since: None,
+                    to_device: None,
                 };
                 return Ok(Self { since, to, rooms });
             }
@@ -81,17 +82,18 @@ impl App {
             self.presence(window, query, &sections.met).await?
         };
 
+        let encryption = self.encryption_news(requester, window).await?;
+
         let mut out = String::with_capacity(512 + sections.len());
         out.push_str("{\"next_batch\":\"");
         let misled_since = sections.misleads.then(|| window.after());
-        out.push_str(&SyncToken { misled_since, ..window.to }.encode());
+        out.push_str(&SyncToken { misled_since, ..encryption.token(window.to) }.encode());
         out.push('"');
         let global = pick_items(&global, query);
-        let news = !sections.is_empty() || !global.is_empty() || !presence.is_empty();
+        let news = !sections.is_empty() || !global.is_empty() || !presence.is_empty() || !encryption.is_empty();
         push_events(&mut out, "account_data", &global);
         push_events(&mut out, "presence", &presence);
-        // End-to-end encryption keys are not kept yet: there are none, and nobody's changed.
-        out.push_str(",\"device_lists\":{},\"device_one_time_keys_count\":{},\"to_device\":{\"events\":[]}");
+        encryption.write(&mut out);
         sections.write(&mut out);
         out.push('}');
         Ok((out, news))
@@ -173,7 +175,7 @@ impl App {
         Ok(false)
     }
 
-    async fn sharing(&self, rooms: &RoomsOfUser) -> Result<Sharing, ApiError> {
+    pub(super) async fn sharing(&self, rooms: &RoomsOfUser) -> Result<Sharing, ApiError> {
         let mut sharing = Sharing::default();
         let joined = rooms.iter().filter(|(_, place)| place.membership == Membership::Join);
         let joined: Vec<RoomNum> = joined.map(|(room, _)| *room).collect();
@@ -190,11 +192,11 @@ impl App {
 
 /// With whom a user shares rooms.
 #[derive(Default)]
-struct Sharing {
+pub(super) struct Sharing {
     /// Local users, the user among them.
-    local: HashSet<UserNum>,
+    pub(super) local: HashSet<UserNum>,
     /// The rooms in which other servers take part.
-    with_others: Vec<RoomNum>,
+    pub(super) with_others: Vec<RoomNum>,
 }
 
 /// Account data as events, those that the filter wants.

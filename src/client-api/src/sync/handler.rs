@@ -22,6 +22,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     if app.config.presence && app.users.presence.syncing(requester.user, body.set_presence.clone()) {
         app.wake_sharers(requester.user).await?;
     }
+    app.confirm_messages(&requester, since).await?;
     let longest = Duration::from_secs(app.config.max_sync_timeout_seconds);
     let timeout = body.timeout.unwrap_or_default().min(longest);
     let query = Query {

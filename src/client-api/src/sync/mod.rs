@@ -4,6 +4,8 @@
 //! changed, not on the rooms that the user is in; nothing is stored per token.
 
 mod assemble;
+mod device_lists;
+mod encryption;
 mod ephemeral;
 mod handler;
 mod rooms;

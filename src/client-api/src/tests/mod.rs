@@ -5,6 +5,7 @@ mod context;
 mod directory;
 mod discovery;
 mod elsewhere;
+mod encryption;
 mod filters;
 mod forget;
 mod join_rules;

@@ -15,7 +15,7 @@ use store::{Clock, CommitterOptions, Db, Ids, ManualClock, MemoryStore, Store, o
 use tower::ServiceExt as _;
 use users::{Users, UsersOptions, accounts::NewAccount};
 
-use crate::{App, AppParts, ClientApiConfig, NoRemoteRooms, RemoteRooms};
+use crate::{App, AppParts, ClientApiConfig, NoOtherServers, NoRemoteRooms, RemoteQueries, RemoteRooms};
 
 /// The name of the server under test.
 pub(crate) const SERVER: &str = "hs";
@@ -88,6 +88,16 @@ impl TestApp {
 
     /// A server with these users, which reaches other servers by `remote`.
     pub(crate) async fn among(config: ClientApiConfig, remote: Arc<dyn RemoteRooms>, names: &[&str]) -> Self {
+        Self::asking(config, remote, Arc::new(NoOtherServers), names).await
+    }
+
+    /// The same, which asks other servers by `remotes`.
+    pub(crate) async fn asking(
+        config: ClientApiConfig,
+        remote: Arc<dyn RemoteRooms>,
+        remotes: Arc<dyn RemoteQueries>,
+        names: &[&str],
+    ) -> Self {
         let store = MemoryStore::default();
         open_schema(&store, 1, &[]).unwrap();
         let db = Db::open(Arc::new(store) as Arc<dyn Store>, CommitterOptions::default(), |_| {}).unwrap();
@@ -107,7 +117,8 @@ impl TestApp {
         let users = Users::new(db, ids, shared, SERVER.try_into().unwrap(), 1, UsersOptions::default());
         let authenticator = Arc::new(Names(Arc::clone(&users)));
         let rng = Box::new(StdRng::seed_from_u64(7));
-        let app = App::new(AppParts::new(engine, users, authenticator, config, rng).with_remote_rooms(remote));
+        let parts = AppParts::new(engine, users, authenticator, config, rng);
+        let app = App::new(parts.with_remote_rooms(remote).with_remotes(remotes));
         let router = http_kit::finish(crate::router().with_state(app.clone()));
         let test = Self { app, clock, router, txn: AtomicU64::new(0) };
         for name in names {

@@ -19,6 +19,7 @@ mod profile;
 mod push;
 mod receipts;
 mod relations;
+mod remote_keys;
 mod rooms;
 mod sliding;
 mod smoke;

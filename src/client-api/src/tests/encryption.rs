@@ -182,8 +182,8 @@ async fn messages_come_again_for_the_same_token_and_go_with_the_next() {
     }
     let wanted = json!({"type": "m.test", "sender": "@alice:hs", "content": {"n": 1}});
     let first = test.sync("bob", Some(&since)).await;
-    assert_eq!(received(&first), [wanted.clone()]);
-    assert_eq!(received(&test.sync("bob", Some(&since)).await), [wanted.clone()]);
+    assert_eq!(received(&first), std::slice::from_ref(&wanted));
+    assert_eq!(received(&test.sync("bob", Some(&since)).await), std::slice::from_ref(&wanted));
     assert_eq!(received(&test.sync("bob:PHONE", None).await), [wanted]);
     assert!(received(&test.sync("bob", Some(&next(&first))).await).is_empty());
     assert!(received(&test.sync("bob", Some(&since)).await).is_empty(), "it was confirmed by the newer token");
@@ -229,15 +229,15 @@ async fn long_polls_wake_for_messages_devices_and_claimed_keys() {
         let poll = Arc::clone(&test);
         let waiting = tokio::spawn(async move { poll.get("bob", &path).await.ok() });
         test.until_somebody_waits().await;
-        waiting
+        [waiting]
     };
-    let waiting = wait().await;
+    let [waiting] = wait().await;
     test.put("alice", "/v3/sendToDevice/m.test/1", json!({"messages": {"@bob:hs": {"BOB": {}}}})).await.ok();
     assert_eq!(received(&waiting.await.unwrap()).len(), 1);
-    let waiting = wait().await;
+    let [waiting] = wait().await;
     publish(&test, "alice", "k").await;
     assert_eq!(listed(&waiting.await.unwrap(), "changed"), ["@alice:hs"]);
-    let waiting = wait().await;
+    let [waiting] = wait().await;
     let claim = json!({"one_time_keys": {"@bob:hs": {"BOB": "signed_curve25519"}}});
     test.post("alice", "/v3/keys/claim", claim).await.ok();
     assert_eq!(waiting.await.unwrap()["device_one_time_keys_count"]["signed_curve25519"], 0);

@@ -203,3 +203,38 @@ async fn what_is_asked_for_is_bounded() {
     let answer = test.get("", "/versions").await.ok();
     assert_eq!(answer["unstable_features"]["org.matrix.simplified_msc3575"], true);
 }
+
+#[tokio::test]
+async fn what_encryption_needs_comes_by_extensions() {
+    let test = TestApp::new(&["alice", "bob"]).await;
+    test.public_room(&["alice", "bob"]).await;
+    let body = |since: Option<&str>| {
+        let since = since.map_or_else(|| json!({}), |since| json!({"since": since}));
+        let mut body = json!({"extensions": {"e2ee": {"enabled": true}, "to_device": since}});
+        body["extensions"]["to_device"]["enabled"] = json!(true);
+        body
+    };
+    let begun = slide(&test, None, body(None)).await;
+    let extensions = &begun["extensions"];
+    assert_eq!(extensions["e2ee"]["device_one_time_keys_count"]["signed_curve25519"].as_u64().unwrap_or(0), 0);
+    let had = extensions["to_device"]["next_batch"].as_str().unwrap().to_owned();
+    let messages = json!({"messages": {"@bob:hs": {"*": {"hello": "device"}}}});
+    test.put("alice", "/v3/sendToDevice/m.test/one", messages).await.ok();
+    let keys = json!({"device_keys": {
+        "user_id": "@alice:hs", "device_id": "ALICE", "algorithms": [], "keys": {}, "signatures": {},
+    }});
+    test.post("alice", "/v3/keys/upload", keys).await.ok();
+    let next = slide(&test, Some(pos(&begun)), body(Some(&had))).await;
+    let extensions = &next["extensions"];
+    assert_eq!(extensions["e2ee"]["device_lists"]["changed"], json!(["@alice:hs"]));
+    let message = &extensions["to_device"]["events"][0];
+    assert_eq!((&message["sender"], &message["content"]["hello"]), (&json!("@alice:hs"), &json!("device")));
+    // As long as the client does not say that it has the message, it comes again.
+    let again = slide(&test, Some(pos(&next)), body(Some(&had))).await;
+    assert_eq!(again["extensions"]["to_device"]["events"][0]["content"]["hello"], "device");
+    let had = again["extensions"]["to_device"]["next_batch"].as_str().unwrap();
+    let nothing = slide(&test, Some(pos(&again)), body(Some(had))).await;
+    assert_eq!(nothing["extensions"], json!({}));
+    let bad = body(Some("x"));
+    test.post("bob", PATH, bad).await.refused(400, "M_INVALID_PARAM");
+}

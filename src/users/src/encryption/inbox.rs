@@ -209,7 +209,7 @@ impl ToDevice {
                 write.ops(rows.into_iter().take(over).map(|(key, _)| INBOX.delete(&key)));
             }
         }
-        if first % LOOK_EVERY == 0 {
+        if first.is_multiple_of(LOOK_EVERY) {
             any |= ids.forget_old(&self.core, &mut write).await?;
         }
         if any {

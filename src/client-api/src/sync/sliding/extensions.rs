@@ -1,8 +1,9 @@
-//! Account data, receipts and typing.
+//! What is told besides rooms: account data, receipts, typing, and what encryption needs.
 
 use std::collections::BTreeMap;
 
 use super::{
+    encryption::Encryption,
     lists::{Chosen, Wish},
     request::{Extension, Extensions},
     room::push_room,
@@ -23,11 +24,17 @@ pub(super) struct Parts {
     account_data: String,
     receipts: String,
     typing: String,
+    encryption: Encryption,
 }
 
 impl Parts {
     pub(super) fn is_empty(&self) -> bool {
-        self.global.is_empty() && self.account_data.is_empty() && self.receipts.is_empty() && self.typing.is_empty()
+        self.global.is_empty()
+            && self.account_data.is_empty()
+            && self.receipts.is_empty()
+            && self.typing.is_empty()
+            && self.encryption.to_device.is_none()
+            && self.encryption.e2ee.is_none()
     }
 
     /// Writes the object.
@@ -46,6 +53,12 @@ impl Parts {
                 self.global.join(","),
                 self.account_data
             ));
+        }
+        for (name, value) in [("to_device", &self.encryption.to_device), ("e2ee", &self.encryption.e2ee)] {
+            if let Some(value) = value {
+                separate(out);
+                out.push_str(&format!("\"{name}\":{value}"));
+            }
         }
         for (name, rooms) in [("receipts", &self.receipts), ("typing", &self.typing)] {
             if !rooms.is_empty() {
@@ -78,7 +91,8 @@ impl App {
         window: &Window,
         query: &RoomQuery<'_>,
     ) -> Result<Parts, ApiError> {
-        let mut parts = Parts::default();
+        let encryption = self.slide_encryption(asked, window, query.requester).await?;
+        let mut parts = Parts { encryption, ..Parts::default() };
         let mut items = if asked.account_data.enabled {
             self.account_data(query.requester, window).await?
         } else {

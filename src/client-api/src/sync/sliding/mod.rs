@@ -6,6 +6,7 @@
 
 mod bump;
 mod connections;
+mod encryption;
 mod extensions;
 mod handler;
 mod lists;

@@ -80,9 +80,29 @@ pub(super) struct Filters {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Extensions {
+    pub(super) to_device: ToDevice,
+    pub(super) e2ee: Switch,
     pub(super) account_data: Extension,
     pub(super) receipts: Extension,
     pub(super) typing: Extension,
+}
+
+/// Messages to the device.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ToDevice {
+    pub(super) enabled: bool,
+    /// How many at once.
+    pub(super) limit: Option<usize>,
+    /// What the client has: the `next_batch` that came with it.
+    pub(super) since: Option<String>,
+}
+
+/// An extension without choices.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Switch {
+    pub(super) enabled: bool,
 }
 
 /// An extension that speaks of rooms: by default of all that the response could speak of.

@@ -1,6 +1,6 @@
 //! `summary` of a joined room: what clients name a room by where it has no name.
 
-use engine::{Membership, Room, Viewer};
+use engine::{MemberEntry, Membership, Room, Viewer};
 use serde_json::json;
 
 use crate::{ApiError, App};
@@ -17,14 +17,21 @@ impl App {
         let named = self.engine.current(room.num, "m.room.name", "").await?.is_some()
             || self.engine.current(room.num, "m.room.canonical_alias", "").await?.is_some();
         if !named {
-            let members = self.engine.first_members(room.num, LOOKED_AT).await?;
-            let others = members.iter().filter(|member| member.user_id != viewer.user_id.as_str());
-            let (here, gone): (Vec<_>, Vec<_>) =
-                others.partition(|member| matches!(member.membership, Membership::Join | Membership::Invite));
-            let heroes = if here.is_empty() { gone } else { here };
-            let heroes: Vec<&str> = heroes.iter().take(HEROES).map(|member| member.user_id.as_str()).collect();
+            let heroes = self.heroes(room, viewer).await?;
+            let heroes: Vec<&str> = heroes.iter().map(|member| member.user_id.as_str()).collect();
             summary["m.heroes"] = json!(heroes);
         }
         Ok(summary.to_string())
+    }
+
+    /// Those by whom a room without a name is called: who is there or asked to come, and where nobody else is, who was.
+    pub(super) async fn heroes(&self, room: &Room, viewer: &Viewer<'_>) -> Result<Vec<MemberEntry>, ApiError> {
+        let members = self.engine.first_members(room.num, LOOKED_AT).await?;
+        let others = members.into_iter().filter(|member| member.user_id != viewer.user_id.as_str());
+        let (here, gone): (Vec<_>, Vec<_>) =
+            others.partition(|member| matches!(member.membership, Membership::Join | Membership::Invite));
+        let mut heroes = if here.is_empty() { gone } else { here };
+        heroes.truncate(HEROES);
+        Ok(heroes)
     }
 }

@@ -16,7 +16,7 @@ async fn device(test: &TestApp, user: &str, id: &str) {
 }
 
 /// A server with these users, each with the device that the test's token acts as.
-async fn with_devices(users: &[&str]) -> TestApp {
+pub(super) async fn with_devices(users: &[&str]) -> TestApp {
     let test = TestApp::new(users).await;
     for user in users {
         device(&test, user, &user.to_uppercase()).await;
@@ -31,7 +31,7 @@ fn device_keys(user: &str, device: &str, key: &str) -> Value {
     })
 }
 
-async fn publish(test: &TestApp, user: &str, key: &str) {
+pub(super) async fn publish(test: &TestApp, user: &str, key: &str) {
     let keys = device_keys(user, &user.to_uppercase(), key);
     test.post(user, "/v3/keys/upload", json!({"device_keys": keys})).await.ok();
 }

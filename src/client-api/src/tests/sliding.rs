@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::encryption::{publish, with_devices};
 use crate::testing::TestApp;
 
 const PATH: &str = "/unstable/org.matrix.simplified_msc3575/sync";
@@ -206,7 +207,7 @@ async fn what_is_asked_for_is_bounded() {
 
 #[tokio::test]
 async fn what_encryption_needs_comes_by_extensions() {
-    let test = TestApp::new(&["alice", "bob"]).await;
+    let test = with_devices(&["alice", "bob"]).await;
     test.public_room(&["alice", "bob"]).await;
     let body = |since: Option<&str>| {
         let since = since.map_or_else(|| json!({}), |since| json!({"since": since}));
@@ -220,10 +221,7 @@ async fn what_encryption_needs_comes_by_extensions() {
     let had = extensions["to_device"]["next_batch"].as_str().unwrap().to_owned();
     let messages = json!({"messages": {"@bob:hs": {"*": {"hello": "device"}}}});
     test.put("alice", "/v3/sendToDevice/m.test/one", messages).await.ok();
-    let keys = json!({"device_keys": {
-        "user_id": "@alice:hs", "device_id": "ALICE", "algorithms": [], "keys": {}, "signatures": {},
-    }});
-    test.post("alice", "/v3/keys/upload", keys).await.ok();
+    publish(&test, "alice", "k").await;
     let next = slide(&test, Some(pos(&begun)), body(Some(&had))).await;
     let extensions = &next["extensions"];
     assert_eq!(extensions["e2ee"]["device_lists"]["changed"], json!(["@alice:hs"]));

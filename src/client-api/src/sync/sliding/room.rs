@@ -17,11 +17,6 @@ use crate::{
     },
 };
 
-/// Heroes, at most.
-const HEROES: usize = 5;
-/// Members looked at to find them, at most.
-const LOOKED_AT: usize = 200;
-
 /// What a room's part is made for.
 pub(super) struct Asked<'a> {
     pub(super) query: &'a RoomQuery<'a>,
@@ -129,7 +124,7 @@ impl App {
         if let Some(name) = &named {
             push("name", &json!(name));
         } else {
-            push("heroes", &self.heroes(room, viewer).await?);
+            push("heroes", &self.shown_heroes(room, viewer).await?);
         }
         if let Some(avatar) = self.text_of(room, "m.room.avatar", "url").await? {
             push("avatar", &json!(avatar));
@@ -147,15 +142,10 @@ impl App {
         Ok(text.map(ToOwned::to_owned))
     }
 
-    /// Those by whom a room without a name is called.
-    async fn heroes(&self, room: &Room, viewer: &Viewer<'_>) -> Result<Value, ApiError> {
-        let members = self.engine.first_members(room.num, LOOKED_AT).await?;
-        let others = members.iter().filter(|member| member.user_id != viewer.user_id.as_str());
-        let (here, gone): (Vec<_>, Vec<_>) =
-            others.partition(|member| matches!(member.membership, Membership::Join | Membership::Invite));
-        let heroes = if here.is_empty() { gone } else { here };
+    /// Those by whom a room without a name is called, as they are shown.
+    async fn shown_heroes(&self, room: &Room, viewer: &Viewer<'_>) -> Result<Value, ApiError> {
         let mut out = Vec::new();
-        for hero in heroes.iter().take(HEROES) {
+        for hero in self.heroes(room, viewer).await? {
             let row = self.engine.event(room.num, hero.num).await?;
             let content: Value = serde_json::from_str(row.content()).unwrap_or_default();
             let mut shown = json!({"user_id": hero.user_id});

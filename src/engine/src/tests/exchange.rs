@@ -196,6 +196,23 @@ async fn a_soft_failed_event_is_kept_but_nothing_follows_it() {
 }
 
 #[tokio::test]
+async fn what_follows_an_end_through_a_soft_failed_event_takes_its_place() {
+    shared!(one, two, room, copy, RoomVersionId::V11);
+    let carol = two.member(&copy, CAROL, CAROL, "join").await;
+    two.pass(&copy, &carol, (&one, &room)).await;
+    let ban = one.member(&room, ALICE, BOB, "ban").await;
+    let first = two.say(&copy, CAROL, "first").await;
+    two.pass(&copy, &first, (&one, &room)).await;
+    assert_eq!(one.ends(&room).await, [ban.clone(), first].into());
+    let banned = two.say(&copy, BOB, "was I banned?").await;
+    assert_eq!(verdict(&two.give(&copy, &banned, (&one, &room)).await), Verdict::SoftFailed);
+    let last = two.say(&copy, CAROL, "last").await;
+    assert_eq!(verdict(&two.give(&copy, &last, (&one, &room)).await), Verdict::Accepted);
+    assert_eq!(one.ends(&room).await, [ban, last].into());
+    one.assert_sound(&room).await;
+}
+
+#[tokio::test]
 async fn a_rejected_event_changes_nothing_also_for_those_that_follow_it() {
     for version in VERSIONS {
         shared!(one, two, room, copy, version);

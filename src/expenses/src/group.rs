@@ -6,6 +6,7 @@ use engine::{Engine, EngineError, Invitee, Membership, Names, NewRoom, Preset, R
 use ledger::{Amount, Currency, Invalid};
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use serde_json::{Map, Value, json};
+use users::InviteAnswer;
 
 use crate::{Expenses, RemoteInvitation, error::RouteError, write::Request};
 
@@ -179,7 +180,12 @@ impl Expenses {
             let remote = !self.engine.is_local(&user_id);
             let names = if !remote {
                 match self.users.accounts.by_user_id(&user_id).await? {
-                    Some(account) if !account.deactivated => self.names_of(account.num).await?,
+                    Some(account) if !account.deactivated => {
+                        if self.users.invite_answer(account.num, creator).await? == InviteAnswer::Refuse {
+                            return refused("takes no invitations from you");
+                        }
+                        self.names_of(account.num).await?
+                    }
                     _ => return refused("there is no such user on this server"),
                 }
             } else if self.others.get().is_some() {

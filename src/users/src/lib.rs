@@ -32,6 +32,7 @@ use store::{Clock, Commit, Db, Ids};
 
 pub use crate::{
     error::{Result, UsersError},
+    invites::InviteAnswer,
     tables::{EDUS_OUT, LIST_UPDATES, RoomNum, UserNum},
 };
 

@@ -10,6 +10,7 @@ use ruma::{
     events::{TimelineEventType, room::member::MembershipState},
 };
 use serde_json::{Map, Value};
+use users::InviteAnswer;
 
 use super::remote::{RemoteInvitation, RemoteMembership};
 use crate::{ApiError, App, access::PATIENCE};
@@ -199,12 +200,12 @@ impl App {
         Ok(self.remote.invite(invitation).await?)
     }
 
-    /// Whether a user can be invited at all. Of users of other servers only those can tell.
+    /// Whether a user can be invited by `sender`. Of users of other servers only those can tell.
     /// [Invite permission](https://spec.matrix.org/v1.19/client-server-api/#invite-permission).
     ///
     /// # Errors
     /// 403 `M_INVITE_BLOCKED`, and 404 `M_NOT_FOUND`.
-    pub(crate) async fn may_be_invited(&self, user_id: &UserId) -> Result<(), ApiError> {
+    pub(crate) async fn may_be_invited(&self, user_id: &UserId, sender: &UserId) -> Result<(), ApiError> {
         if !self.engine.is_local(user_id) {
             return Ok(());
         }
@@ -212,8 +213,8 @@ impl App {
         let Some(account) = self.users.accounts.by_user_id(user_id).await? else {
             return Err(MatrixError::not_found("There is no such user").into());
         };
-        if self.users.blocks_invites(account.num).await? {
-            let why = "This user takes no invitations";
+        if self.users.invite_answer(account.num, sender).await? == InviteAnswer::Refuse {
+            let why = "This user takes no invitations from you";
             return Err(MatrixError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", why).into());
         }
         Ok(())

@@ -26,7 +26,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     if place.is_none_or(|place| place.membership != engine::Membership::Join) {
         return Err(ApiError::not_in_room());
     }
-    app.may_be_invited(&invited.user_id).await?;
+    app.may_be_invited(&invited.user_id, &requester.user_id).await?;
     if !app.engine.is_local(&invited.user_id) {
         invite_elsewhere(&app, &room, &requester, &invited.user_id, invited.reason.as_deref()).await?;
         return Ok(Response::new());

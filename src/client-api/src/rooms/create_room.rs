@@ -7,7 +7,7 @@ use engine::{FirstEvent, NewRoom, Preset, RoomPlan};
 use http::StatusCode;
 use http_kit::{MatrixError, Ruma};
 use ruma::{
-    OwnedUserId, RoomAliasId,
+    OwnedUserId, RoomAliasId, UserId,
     api::client::room::{
         Visibility,
         create_room::v3::{Request, Response, RoomPreset},
@@ -43,7 +43,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
         Some(name) => Some(app.free_alias(name).await?),
         None => None,
     };
-    let (elsewhere, initial_state) = app.first_state(&body).await?;
+    let (elsewhere, initial_state) = app.first_state(&body, &requester.user_id).await?;
     let plan = RoomPlan {
         creator: &requester.user_id,
         names: app.names_of(&requester.user_id).await?,
@@ -55,7 +55,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
         initial_state,
         name: body.name.clone(),
         topic: body.topic.clone(),
-        invite: app.invitees(&body.invite).await?,
+        invite: app.invitees(&body.invite, &requester.user_id).await?,
         is_direct: body.is_direct,
     };
     let first = plan.first_events()?;
@@ -145,7 +145,7 @@ fn first_event(json: &str) -> Result<FirstEvent, ApiError> {
 
 impl App {
     /// The state that the client wants: invitations of users of other servers, which are sent when the room is there, and the rest.
-    async fn first_state(&self, body: &Request) -> Result<(Invitations, Vec<FirstEvent>), ApiError> {
+    async fn first_state(&self, body: &Request, sender: &UserId) -> Result<(Invitations, Vec<FirstEvent>), ApiError> {
         let (mut elsewhere, mut here) = (Invitations::new(), Vec::new());
         for event in body.initial_state.iter().map(Raw::json) {
             let event = first_event(event.get())?;
@@ -156,7 +156,7 @@ impl App {
                 }
                 None => {
                     if event.event_type == TimelineEventType::RoomMember {
-                        self.check_invitation(&event.state_key, &event.content).await?;
+                        self.check_invitation(&event.state_key, &event.content, sender).await?;
                     }
                     here.push(event);
                 }

@@ -104,11 +104,11 @@ impl App {
     ///
     /// # Errors
     /// 403 `M_INVITE_BLOCKED`, and 404 `M_NOT_FOUND`.
-    pub(super) async fn invitees(&self, ids: &[OwnedUserId]) -> Result<Vec<Invitee>, ApiError> {
+    pub(super) async fn invitees(&self, ids: &[OwnedUserId], sender: &UserId) -> Result<Vec<Invitee>, ApiError> {
         let mut out: Vec<Invitee> = Vec::with_capacity(ids.len());
         for user_id in ids {
             if out.iter().all(|known| known.user_id != *user_id) {
-                self.may_be_invited(user_id).await?;
+                self.may_be_invited(user_id, sender).await?;
                 let remote = !self.engine.is_local(user_id);
                 self.reaches(user_id)?;
                 out.push(Invitee { user_id: user_id.clone(), names: self.names_of(user_id).await?, remote });

@@ -37,14 +37,14 @@ impl App {
     pub(crate) async fn check_state_event(
         &self,
         room: &Room,
-        event_type: &TimelineEventType,
-        state_key: &str,
+        sender: &UserId,
+        (event_type, state_key): (&TimelineEventType, &str),
         content: &str,
     ) -> Result<(), ApiError> {
         match event_type {
             TimelineEventType::RoomCreate => Err(MatrixError::bad_state("A room is created once").into()),
             TimelineEventType::RoomPowerLevels if state_key.is_empty() => check_levels(room, content),
-            TimelineEventType::RoomMember => self.check_invitation(state_key, content).await,
+            TimelineEventType::RoomMember => self.check_invitation(state_key, content, sender).await,
             TimelineEventType::RoomCanonicalAlias if state_key.is_empty() => self.check_aliases(room, content).await,
             _ => Ok(()),
         }
@@ -54,9 +54,14 @@ impl App {
     ///
     /// # Errors
     /// 403 `M_INVITE_BLOCKED`, and 404 `M_NOT_FOUND`.
-    pub(crate) async fn check_invitation(&self, state_key: &str, content: &str) -> Result<(), ApiError> {
+    pub(crate) async fn check_invitation(
+        &self,
+        state_key: &str,
+        content: &str,
+        sender: &UserId,
+    ) -> Result<(), ApiError> {
         match <&UserId>::try_from(state_key) {
-            Ok(user_id) if invites(content) => self.may_be_invited(user_id).await,
+            Ok(user_id) if invites(content) => self.may_be_invited(user_id, sender).await,
             _ => Ok(()),
         }
     }

@@ -22,7 +22,7 @@ pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> R
     let is_own = event_type == TimelineEventType::RoomMember && body.state_key == requester.user_id.as_str();
     let content = body.body.json().get();
     let content = &*if joined && is_own { without_voucher(content) } else { content.into() };
-    app.check_state_event(&room, &event_type, &body.state_key, content).await?;
+    app.check_state_event(&room, &requester.user_id, (&event_type, &body.state_key), content).await?;
     let event = NewEvent {
         sender: &requester.user_id,
         sender_num: requester.user,

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Membership, RoomNum, UserNum, UserRoom, splice::push_json_string};
-use users::account_data::Item;
+use ruma::OwnedUserId;
+use users::{InviteAnswer, account_data::Item};
 
 use super::{assemble::Window, section::RoomQuery};
 use crate::{ApiError, App};
@@ -135,10 +136,9 @@ impl App {
         Ok(())
     }
 
-    /// Whether an invitation comes from somebody whom the user ignores.
-    async fn is_ignored(&self, user: u64, room: RoomNum, place: UserRoom) -> Result<bool, ApiError> {
-        let ignored = self.users.account_data.ignored(user).await?;
-        if ignored.is_empty() || place.membership != Membership::Invite {
+    /// Whether an invitation comes from somebody whom the user ignores, or takes none from.
+    pub(super) async fn is_ignored(&self, user: u64, room: RoomNum, place: UserRoom) -> Result<bool, ApiError> {
+        if place.membership != Membership::Invite {
             return Ok(false);
         }
         let sender = if place.num == 0 {
@@ -146,6 +146,8 @@ impl App {
         } else {
             Some(self.engine.event(room, place.num).await?.sender().to_owned())
         };
-        Ok(sender.is_some_and(|sender| ignored.iter().any(|id| id.as_str() == sender)))
+        let Some(sender) = sender.and_then(|sender| OwnedUserId::try_from(sender).ok()) else { return Ok(false) };
+        let ignored = self.users.account_data.ignored(user).await?;
+        Ok(ignored.contains(&sender) || self.users.invite_answer(user, &sender).await? != InviteAnswer::Show)
     }
 }

@@ -95,6 +95,28 @@ async fn invitations_can_be_blocked() {
 }
 
 #[tokio::test]
+async fn invitations_can_be_refused_and_hidden_by_who_sends_them() {
+    let test = TestApp::new(&["alice", "anna", "bob"]).await;
+    let path = "/v3/user/@bob:hs/account_data/org.matrix.msc4155.invite_permission_config";
+    test.put("bob", path, json!({"blocked_users": ["@alice:*"], "ignored_servers": ["h?"]})).await.ok();
+    let room = test.room("alice", json!({})).await;
+    act(&test, "alice", &room, "invite", json!({"user_id": "@bob:hs"})).await.refused(403, "M_INVITE_BLOCKED");
+    let room = test.room("anna", json!({"invite": ["@bob:hs"]})).await;
+    assert_eq!(membership(&test, &room, "bob").await, "invite");
+    assert_eq!(test.sync("bob", None).await["rooms"]["invite"], Value::Null);
+    let slid = json!({"lists": {"all": {"ranges": [[0, 9]], "timeline_limit": 1, "required_state": []}}});
+    let slide = || test.post("bob", "/unstable/org.matrix.simplified_msc3575/sync", slid.clone());
+    assert_eq!(slide().await.ok()["lists"]["all"]["count"], 0);
+    test.put("bob", path, json!({"blocked_users": ["@alice:*"]})).await.ok();
+    assert!(test.sync("bob", None).await["rooms"]["invite"][&room].is_object());
+    assert_eq!(slide().await.ok()["lists"]["all"]["count"], 1);
+    test.put("bob", "/v3/user/@bob:hs/account_data/m.ignored_user_list", json!({"ignored_users": {"@anna:hs": {}}}))
+        .await
+        .ok();
+    assert_eq!(slide().await.ok()["lists"]["all"]["count"], 0);
+}
+
+#[tokio::test]
 async fn leaving_refusing_and_taking_back() {
     let test = TestApp::new(&["alice", "bob", "carol"]).await;
     let room = test.room("alice", json!({"invite": ["@bob:hs"]})).await;

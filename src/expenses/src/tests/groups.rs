@@ -131,6 +131,18 @@ async fn what_no_group_can_be_made_of_is_refused_before_there_is_a_room() {
 }
 
 #[tokio::test]
+async fn nobody_is_invited_to_a_group_who_takes_no_invitations() {
+    let server = Server::new(&["ann", "ben"]).await;
+    let ben = server.requester("ben").await.user;
+    let none = serde_json::value::to_raw_value(&json!({"default_action": "block"})).unwrap();
+    let data = &server.api().users.account_data;
+    data.set(ben, None, "m.invite_permission_config", &none).await.unwrap();
+    server.put("ann", "/groups/t", &new_group()).await.names("invite[0]");
+    data.delete(ben, None, "m.invite_permission_config").await.unwrap();
+    server.put("ann", "/groups/t", &new_group()).await.ok();
+}
+
+#[tokio::test]
 async fn groups_are_listed_with_what_is_owed() {
     let server = Server::new(&["ann", "ben"]).await;
     let first = server.group(&["ann", "ben"]).await;

@@ -11,6 +11,7 @@ use ruma::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use users::InviteAnswer;
 
 use super::{
     Signed, invite_v1,
@@ -93,7 +94,7 @@ async fn countersign(api: &Api, invite: Invite<'_>) -> Result<String, Membership
     let rules = Engine::rules(&invite.version).map_err(unsupported)?;
     let claim = Claim::read(invite.event, invite.room_id, &invite.origin, &MembershipState::Invite)?;
     let invited = claim.target()?;
-    may_be_invited(api, &invited).await?;
+    may_be_invited(api, &invited, &claim.sender).await?;
     let known = match api.engine.room(invite.room_id).await {
         Ok(room) => Some(room),
         Err(EngineError::UnknownRoom) => None,
@@ -119,13 +120,16 @@ async fn countersign(api: &Api, invite: Invite<'_>) -> Result<String, Membership
     Ok(signed)
 }
 
-async fn may_be_invited(api: &Api, user_id: &UserId) -> Result<(), MembershipError> {
+async fn may_be_invited(api: &Api, user_id: &UserId, sender: &UserId) -> Result<(), MembershipError> {
     if !api.engine.is_local(user_id) {
         return Err(MembershipError::BadEvent("The invited user is not one of this server's".to_owned()));
     }
     let account = api.users.accounts.by_user_id(user_id).await?;
     let account = account.filter(|account| !account.deactivated).ok_or(MembershipError::UnknownUser)?;
-    if api.users.blocks_invites(account.num).await? { Err(MembershipError::InviteBlocked) } else { Ok(()) }
+    match api.users.invite_answer(account.num, sender).await? {
+        InviteAnswer::Refuse => Err(MembershipError::InviteBlocked),
+        InviteAnswer::Show | InviteAnswer::Hide => Ok(()),
+    }
 }
 
 /// What may be shown of the room. Where the room's version wants that to be events of it, anything else is refused.

@@ -18,15 +18,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::Pos;
 
+pub(crate) use self::glob::{Extent, Pattern};
 pub use self::{
     compiled::{Actions, CompiledRules, PushContext},
     event::PushEvent,
 };
 
-use self::{
-    event::MAX_PATH,
-    glob::{Extent, Pattern},
-};
+use self::event::MAX_PATH;
 use crate::{
     account_data::{AccountData, Change, PUSH_RULES, Watcher},
     core::Core,

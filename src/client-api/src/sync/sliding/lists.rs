@@ -61,7 +61,7 @@ impl App {
         direct: &HashSet<String>,
     ) -> Result<Chosen, ApiError> {
         let mut chosen = Chosen::default();
-        let candidates = self.candidates(window).await?;
+        let candidates = self.candidates(window, requester).await?;
         for (name, list) in &body.lists {
             let mut rooms = Vec::new();
             for candidate in &candidates {
@@ -88,11 +88,14 @@ impl App {
     }
 
     /// The rooms of the user, the one that was lifted last first.
-    async fn candidates(&self, window: &Window) -> Result<Vec<Candidate>, ApiError> {
+    async fn candidates(&self, window: &Window, requester: &Requester) -> Result<Vec<Candidate>, ApiError> {
         let mut candidates = Vec::new();
         for (num, place) in window.rooms.iter() {
             let (num, place) = (*num, *place);
             if !matches!(place.membership, Membership::Join | Membership::Invite | Membership::Knock) {
+                continue;
+            }
+            if self.is_ignored(requester.user, num, place).await? {
                 continue;
             }
             let room = match place.num {

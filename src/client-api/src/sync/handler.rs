@@ -11,6 +11,7 @@ use ruma::{
     },
     presence::PresenceState,
 };
+use tokio::time::Instant;
 
 use super::assemble::{Query, Window};
 use crate::{ApiError, App, page::SyncToken};
@@ -38,6 +39,13 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
 /// How long a long poll gathers: one that is woken earlier than this after it began waits until then, so that in a burst of
 /// events a client gets a few responses with several of them instead of one for each. Who waits for longer is answered at once.
 const GATHER: Duration = Duration::from_millis(8);
+
+/// Waits until a long poll that was woken has gathered for as long as it should.
+pub(super) async fn gather(began: Instant, deadline: Instant) {
+    if began.elapsed() < GATHER {
+        tokio::time::sleep_until(deadline.min(began + GATHER)).await;
+    }
+}
 
 impl App {
     async fn filter_of(&self, requester: &Requester, filter: Option<Filter>) -> Result<FilterDefinition, ApiError> {
@@ -70,12 +78,12 @@ impl App {
     ) -> Result<String, ApiError> {
         // Registered before the first look, so that nothing that happens in between is missed.
         let waiter = self.engine.db.notifier().register(requester.user);
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let deadline = began + timeout;
         loop {
             let window = Window::open(self, requester.user, since).await?;
             let (json, news) = self.assemble(requester, &window, query).await?;
-            let now = tokio::time::Instant::now();
+            let now = Instant::now();
             if news || since.is_none() || query.full_state || now >= deadline || self.is_closing() {
                 return Ok(json);
             }
@@ -86,9 +94,7 @@ impl App {
             };
             // Either way we look again: a wake-up may be for another device's account data only.
             let _ = tokio::time::timeout_at(wake_at, waiter.woken()).await;
-            if began.elapsed() < GATHER {
-                tokio::time::sleep_until(deadline.min(began + GATHER)).await;
-            }
+            gather(began, deadline).await;
         }
     }
 

@@ -19,7 +19,25 @@ pub(super) struct Encryption {
     pub(super) e2ee: Option<String>,
 }
 
+/// The token up to which the client has its messages.
+fn since(asked: &Extensions) -> Result<Option<u64>, MatrixError> {
+    let refused = |_| MatrixError::invalid_param("since", "not a token of this extension");
+    asked.to_device.since.as_deref().map(str::parse).transpose().map_err(refused)
+}
+
 impl App {
+    /// Lets go of messages that the client says it has.
+    pub(super) async fn confirm_slid_messages(
+        &self,
+        asked: &Extensions,
+        requester: &Requester,
+    ) -> Result<(), ApiError> {
+        if let (true, Some(since), Some(device)) = (asked.to_device.enabled, since(asked)?, &requester.device_id) {
+            self.users.to_device.confirm(requester.user, device, since).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn slide_encryption(
         &self,
         asked: &Extensions,
@@ -44,11 +62,7 @@ impl App {
         requester: &Requester,
     ) -> Result<Option<String>, ApiError> {
         let Some(device) = requester.device_id.as_deref() else { return Ok(None) };
-        let refused = || MatrixError::invalid_param("since", "not a token of this extension");
-        let since = asked.to_device.since.as_deref().map(str::parse::<u64>).transpose().map_err(|_| refused())?;
-        if let Some(since) = since {
-            self.users.to_device.confirm(requester.user, device, since).await?;
-        }
+        let since = since(asked)?;
         let limit = asked.to_device.limit.unwrap_or(MAX_MESSAGES).clamp(1, MAX_MESSAGES);
         let to = window.to.pos;
         let inbox = self.users.to_device.read(requester.user, device, since.unwrap_or_default(), to, limit).await?;

@@ -23,6 +23,7 @@ use crate::{
     ApiError, App,
     sync::{
         assemble::{Query, Window},
+        handler::gather,
         section::RoomQuery,
     },
 };
@@ -62,8 +63,10 @@ impl App {
                 Some(connection.lock().await.at(number).ok_or_else(unknown_pos)?)
             }
         };
+        self.confirm_slid_messages(&body.extensions, requester).await?;
         let longest = Duration::from_secs(self.config.max_sync_timeout_seconds);
-        let deadline = tokio::time::Instant::now() + Duration::from_millis(arguments.timeout).min(longest);
+        let began = tokio::time::Instant::now();
+        let deadline = began + Duration::from_millis(arguments.timeout).min(longest);
         // Registered before the first look, so that nothing that happens in between is missed.
         let waiter = self.engine.db.notifier().register(requester.user);
         loop {
@@ -82,6 +85,7 @@ impl App {
                 None => deadline,
             };
             let _ = tokio::time::timeout_at(wake_at, waiter.woken()).await;
+            gather(began, deadline).await;
         }
     }
 

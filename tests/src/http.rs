@@ -151,12 +151,27 @@ impl Conn {
         token: Option<&HeaderValue>,
         body: Option<Bytes>,
     ) -> Result<Reply, HttpError> {
+        self.send(method, path, token, body, HeaderValue::from_static("application/json")).await
+    }
+
+    /// The same with a body of any type.
+    ///
+    /// # Errors
+    /// As [`Conn::call`].
+    pub async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        token: Option<&HeaderValue>,
+        body: Option<Bytes>,
+        content_type: HeaderValue,
+    ) -> Result<Reply, HttpError> {
         let mut request = Request::builder().method(method).uri(path).header(HOST, &self.endpoint.host);
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token);
         }
         if body.is_some() {
-            request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            request = request.header(CONTENT_TYPE, content_type);
         }
         let request = request.body(Full::new(body.unwrap_or_default()))?;
         if self.sender.ready().await.is_err() {

@@ -4,6 +4,7 @@
 //! bytes that matter instead of parsed. Everything is bounded by time and by count.
 
 pub mod bytes;
+pub mod clients;
 pub mod phases;
 pub mod procfs;
 pub mod report;
@@ -54,6 +55,9 @@ pub enum LoadError {
     /// The report could not be printed as JSON.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
+    /// The picture for the uploads could not be made.
+    #[error("picture: {0}")]
+    Picture(#[from] image::ImageError),
 }
 
 /// Passes an answer on when its status is 200.

@@ -34,6 +34,17 @@ pub struct Account {
     pub token: HeaderValue,
 }
 
+/// The rooms of a user.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// How many.
+    pub rooms: usize,
+    /// Members of each, that user included.
+    pub members: usize,
+    /// Messages in each.
+    pub messages: usize,
+}
+
 /// Two senders, a listener and the room they share.
 #[derive(Debug)]
 pub struct Hall {
@@ -131,21 +142,30 @@ impl Registrar {
     /// # Errors
     /// [`LoadError`] when the server refuses.
     pub async fn heavy(&self, conn: &mut Conn) -> Result<Account, LoadError> {
-        let mut members = Vec::with_capacity(HEAVY_MEMBERS);
-        for index in 0..HEAVY_MEMBERS {
-            members.push(self.account(conn, &format!("h{index}")).await?);
+        let shape = Shape { rooms: HEAVY_ROOMS, members: HEAVY_MEMBERS, messages: HEAVY_MESSAGES };
+        self.user_with_rooms(conn, "h", shape).await
+    }
+
+    /// Makes a user with many rooms, and the others in them.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the server refuses.
+    pub async fn user_with_rooms(&self, conn: &mut Conn, name: &str, shape: Shape) -> Result<Account, LoadError> {
+        let mut members = Vec::with_capacity(shape.members);
+        for index in 0..shape.members {
+            members.push(self.account(conn, &format!("{name}{index}")).await?);
         }
         let (heavy, others) =
             members.split_first().ok_or_else(|| LoadError::Usage("a room needs a member".to_owned()))?;
-        for room in 0..HEAVY_ROOMS {
+        for room in 0..shape.rooms {
             let room_id = create_room(conn, heavy, &format!("heavy {room}")).await?;
             for other in others {
                 join(conn, other, &room_id).await?;
             }
             let prefix = send_path(&room_id);
-            for (index, sender) in members.iter().cycle().take(HEAVY_MESSAGES).enumerate() {
+            for (index, sender) in members.iter().cycle().take(shape.messages).enumerate() {
                 let body = json!({"msgtype": "m.text", "body": format!("line {index} of room {room}")}).to_string();
-                call(conn, Method::PUT, &format!("{prefix}h{room}_{index}"), Some(sender), Some(body)).await?;
+                call(conn, Method::PUT, &format!("{prefix}{name}{room}_{index}"), Some(sender), Some(body)).await?;
             }
         }
         Ok(heavy.clone())
@@ -158,14 +178,22 @@ pub fn send_path(room_id: &str) -> String {
     format!("/_matrix/client/v3/rooms/{}/send/m.room.message/", encode(room_id))
 }
 
-async fn create_room(conn: &mut Conn, owner: &Account, name: &str) -> Result<String, LoadError> {
+/// Makes a public room.
+///
+/// # Errors
+/// [`LoadError`] when the server refuses.
+pub async fn create_room(conn: &mut Conn, owner: &Account, name: &str) -> Result<String, LoadError> {
     let path = "/_matrix/client/v3/createRoom";
     let body = json!({"preset": "public_chat", "name": name}).to_string();
     let reply = call(conn, Method::POST, path, Some(owner), Some(body)).await?;
     member(path, &reply, "room_id")
 }
 
-async fn join(conn: &mut Conn, account: &Account, room_id: &str) -> Result<(), LoadError> {
+/// Joins a room.
+///
+/// # Errors
+/// [`LoadError`] when the server refuses.
+pub async fn join(conn: &mut Conn, account: &Account, room_id: &str) -> Result<(), LoadError> {
     let path = format!("/_matrix/client/v3/join/{}", encode(room_id));
     call(conn, Method::POST, &path, Some(account), Some("{}".to_owned())).await.map(drop)
 }

@@ -41,7 +41,7 @@ use crate::{
     accounts::{Account, Accounts, NewAccount, in_use},
     core::Core,
     devices::{Devices, NewDevice},
-    encryption::{Backups, CrossSigning, DeviceLists, Keys, RemoteDevices, ToDevice},
+    encryption::{Backups, CrossSigning, DeviceLists, Keys, RemoteDevices, ToDevice, deletion_of_account},
     filters::Filters,
     openid::OpenIdTokens,
     presence::{Presence, PresenceOptions},
@@ -185,7 +185,7 @@ impl Users {
         Ok(creation.account)
     }
 
-    /// Closes an account for good: flag set, password gone, devices and tokens deleted, in one commit. Leaving rooms and
+    /// Closes an account for good: flag set, password gone, devices, tokens, keys and backups deleted, in one commit. Leaving rooms and
     /// clearing the profile is the caller's.
     ///
     /// # Errors
@@ -202,6 +202,7 @@ impl Users {
             .await?;
         let mut deletion = self.devices.deletion_of_all(user, None).await?;
         deletion.ops.push(op);
+        deletion.ops.extend(deletion_of_account(user));
         self.devices.commit(lock, user, deletion).await
     }
 }

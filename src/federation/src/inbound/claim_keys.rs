@@ -2,39 +2,19 @@
 //! ([spec](https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1userkeysclaim)).
 
 use axum::extract::State;
-use http_kit::{MatrixError, RawJson, route_error};
+use http_kit::RawJson;
 use ruma::api::federation::keys::claim_keys::v1::Request;
 use serde_json::{Map, Value, json};
-use users::UsersError;
 
-use super::Signed;
+use super::{
+    Signed,
+    keys_error::{MAX_ASKED, RouteError},
+};
 use crate::Api;
-
-/// Devices in one request, at most.
-const MAX_CLAIMS: usize = 5000;
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RouteError {
-    #[error("No more than {MAX_CLAIMS} devices in one request")]
-    TooMany,
-    #[error(transparent)]
-    Users(#[from] UsersError),
-}
-
-impl From<RouteError> for MatrixError {
-    fn from(error: RouteError) -> Self {
-        match error {
-            RouteError::TooMany => Self::too_large(error.to_string()),
-            RouteError::Users(error) => Self::internal(error),
-        }
-    }
-}
-
-route_error!(RouteError);
 
 pub(super) async fn handler(State(api): State<Api>, request: Signed<Request>) -> Result<RawJson, RouteError> {
     let claims = request.body.one_time_keys;
-    if claims.values().map(|devices| 1 + devices.len()).sum::<usize>() > MAX_CLAIMS {
+    if claims.values().map(|devices| 1 + devices.len()).sum::<usize>() > MAX_ASKED {
         return Err(RouteError::TooMany);
     }
     let mut claimed = Map::new();

@@ -17,6 +17,7 @@ mod get_state_ids;
 mod get_well_known;
 mod invite;
 mod invite_v1;
+mod keys_error;
 pub mod ledger;
 mod make_join;
 mod make_knock;

@@ -2,35 +2,15 @@
 //! ([spec](https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1userkeysquery)).
 
 use axum::extract::State;
-use http_kit::{MatrixError, RawJson, route_error};
+use http_kit::RawJson;
 use ruma::api::federation::keys::get_keys::v1::Request;
 use serde_json::{Map, Value, json};
-use users::UsersError;
 
-use super::Signed;
+use super::{
+    Signed,
+    keys_error::{MAX_ASKED, RouteError},
+};
 use crate::Api;
-
-/// Users and devices in one request, at most.
-const MAX_ASKED: usize = 5000;
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RouteError {
-    #[error("No more than {MAX_ASKED} users and devices in one request")]
-    TooMany,
-    #[error(transparent)]
-    Users(#[from] UsersError),
-}
-
-impl From<RouteError> for MatrixError {
-    fn from(error: RouteError) -> Self {
-        match error {
-            RouteError::TooMany => Self::too_large(error.to_string()),
-            RouteError::Users(error) => Self::internal(error),
-        }
-    }
-}
-
-route_error!(RouteError);
 
 pub(super) async fn handler(State(api): State<Api>, request: Signed<Request>) -> Result<RawJson, RouteError> {
     let asked = request.body.device_keys;

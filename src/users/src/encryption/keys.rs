@@ -19,8 +19,8 @@ use crate::{
     core::Core,
     error::{Result, UsersError},
     tables::{
-        CROSS_SIGNING_KEYS, DEVICE_KEYS, DEVICES, FALLBACK_KEYS, INBOX, KEY_COUNTS, ONE_TIME_KEYS, SIGNATURES,
-        TO_DEVICE_TXN_ORDER, TO_DEVICE_TXNS, UserNum,
+        BACKUP_KEYS, BACKUPS, CROSS_SIGNING_KEYS, DEVICE_KEYS, DEVICES, FALLBACK_KEYS, INBOX, KEY_COUNTS,
+        ONE_TIME_KEYS, SIGNATURES, TO_DEVICE_TXN_ORDER, TO_DEVICE_TXNS, UserNum,
     },
 };
 
@@ -334,6 +334,16 @@ pub(crate) fn deletion_of_device(user: UserNum, device: &str) -> Vec<Op> {
         INBOX.delete_prefix(&key),
         TO_DEVICE_TXNS.delete_prefix(&key),
         TO_DEVICE_TXN_ORDER.delete_prefix(&key),
+    ]
+}
+
+/// The operations that clear away what belongs to an account and no device: keys that sign others, signatures on them, and backups.
+pub(crate) fn deletion_of_account(user: UserNum) -> Vec<Op> {
+    vec![
+        CROSS_SIGNING_KEYS.delete_prefix(&user),
+        SIGNATURES.delete_prefix(&user),
+        BACKUPS.delete_prefix(&user),
+        BACKUP_KEYS.delete_prefix(&user),
     ]
 }
 

@@ -62,12 +62,22 @@ check_toolchains() {
   version_at_least "$(node --version | tr -d v)" 20.19 || fail "Node.js 20.19 or newer is needed, this is $(node --version)"
 }
 
-# npm ci, unless what is installed is what package-lock.json says already.
-install_web() {
-  local mark=$root/src/web/node_modules/.installed
-  if ! cmp -s "$root/src/web/package-lock.json" "$mark"; then
-    (cd "$root/src/web" && npm ci --no-audit --no-fund </dev/null) && cp "$root/src/web/package-lock.json" "$mark"
+# install_npm FOLDER: npm ci, unless what is installed is what package-lock.json says already.
+install_npm() {
+  local folder=$root/$1
+  local mark=$folder/node_modules/.installed
+  if ! cmp -s "$folder/package-lock.json" "$mark"; then
+    (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error </dev/null) && cp "$folder/package-lock.json" "$mark"
   fi
+}
+
+install_web() {
+  install_npm src/web
+}
+
+# What runs in a newer Node.js than npm itself, which venv.sh brings.
+install_test_scripts() {
+  install_npm tests
 }
 
 build_web() {

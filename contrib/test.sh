@@ -68,6 +68,13 @@ count_cargo() {
   counted cargo-tests "$1" $counts
 }
 
+# Scripts whose last line is "N passed, N failed".
+count_script() {
+  local ok bad
+  read -r ok bad < <(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' "$logs/$1" | tail -n 1)
+  counted "$1" "$2" "${ok:-0}" "${bad:-0}" 0
+}
+
 # Errors do not end a function whose status is looked at, so each line says that it must hold.
 install_all() {
   check_toolchains
@@ -76,6 +83,7 @@ install_all() {
   # shellcheck disable=SC2046
   install_packages $(missing_for_build) $(missing_for_tests) || return 1
   sh tests/stock/venv.sh || return 1
+  install_test_scripts || return 1
   python3 tests/peers/synapse.py venv || return 1
   local held
   held=$(du -s --block-size=1G "$CARGO_TARGET_DIR" 2>/dev/null | cut -f1)
@@ -112,4 +120,6 @@ check clippy cargo clippy --locked --workspace --all-targets -- -D warnings
 check build cargo build --locked --workspace --bins --tests || finish
 step cargo-tests cargo test --locked --workspace --no-fail-fast
 count_cargo $?
+step stock-sdks "$(sh tests/stock/venv.sh)" tests/stock/sdks.py --binary "$CARGO_TARGET_DIR/debug/cliquepay"
+count_script stock-sdks $?
 finish

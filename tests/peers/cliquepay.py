@@ -1,6 +1,6 @@
 """The server under test as a process on loopback, for scripts that drive it from outside.
 
-    with CliquePay(binary, extra) as server: …      server.url answers; on leaving it is stopped in good order and checked
+    with CliquePay(binary) as server: …      server.url answers; on leaving it is stopped in good order and checked
 """
 
 import os
@@ -34,27 +34,29 @@ iterations = 1
 
 [client_api]
 public_base_url = "http://127.0.0.1:{port}"
-
-{extra}
 """
 
 
 class CliquePay:
-    """One server. `extra` is TOML for the end of its configuration: whole tables."""
+    """One server."""
 
     kind = "cliquepay"
 
-    def __init__(self, binary: str, extra: str = ""):
+    def __init__(self, binary: str):
         self.binary, self.port = binary, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="cliquepay-stock-"))
         log = os.environ.get("CLIQUEPAY_TEST_LOG", "info,ruma_state_res=off")
-        config = CONFIG.format(name=SERVER_NAME, folder=self.folder, port=self.port, log=log, extra=extra)
         self.config = self.folder / "config.toml"
-        self.config.write_text(config)
+        self.config.write_text(CONFIG.format(name=SERVER_NAME, folder=self.folder, port=self.port, log=log))
         # The configuration file alone counts, not what the caller's environment sets.
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("CLIQUEPAY_")}
         self.process = None
+
+    def trust(self, provider) -> None:
+        """People can log in through it, from the next start on."""
+        with open(self.config, "a") as config:
+            config.write(provider.for_cliquepay())
 
     def start(self) -> None:
         """Starts it, also again, and waits until it answers."""

@@ -60,12 +60,13 @@ disable_existing_loggers: false
 def ensure_installed(folder: pathlib.Path) -> pathlib.Path:
     """Path of a Python that can import Synapse; installs it into `folder` when missing."""
     python = folder / "bin" / "python"
-    probe = [str(python), "-c", "import synapse.app.homeserver"]
+    probe = [str(python), "-c", "import synapse.app.homeserver, authlib"]
     if python.exists() and subprocess.run(probe, capture_output=True).returncode == 0:
         return python
     print(f"installing matrix-synapse into {folder}", file=sys.stderr)
     venv.create(folder, with_pip=True)
-    subprocess.run([str(python), "-m", "pip", "install", "-q", f"matrix-synapse=={VERSION}"], check=True, stdout=sys.stderr)
+    packages = [f"matrix-synapse[oidc]=={VERSION}"]
+    subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=True, stdout=sys.stderr)
     return python
 
 
@@ -76,8 +77,8 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def write_config(folder: pathlib.Path, port: int) -> pathlib.Path:
-    """Writes homeserver.yaml (JSON is YAML) and the logging configuration; returns the former's path."""
+def write_config(folder: pathlib.Path, port: int, more: dict | None = None) -> pathlib.Path:
+    """Writes homeserver.yaml (JSON is YAML), with `more` in it, and the logging configuration; returns the former's path."""
     logging = folder / "log.yaml"
     logging.write_text(LOGGING.replace("LOGFILE", json.dumps(str(folder / "synapse.log"))))
     config = {
@@ -114,6 +115,7 @@ def write_config(folder: pathlib.Path, port: int) -> pathlib.Path:
         # `state_after` is in the specification since v1.16; Synapse knows it under its unstable name.
         "experimental_features": {"msc4222_enabled": True},
         **RATE_LIMITS,
+        **(more or {}),
     }
     path = folder / "homeserver.yaml"
     path.write_text(json.dumps(config, indent=1))
@@ -135,13 +137,13 @@ def wait_until_up(url: str, process: subprocess.Popen) -> None:
     raise SystemExit("synapse did not answer in time")
 
 
-def launch(arguments: argparse.Namespace) -> tuple[subprocess.Popen, pathlib.Path, str]:
+def launch(arguments: argparse.Namespace, more: dict | None = None) -> tuple[subprocess.Popen, pathlib.Path, str]:
     """Makes the folder and configuration and starts the server; returns process, folder and URL."""
     python = ensure_installed(pathlib.Path(arguments.venv).expanduser())
     folder = pathlib.Path(arguments.dir or tempfile.mkdtemp(prefix="cliquepay-synapse-"))
     folder.mkdir(parents=True, exist_ok=True)
     port = arguments.port or free_port()
-    config = write_config(folder, port)
+    config = write_config(folder, port, more)
     command = [str(python), "-m", "synapse.app.homeserver", "-c", str(config)]
     subprocess.run([*command, "--generate-keys"], check=True, stdout=sys.stderr, cwd=folder)
     with open(folder / "output.log", "ab") as output:

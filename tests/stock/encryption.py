@@ -116,7 +116,7 @@ class Scene:
         assert any(flow["type"] == "m.login.token" for flow in flows), flows
         (one,) = sso["identity_providers"]
         assert one["name"] == "Example accounts", one
-        return await asyncio.to_thread(login_token, self.url, one["id"], TRUSTED, **knows)
+        return await asyncio.to_thread(login_token, self.url, one["id"], self.provider["app"] + TRUSTED, **knows)
 
 
 async def log_in_with_a_password(scene: Scene) -> None:

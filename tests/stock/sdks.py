@@ -11,6 +11,7 @@ Runs in the virtual environment that venv.sh makes; the SDKs in JavaScript are i
 
 import argparse
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -25,6 +26,8 @@ from provider import NODE, Provider  # noqa: E402
 
 # A scenario that hangs is ended after so many seconds. The longest takes ten on a machine with nothing else to do.
 PATIENCE = 300
+# A folder for what the browsers showed.
+PICTURES = ["--out", os.environ["LOGIN_PICTURES"]] if "LOGIN_PICTURES" in os.environ else []
 
 
 @dataclass
@@ -34,6 +37,8 @@ class Scenario:
     name: str
     command: list[str]
     with_provider: bool = False
+    # Pages are every server's own, so that a scenario about them has no control.
+    servers: tuple[str, ...] = ("cliquepay", "synapse")
 
 
 def script(*parts: str) -> str:
@@ -44,6 +49,12 @@ def script(*parts: str) -> str:
 SCENARIOS = [
     Scenario("matrix-js-sdk: encryption", [NODE, script("js-sdk", "encryption.mjs")]),
     Scenario("matrix-nio: encryption", [sys.executable, script("encryption.py")], with_provider=True),
+    Scenario(
+        "browser: logins through a provider",
+        [NODE, str(TESTS / "browser" / "logins" / "logins.mjs"), *PICTURES],
+        with_provider=True,
+        servers=("cliquepay",),
+    ),
 ]
 
 
@@ -117,7 +128,9 @@ def main() -> None:
     chosen = [one for one in SCENARIOS if not arguments.only or any(word in one.name for word in arguments.only)]
     results = []
     for kind in arguments.on or ["cliquepay", "synapse"]:
-        results += play_all(CliquePay(arguments.binary) if kind == "cliquepay" else Synapse(), chosen)
+        server = CliquePay(arguments.binary) if kind == "cliquepay" else Synapse()
+        if wanted := [one for one in chosen if kind in one.servers]:
+            results += play_all(server, wanted)
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     sys.exit(0 if results and all(results) else 1)
 

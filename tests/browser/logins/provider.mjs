@@ -6,7 +6,7 @@
 //
 //   node tests/browser/logins/provider.mjs --site URL [--site URL …]
 //
-// Knows the homeservers at these URLs, CliquePay or Synapse. Prints one line of JSON when it is there, and ends with its standard
+// Knows the homeservers at these URLs, CliquePay or Synapse, and has a place for clients to come back to (`app`). Prints one line of JSON when it is there, and ends with its standard
 // input. POST <issuer host>/control takes JSON: { "fault": NAME } for the next exchange of a code, { "disable": USER }, { "enable": USER },
 // { "groups": { USER: [...] } }, { "rotate": true }, { "mint": USER, "fault": NAME? } for a fresh ID token. GET tells how often what was called.
 
@@ -249,6 +249,11 @@ function control(wish, mint, users, state) {
   return {};
 }
 
+/** Where clients come back to: whatever they are sent there with is in the address. */
+async function serveApp(_request, response) {
+  html(response, 200, "<h1>The app</h1>");
+}
+
 async function listen(handle, host) {
   const server = http.createServer((request, response) => {
     handle(request, response).catch((error) => {
@@ -268,6 +273,7 @@ export async function startProvider(sites) {
   let handleIssuer, handleDomain;
   const issuerHost = await listen((...both) => handleIssuer(...both), "127.0.0.2");
   const domain = await listen((...both) => handleDomain(...both), "127.0.0.3");
+  const app = await listen(serveApp, "127.0.0.4");
   const issuer = `${issuerHost}/${POOL}`;
   const mint = new Mint(issuer);
   const protocol = makeProtocol(issuer, sites, users);
@@ -275,7 +281,7 @@ export async function startProvider(sites) {
   protocol.on("server_error", (_ctx, error) => console.error(error));
   handleIssuer = serveIssuer(mint, domain, users, state, calls);
   handleDomain = serveDomain(protocol, users, sites, calls);
-  return { issuer, domain, control: `${issuerHost}/control`, client_id: CLIENT_ID, client_secret: CLIENT_SECRET, password: PASSWORD };
+  return { issuer, domain, app, control: `${issuerHost}/control`, client_id: CLIENT_ID, client_secret: CLIENT_SECRET, password: PASSWORD };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,0 +1,416 @@
+// Every way to log in through an OpenID Connect provider, in a browser, through to a client that has synced; and every fault of the
+// provider, which is refused with a page that says so, and of which nothing is left.
+//
+//   node tests/browser/logins/logins.mjs URL --provider JSON [--out FOLDER]
+//
+// URL is a CliquePay server that was configured for the provider (provider.mjs; JSON is what that prints). It must not know anybody
+// yet. Prints a line for every step that held, and ends with status 1 at the first that does not. FOLDER gets pictures.
+
+import assert from "node:assert/strict";
+import { parseArgs } from "node:util";
+import { fresh, play, register } from "../../stock/js-sdk/party.mjs";
+import { FAULTS } from "./faults.mjs";
+import { World, call, eventually, userId } from "./site.mjs";
+
+const STEPS = [
+  first_login_in_english,
+  first_login_in_german,
+  logged_in_before,
+  one_who_will_be_disabled,
+  names_that_are_not_possible,
+  the_same_address_is_not_the_same_person,
+  names_are_suggested,
+  a_place_that_nobody_named,
+  an_app_of_its_own,
+  with_an_id_token,
+  every_fault_is_refused,
+  every_fault_of_an_id_token_is_refused,
+  cancelled_at_the_provider,
+  in_another_browser,
+  used_twice,
+  not_in_a_frame,
+  for_everybody,
+  out_of_the_provider_as_well,
+  a_key_that_was_rotated,
+  disabled_at_the_provider,
+];
+
+const REFUSED = "You are not logged in";
+const ENGLISH = ["You are logged in with Example accounts", "Choose the name"];
+const GERMAN = ["Du bist mit Example accounts angemeldet", "Wähle den Namen"];
+
+/** Ann has no account yet: she names it, and her client syncs. */
+async function first_login_in_english(state) {
+  const visitor = await state.world.visitor();
+  await visitor.logIn("ann");
+  await visitor.shows("Welcome", { words: [...ENGLISH, "ann@example.org", ":cliquepay.test"] });
+  assert.equal(await visitor.page.inputValue("[name=localpart]"), "ann");
+  await visitor.picture("01-welcome-en");
+  assert.ok(await state.world.isFree("ann"), "the account is there before it was named");
+  await visitor.name("Ann");
+  const token = await visitor.arrives();
+  state.ann = await state.world.client({ type: "m.login.token", token });
+  assert.equal(state.ann.userId, userId("ann"));
+  const profile = await call(state.world.url, "GET", `/_matrix/client/v3/profile/${encodeURIComponent(userId("ann"))}/displayname`);
+  assert.equal(profile.body.displayname, "Ann Example");
+  const again = await call(state.world.url, "POST", "/_matrix/client/v3/login", { body: { type: "m.login.token", token } });
+  assert.deepEqual([again.status, again.body.errcode], [403, "M_FORBIDDEN"]);
+  await visitor.close();
+}
+
+async function first_login_in_german(state) {
+  const visitor = await state.world.visitor({ language: "de-AT", colorScheme: "dark" });
+  await visitor.logIn("ben");
+  await visitor.shows("Willkommen", { words: [...GERMAN, "ben@example.org"] });
+  await visitor.picture("02-welcome-de");
+  await visitor.name("ben");
+  state.ben = await state.world.client({ type: "m.login.token", token: await visitor.arrives() });
+  assert.equal(state.ben.userId, userId("ben"));
+  const profile = await call(state.world.url, "GET", `/_matrix/client/v3/profile/${encodeURIComponent(userId("ben"))}/displayname`);
+  assert.equal(profile.body.displayname, "Ben <b>Example</b>");
+  await visitor.close();
+}
+
+/** With an account there is no page but the provider's, and none at all while the provider knows the browser. */
+async function logged_in_before({ world, ann }) {
+  const visitor = await world.visitor();
+  await visitor.leave(world.trusted, "");
+  await visitor.signIn("ann");
+  const first = await world.client({ type: "m.login.token", token: await visitor.arrives() });
+  assert.equal(first.userId, ann.userId);
+  assert.notEqual(first.deviceId, ann.deviceId);
+  await visitor.leave();
+  const second = await world.client({ type: "m.login.token", token: await visitor.arrives() });
+  assert.equal(second.userId, ann.userId);
+  for (const device of [first, second]) await device.client.logout(true);
+  await visitor.close();
+}
+
+/** Fred logs in, and is disabled at the provider at once. The last step looks what became of him. */
+async function one_who_will_be_disabled(state) {
+  const visitor = await state.world.visitor();
+  await visitor.logIn("fred");
+  await visitor.name("fred");
+  state.fred = await state.world.client({ type: "m.login.token", token: await visitor.arrives() });
+  await state.world.tell({ disable: "fred" });
+  await visitor.close();
+}
+
+async function names_that_are_not_possible({ world }) {
+  const visitor = await world.visitor();
+  await visitor.logIn("carla");
+  for (const [name, words, picture] of [
+    ["ben", "This name is taken", "03-name-taken"],
+    ["admin", "This name is reserved", "04-name-reserved"],
+    ["carlá", "This name is not possible", "05-name-invalid"],
+    ["carla:evil", "This name is not possible"],
+    ["<script>", "This name is not possible"],
+  ]) {
+    await visitor.name(name);
+    await visitor.shows("Welcome", { status: 400, words: [words] });
+    // What was written is still there, in small letters.
+    assert.equal(await visitor.page.inputValue("[name=localpart]"), name);
+    assert.equal(await visitor.page.getAttribute("[name=localpart]", "aria-invalid"), "true");
+    if (picture) await visitor.picture(picture);
+  }
+  await visitor.close();
+  assert.ok(await world.isFree("carla"));
+  const german = await world.visitor({ language: "de-DE" });
+  await german.logIn("carla");
+  await german.name("BEN");
+  await german.shows("Willkommen", { status: 400, words: ["Dieser Name ist vergeben"] });
+  await german.close();
+}
+
+/** Eve has Ann's address and name at the provider, and is somebody else. */
+async function the_same_address_is_not_the_same_person({ world, ann }) {
+  const visitor = await world.visitor();
+  await visitor.logIn("eve");
+  await visitor.shows("Welcome", { words: ["ann@example.org"] });
+  await visitor.name("ann");
+  await visitor.shows("Welcome", { status: 400, words: ["This name is taken"] });
+  await visitor.name("eve");
+  const eve = await world.client({ type: "m.login.token", token: await visitor.arrives() });
+  assert.equal(eve.userId, userId("eve"));
+  assert.notEqual(eve.userId, ann.userId);
+  await visitor.close();
+}
+
+async function names_are_suggested({ world }) {
+  for (const [username, suggestion] of [["google_123", "google_123"], ["22222222-aaaa-4bbb-8ccc-000000000006", "emil"]]) {
+    const visitor = await world.visitor();
+    await visitor.logIn(username);
+    await visitor.shows("Welcome");
+    assert.equal(await visitor.page.inputValue("[name=localpart]"), suggestion);
+    await visitor.close();
+  }
+}
+
+/** A place that the operator did not name gets a token only after a question that names it. */
+async function a_place_that_nobody_named({ world, ann }) {
+  const place = `${world.provider.app}/elsewhere`;
+  const visitor = await world.visitor({ viewport: { width: 1280, height: 800 } });
+  await visitor.logIn("ann", place);
+  const host = new URL(place).host;
+  const text = await visitor.shows("Go on?", { words: [userId("ann"), "This site gets access to your account", host] });
+  assert.ok(!text.includes("elsewhere"), "only the host is what counts");
+  await visitor.picture("06-go-on-en");
+  await visitor.page.click("button[type=submit]");
+  const client = await world.client({ type: "m.login.token", token: await visitor.arrives(place) });
+  assert.equal(client.userId, ann.userId);
+  await client.client.logout(true);
+  const german = await world.visitor({ language: "de", colorScheme: "dark" });
+  await german.logIn("ann", place);
+  await german.shows("Weiter?", { words: ["Diese Seite bekommt Zugriff auf dein Konto", host] });
+  await german.picture("07-go-on-de");
+  await Promise.all([visitor.close(), german.close()]);
+  const bad = await world.visitor();
+  for (const place of ["javascript:alert(1)", "data:text/html,x", "//evil.example/", `${world.trusted}\\@evil.example`, ""]) {
+    await bad.leave(place);
+    await bad.shows(REFUSED, { status: 400, words: ["The app did not say properly where to go"] });
+  }
+  await bad.picture("08-bad-place");
+  await bad.close();
+}
+
+/** An app on a phone takes the token by an address of its own kind. */
+async function an_app_of_its_own({ world, ann }) {
+  const visitor = await world.visitor();
+  await visitor.logIn("ann", "io.example.app:/callback");
+  await visitor.shows("Go on?", { words: ["The app that opens addresses of this kind", "io.example.app:"] });
+  await visitor.picture("09-go-on-app");
+  await visitor.page.click("button[type=submit]");
+  await visitor.shows("You are logged in", { words: [userId("ann")] });
+  await visitor.picture("10-done");
+  const link = await visitor.page.getAttribute("a.go", "href");
+  assert.ok(link.startsWith("io.example.app:/callback?loginToken="), link);
+  const client = await world.client({ type: "m.login.token", token: new URL(link).searchParams.get("loginToken") });
+  assert.equal(client.userId, ann.userId);
+  await client.client.logout(true);
+  await visitor.close();
+}
+
+/** A client that has an ID token of its own needs no browser, once there is an account. */
+async function with_an_id_token({ world }) {
+  const { body } = await call(world.url, "GET", "/_matrix/client/v3/login");
+  assert.ok(body.flows.some(({ type }) => type === "org.matrix.login.jwt"), JSON.stringify(body));
+  const { id_token: token } = await world.tell({ mint: "ben" });
+  const client = await world.client({ type: "org.matrix.login.jwt", token });
+  assert.equal(client.userId, userId("ben"));
+  await client.client.logout(true);
+  const { id_token: stranger } = await world.tell({ mint: "carla" });
+  const refused = await call(world.url, "POST", "/_matrix/client/v3/login", { body: { type: "org.matrix.login.jwt", token: stranger } });
+  assert.deepEqual([refused.status, refused.body.errcode], [403, "M_FORBIDDEN"]);
+  assert.ok(await world.isFree("carla"));
+}
+
+/** What could be changed by a log-in that is refused. */
+async function everything({ world, ann }) {
+  const token = ann.session.accessToken;
+  const [devices, who] = await Promise.all([
+    call(world.url, "GET", "/_matrix/client/v3/devices", { token }),
+    call(world.url, "GET", "/_matrix/client/v3/account/whoami", { token }),
+  ]);
+  assert.deepEqual([devices.status, who.status], [200, 200]);
+  const free = await Promise.all(["carla", "gina", "google_123", "emil"].map((name) => world.isFree(name)));
+  return { devices: devices.body.devices.map(({ device_id: id }) => id).sort(), who: who.body, free };
+}
+
+/** Somebody new and somebody with an account, each with every fault. */
+async function every_fault_is_refused(state) {
+  const { world } = state;
+  const before = await everything(state);
+  assert.deepEqual(before.free, [true, true, true, true]);
+  for (const fault of Object.keys(FAULTS)) {
+    for (const username of ["carla", "ann"]) {
+      const visitor = await world.visitor();
+      await world.tell({ fault });
+      await visitor.logIn(username);
+      const status = fault === "no_id_token" ? 502 : 403;
+      const words = fault === "no_id_token" ? "cannot be used at the moment" : "was not believed";
+      await visitor.shows(REFUSED, { status, words: [words, "begin again"] });
+      if (fault === "nonce") await visitor.picture(`11-refused-${username}`);
+      await visitor.close();
+    }
+  }
+  assert.deepEqual(await everything(state), before);
+  const german = await world.visitor({ language: "de", colorScheme: "dark" });
+  await world.tell({ fault: "aud" });
+  await german.logIn("carla");
+  await german.shows("Du bist nicht angemeldet", { status: 403, words: ["Ihr wurde nicht geglaubt"] });
+  await german.picture("12-refused-de");
+  await german.close();
+}
+
+async function every_fault_of_an_id_token_is_refused(state) {
+  const { world } = state;
+  const before = await everything(state);
+  // A client that got its token itself has no nonce of ours, and no access token came with it.
+  const faults = Object.keys(FAULTS).filter((fault) => !["nonce", "no_nonce", "at_hash", "no_id_token"].includes(fault));
+  for (const fault of faults) {
+    for (const mint of ["carla", "ann"]) {
+      const { id_token: token } = await world.tell({ mint, fault });
+      const answer = await call(world.url, "POST", "/_matrix/client/v3/login", { body: { type: "org.matrix.login.jwt", token } });
+      assert.deepEqual([answer.status, answer.body.errcode], [403, "M_FORBIDDEN"], fault);
+    }
+  }
+  assert.deepEqual(await everything(state), before);
+  // The provider made the fault, and not none at all.
+  await world.tell({ fault: "wrong_key", mint: "ann" });
+  await world.tell({ fault: "nonce" });
+  const visitor = await world.visitor();
+  await visitor.logIn("ann");
+  await visitor.shows(REFUSED, { status: 403 });
+  await visitor.leave();
+  await visitor.arrives();
+  await visitor.close();
+}
+
+async function cancelled_at_the_provider({ world }) {
+  const visitor = await world.visitor();
+  await visitor.leave();
+  await visitor.page.click("button[value=cancel]");
+  await visitor.shows(REFUSED, { status: 403, words: ["was cancelled"] });
+  await visitor.picture("13-cancelled");
+  await visitor.close();
+}
+
+/** Who lures somebody to the address with a code of their own logs nobody in. */
+async function in_another_browser({ world }) {
+  const [eve, victim] = [await world.visitor(), await world.visitor()];
+  await eve.leave();
+  const callback = await eve.callback("eve");
+  await victim.page.goto(callback);
+  await victim.shows(REFUSED, { status: 403, words: ["in another browser"] });
+  await victim.picture("14-other-browser");
+  await victim.leave();
+  await victim.page.goto(callback);
+  await victim.shows(REFUSED, { status: 403, words: ["in another browser"] });
+  await eve.page.goto(callback);
+  await eve.arrives();
+  await Promise.all([eve.close(), victim.close()]);
+}
+
+async function used_twice({ world }) {
+  const visitor = await world.visitor();
+  await visitor.leave();
+  const callback = await visitor.callback("ann");
+  await visitor.page.goto(callback);
+  await visitor.arrives();
+  await visitor.page.goto(callback);
+  await visitor.shows(REFUSED, { status: 400, words: ["This log-in is over"] });
+  await visitor.close();
+}
+
+/** No other site can show the pages in a frame and have somebody click into them. */
+async function not_in_a_frame({ world }) {
+  const visitor = await world.visitor({ scripts: true });
+  await visitor.logIn("ann", `${world.provider.app}/elsewhere`);
+  await visitor.shows("Go on?");
+  const question = visitor.page.url();
+  await visitor.page.goto(world.trusted);
+  await visitor.page.evaluate((src) => document.body.append(Object.assign(document.createElement("iframe"), { src })), question);
+  await eventually("the frame's end", () => visitor.page.frames().some((frame) => frame.url().startsWith("chrome-error:")));
+  await visitor.close();
+}
+
+/** Every page, looked at by axe, in both languages and colours. */
+async function for_everybody({ world }) {
+  for (const [language, colorScheme] of [["en", "light"], ["de", "dark"]]) {
+    const visitor = await world.visitor({ language, colorScheme, scripts: true });
+    await visitor.logIn("carla");
+    await visitor.isAccessible();
+    assert.equal(await visitor.page.getAttribute("html", "lang"), language);
+    await visitor.name("ben");
+    await visitor.page.getByRole("alert").waitFor();
+    await visitor.isAccessible();
+    await visitor.page.goto(`${world.url}/_cliquepay/login/logout/cognito`);
+    await visitor.isAccessible();
+    await visitor.page.goto(`${world.url}/_cliquepay/login/out`);
+    await visitor.isAccessible();
+    await visitor.leave("javascript:alert(1)");
+    await visitor.isAccessible();
+    await visitor.context.clearCookies();
+    await visitor.logIn("ann", "io.example.app:/callback");
+    await visitor.isAccessible();
+    await visitor.page.click("button[type=submit]");
+    await visitor.page.locator("a.go").waitFor();
+    await visitor.isAccessible();
+    await visitor.close();
+  }
+}
+
+/** Logging out of the last device gives the refresh token back; the page leads out of the provider the way Cognito wants it. */
+async function out_of_the_provider_as_well({ world }) {
+  const visitor = await world.visitor();
+  await visitor.logIn("gina");
+  await visitor.name("gina");
+  const client = await world.client({ type: "m.login.token", token: await visitor.arrives() });
+  const revoked = await world.asked("/oauth2/revoke");
+  await client.client.logout(true);
+  await eventually("the refresh token given back", async () => (await world.asked("/oauth2/revoke")) === revoked + 1);
+  await visitor.page.goto(`${world.url}/_cliquepay/login/logout/cognito`);
+  await visitor.shows("Log out", { words: ["may still be logged in at Example accounts"] });
+  await visitor.picture("15-log-out");
+  await visitor.page.click("a.go");
+  await visitor.shows("You are logged out");
+  await visitor.picture("16-logged-out");
+  assert.ok(visitor.page.url().startsWith(`${world.url}/_cliquepay/login/out`), visitor.page.url());
+  // Now the provider asks for the password again.
+  await visitor.leave();
+  await visitor.signIn("gina");
+  await visitor.arrives();
+  await visitor.close();
+}
+
+/** The provider changes its key. The new one is looked for, at most once a minute; the old one is not believed any more. */
+async function a_key_that_was_rotated({ world }) {
+  const { id_token: old } = await world.tell({ mint: "ben" });
+  await world.tell({ rotate: true });
+  await eventually(
+    "a log-in with the new key",
+    async () => {
+      const visitor = await world.visitor();
+      try {
+        await visitor.logIn("ben");
+        await visitor.page.waitForURL((url) => url.href.startsWith(world.trusted) || url.href.startsWith(world.url));
+        return visitor.page.url().startsWith(world.trusted);
+      } finally {
+        await visitor.close();
+      }
+    },
+    120_000,
+  );
+  const answer = await call(world.url, "POST", "/_matrix/client/v3/login", { body: { type: "org.matrix.login.jwt", token: old } });
+  assert.deepEqual([answer.status, answer.body.errcode], [403, "M_FORBIDDEN"]);
+}
+
+/** Fred is out, from all devices, and cannot come back until he is enabled again. Nobody else is touched. */
+async function disabled_at_the_provider({ world, fred, ann, ben }) {
+  const whoami = (device) => call(world.url, "GET", "/_matrix/client/v3/account/whoami", { token: device.session.accessToken });
+  const answer = await eventually("Fred's end", async () => {
+    const answer = await whoami(fred);
+    return answer.status === 401 ? answer : undefined;
+  }, 120_000);
+  assert.equal(answer.body.errcode, "M_UNKNOWN_TOKEN");
+  for (const device of [ann, ben]) assert.equal((await whoami(device)).status, 200);
+  const { id_token: token } = await world.tell({ mint: "fred" });
+  const visitor = await world.visitor();
+  await visitor.logIn("fred");
+  await visitor.page.getByText("User is disabled.").waitFor();
+  await world.tell({ enable: "fred" });
+  await visitor.signIn("fred");
+  const again = await world.client({ type: "m.login.token", token: await visitor.arrives() });
+  assert.equal(again.userId, userId("fred"));
+  assert.ok(token);
+  await visitor.close();
+}
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { out: { type: "string" }, provider: { type: "string" } } });
+const [url] = positionals;
+if (!url || !values.provider) {
+  console.error("usage: logins.mjs URL --provider JSON [--out FOLDER]");
+  process.exit(2);
+}
+const world = await new World(url.replace(/\/$/, ""), JSON.parse(values.provider), values.out).begin();
+await play(STEPS, { world });

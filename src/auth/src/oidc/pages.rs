@@ -12,18 +12,26 @@ use sha2::{Digest as _, Sha256};
 
 use crate::oidc::words::{Language, Problem, Words};
 
+/// The colours are those of the web app (`src/web/src/styles/tokens.css`).
 const STYLE: &str = "\
-:root{color-scheme:light dark}\
-body{font:1.05rem/1.5 system-ui,sans-serif;margin:0;padding:2rem 1rem;background:Canvas;color:CanvasText}\
-main{max-width:30rem;margin:0 auto}\
-h1{font-size:1.5rem;line-height:1.2}\
-label{display:block;margin:1rem 0 .25rem;font-weight:600}\
-input{font:inherit;width:100%;box-sizing:border-box;padding:.6rem;border:1px solid GrayText;border-radius:.4rem}\
-button,.go{display:inline-block;font:inherit;font-weight:600;margin:1rem 0;padding:.6rem 1.2rem;border:2px solid LinkText;border-radius:.4rem;background:Canvas;color:LinkText;text-decoration:none;cursor:pointer}\
-button:focus-visible,.go:focus-visible,input:focus-visible{outline:3px solid Highlight;outline-offset:2px}\
-.error{border-left:.3rem solid #b3261e;padding-left:.8rem}\
-.place{font-weight:700;overflow-wrap:anywhere}\
-ul{list-style:none;padding:0}";
+:root{color-scheme:light;--paper:#fcfcfa;--surface:#fff;--ink:#17181c;--muted:#585b63;--line:#85878f;--accent:#2743c9;--on-accent:#fff;--bad:#8c2012;--bad-soft:#fbebe7}\
+@media(prefers-color-scheme:dark){:root{color-scheme:dark;--paper:#101114;--surface:#17191d;--ink:#ececea;--muted:#a9acb4;--line:#6f737c;--accent:#9bacff;--on-accent:#0e1330;--bad:#ffa697;--bad-soft:#351d1a}}\
+body{font:1rem/1.5 system-ui,sans-serif;margin:0;padding:min(12vh,6rem) 1.25rem 2rem;background:var(--paper);color:var(--ink);overflow-wrap:anywhere}\
+main{max-width:26rem;margin:0 auto}\
+h1{font-size:1.5rem;line-height:1.25;margin:0 0 1rem}\
+p{margin:0 0 1rem}\
+a{color:var(--accent)}\
+label{display:block;margin:1.5rem 0 .4rem;font-weight:600}\
+input{font:inherit;width:100%;box-sizing:border-box;min-height:2.75rem;padding:.6rem .8rem;border:1px solid var(--line);border-radius:.5rem;background:var(--surface);color:inherit}\
+input[aria-invalid]{border:2px solid var(--bad)}\
+#hint,#length{margin-top:.4rem;font-size:.875rem;color:var(--muted)}\
+button,.go{display:block;box-sizing:border-box;width:100%;min-height:2.75rem;font:inherit;font-weight:600;text-align:center;margin:1.5rem 0 0;padding:.6rem 1.2rem;border:0;border-radius:.5rem;background:var(--accent);color:var(--on-accent);text-decoration:none;cursor:pointer}\
+button:focus-visible,.go:focus-visible,input:focus-visible{outline:3px solid var(--accent);outline-offset:2px}\
+button+button{margin-top:.75rem;border:1px solid var(--line);background:none;color:var(--accent)}\
+.error{border-radius:.5rem;padding:.75rem .9rem;background:var(--bad-soft);color:var(--bad)}\
+.place{font-weight:700}\
+ul{list-style:none;margin:0;padding:0}\
+li .go{margin-top:.75rem}";
 
 /// Nothing is loaded, nothing runs, forms go nowhere else, and no other page shows these in a frame.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {

@@ -74,6 +74,12 @@ class CliquePay:
                 time.sleep(0.05)
         raise SystemExit(f"the server did not start:\n{self.log()}")
 
+    def restart(self) -> None:
+        """Kills it and starts it again."""
+        self.process.kill()
+        self.process.wait()
+        self.start()
+
     def log(self, lines: int = 60) -> str:
         """The end of what it said."""
         return "\n".join((self.folder / "output.log").read_text(errors="replace").splitlines()[-lines:])

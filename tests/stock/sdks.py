@@ -13,8 +13,10 @@ import argparse
 import json
 import os
 import pathlib
+import secrets
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 
@@ -22,17 +24,24 @@ TESTS = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TESTS / "peers"))
 import synapse as synapse_peer  # noqa: E402
 from cliquepay import CliquePay  # noqa: E402
+from dinner import PASSWORD, call  # noqa: E402
 from provider import NODE, Provider  # noqa: E402
+from sso import Browser  # noqa: E402
 
 # A scenario that hangs is ended after so many seconds. The longest takes ten on a machine with nothing else to do.
 PATIENCE = 300
+# Where apps with no page of their own are answered.
+APP = "http://127.0.0.1/callback"
 # A folder for what the browsers showed.
 PICTURES = ["--out", os.environ["LOGIN_PICTURES"]] if "LOGIN_PICTURES" in os.environ else []
 
 
 @dataclass
 class Scenario:
-    """A script that is given the server's URL, and what the provider says of itself where people log in through that."""
+    """A script that is given the server's URL, and what the provider says of itself where people log in through that.
+
+    A line of it that begins with a word of `ANSWERS` asks for something; it is told on its standard input when that is done.
+    """
 
     name: str
     command: list[str]
@@ -47,7 +56,7 @@ def script(*parts: str) -> str:
 
 
 SCENARIOS = [
-    Scenario("matrix-js-sdk: encryption", [NODE, script("js-sdk", "encryption.mjs")]),
+    Scenario("matrix-js-sdk: encryption", [NODE, script("js-sdk", "encryption.mjs"), "--restart"]),
     Scenario("matrix-nio: encryption", [sys.executable, script("encryption.py")], with_provider=True),
     Scenario(
         "browser: logins through a provider",
@@ -71,9 +80,19 @@ class Synapse:
         """People can log in through it."""
         self.more = provider.for_synapse()
 
-    def __enter__(self) -> "Synapse":
-        arguments = argparse.Namespace(venv=str(synapse_peer.DEFAULT_VENV), dir=None, port=self.port)
+    def start(self, folder: pathlib.Path | None = None) -> None:
+        """Starts it, also again in its folder."""
+        arguments = argparse.Namespace(venv=str(synapse_peer.DEFAULT_VENV), dir=folder, port=self.port)
         self.process, self.folder, _ = synapse_peer.launch(arguments, self.more)
+
+    def restart(self) -> None:
+        """Kills it and starts it again."""
+        self.process.kill()
+        self.process.wait()
+        self.start(self.folder)
+
+    def __enter__(self) -> "Synapse":
+        self.start()
         return self
 
     def __exit__(self, *_) -> None:
@@ -87,20 +106,53 @@ class Synapse:
         return path.read_text()[-8000:] if path.exists() else ""
 
 
+def restart(server, _words: str) -> str:
+    """Kills the server and starts it again."""
+    server.restart()
+    return "done"
+
+
+def open_page(server, url: str) -> str:
+    """Somebody new logs in in a browser and lets the app in; gives where the browser is sent."""
+    name = f"anybody-{secrets.token_hex(4)}"
+    register_body = {"username": name, "password": PASSWORD, "inhibit_login": True, "auth": {"type": "m.login.dummy"}}
+    call(server.url, "POST", "/_matrix/client/v3/register", None, register_body)
+    return Browser(username=name, password=PASSWORD).log_in(url, APP)
+
+
+ANSWERS = {"restart": restart, "open": open_page}
+
+
+def run(command: list[str], server) -> int:
+    """Runs a script, and does what it asks for; gives its status."""
+    script = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    end = threading.Timer(PATIENCE, script.kill)
+    end.start()
+    try:
+        for line in script.stdout:
+            print(line, end="", flush=True)
+            word, _, words = line.strip().partition(" ")
+            if word in ANSWERS:
+                print(ANSWERS[word](server, words), file=script.stdin, flush=True)
+        return script.wait()
+    finally:
+        end.cancel()
+        script.kill()
+        script.wait()
+
+
 def play(scenario: Scenario, server, provider: Provider) -> bool:
     """Runs a scenario against a server; says how it went."""
     print(f"-- {scenario.name}, on {server.kind}", flush=True)
     more = ["--provider", json.dumps(provider.facts)] if scenario.with_provider else []
     begun = time.monotonic()
-    try:
-        done = subprocess.run([*scenario.command, server.url, *more], stdin=subprocess.DEVNULL, timeout=PATIENCE)
-        ended = "ok" if done.returncode == 0 else "FAILED"
-    except subprocess.TimeoutExpired:
-        ended = "FAILED: it hangs"
-    if ended != "ok":
+    status = run([*scenario.command, server.url, *more], server)
+    took = time.monotonic() - begun
+    if status != 0:
         print(server.log(), file=sys.stderr, flush=True)
-    print(f"-- {scenario.name}, on {server.kind}: {ended} ({time.monotonic() - begun:.0f} s)", flush=True)
-    return ended == "ok"
+    ended = "ok" if status == 0 else f"FAILED with {status}"
+    print(f"-- {scenario.name}, on {server.kind}: {ended} ({took:.0f} s)", flush=True)
+    return status == 0
 
 
 def play_all(server, chosen: list[Scenario]) -> list[bool]:

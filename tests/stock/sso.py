@@ -24,6 +24,9 @@ class Page(html.parser.HTMLParser):
             self.action, self.method = given.get("action", ""), given.get("method", "get").lower()
         if tag == "input" and given.get("name"):
             self.fields[given["name"]] = given.get("value") or ""
+        # The first button of a form is what a person presses who agrees.
+        if tag == "button" and given.get("name"):
+            self.fields.setdefault(given["name"], given.get("value") or "")
         if tag == "a" and given.get("href"):
             self.links.append(given["href"])
 

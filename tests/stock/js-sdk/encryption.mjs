@@ -1,15 +1,19 @@
 // Encryption as people use it, with matrix-js-sdk: Alice has a phone, a laptop and later a tablet, Bob a phone.
 //
-//   node tests/stock/js-sdk/encryption.mjs URL
+//   node tests/stock/js-sdk/encryption.mjs URL [--restart]
 //
 // Runs against any homeserver with open registration. Prints a line for every step that held, and ends with status 1 at the first
 // that does not.
+// --restart  prints "restart", and waits for a line on its standard input, which says that the server was killed and started again
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
 import { EventType } from "matrix-js-sdk";
 import { Device, call, eventually, fresh, play, register, verify, withPassword } from "./party.mjs";
 
-const STEPS = [sign_up, set_up_cross_signing, verify_the_laptop, make_an_encrypted_room, talk, verify_each_other, back_up, restore_on_a_tablet, talk_on_all, resume, find_new_devices, log_out, replace_the_identity];
+const STEPS = [sign_up, set_up_cross_signing, verify_the_laptop, make_an_encrypted_room, talk, verify_each_other, back_up, restore_on_a_tablet, talk_on_all, resume, survive_a_restart, find_new_devices, log_out, replace_the_identity];
 
 /** Alice on two devices, Bob on one: logged in with their passwords. */
 async function sign_up(state) {
@@ -153,6 +157,18 @@ async function resume(state) {
   assert.ok(await laptop.trusts(laptop.userId, phone.deviceId), "it has forgotten whom it trusts");
 }
 
+/** The server is killed under everybody. Their clients go on from where they were, and new keys find their way. */
+async function survive_a_restart(state) {
+  const { phone, laptop, bobs, alice, roomId } = state;
+  for (const device of [phone, laptop, bobs]) device.since = [];
+  console.log("restart");
+  await once(createInterface({ input: process.stdin }), "line");
+  await bobs.crypto.forceDiscardSession(roomId);
+  await talk(state, "(after the restart)");
+  for (const device of [phone, laptop, bobs]) assert.ok(device.since.length > 0 && device.since.every(Boolean), "an initial sync");
+  assert.ok(await phone.trusts(alice, laptop.deviceId));
+}
+
 /** Bob's second device is told of by `device_lists`, and gets the keys of what is said from then on. */
 async function find_new_devices(state) {
   const { url, bob, phone, roomId } = state;
@@ -188,9 +204,11 @@ async function replace_the_identity({ phone, bobs, alice }) {
   });
 }
 
-const [url] = process.argv.slice(2);
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { restart: { type: "boolean" } } });
+const [url] = positionals;
 if (!url) {
-  console.error("usage: encryption.mjs URL");
+  console.error("usage: encryption.mjs URL [--restart]");
   process.exit(2);
 }
-await play(STEPS, { url: url.replace(/\/$/, "") });
+const steps = STEPS.filter((step) => values.restart || step !== survive_a_restart);
+await play(steps, { url: url.replace(/\/$/, "") });

@@ -13,7 +13,7 @@ const PATIENCE_MS = 60_000;
 
 // What the SDK tells is shown where SDK_LOG is set. It writes to the console, too, and there is nothing else there.
 const show = process.env.SDK_LOG ? console.error : () => {};
-const logger = { trace: show, debug: show, info: show, warn: show, error: show, getChild: () => logger };
+export const logger = { trace: show, debug: show, info: show, warn: show, error: show, getChild: () => logger };
 for (const level of ["trace", "debug", "info", "warn"]) console[level] = show;
 
 /** A name that no other run uses. */

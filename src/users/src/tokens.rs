@@ -47,6 +47,29 @@ pub struct NewTokens<'a> {
 enum TokenKind {
     Access,
     Refresh,
+    /// What all tokens of one log-in come from, however often they were refreshed.
+    Grant,
+}
+
+/// What a log-in was granted as, to be told apart from others by its own secret name: it lives as long as the log-in, and dies with the
+/// device or when the device is logged in anew.
+#[derive(Debug, Clone, Copy)]
+pub struct NewGrant<'a> {
+    /// Its name, unguessable as a token is.
+    pub id: &'a str,
+    /// What the caller wants to know of it later.
+    pub note: &'a str,
+}
+
+/// A grant that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Whose it is.
+    pub user: UserNum,
+    /// The device that was logged in.
+    pub device_id: OwnedDeviceId,
+    /// What was noted.
+    pub note: String,
 }
 
 /// An access token and the refresh token it came with.
@@ -72,6 +95,9 @@ pub(crate) struct TokenRow {
     /// Of a token got by a refresh and not used yet: the pair that dies when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replaces: Option<Pair>,
+    /// Of a grant: what its maker noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -211,6 +237,7 @@ impl Tokens {
             access: None,
             next: None,
             replaces,
+            note: None,
         };
         let refresh = new.refresh.map(|refresh| Hash::of(refresh.as_bytes()));
         if let Some(refresh) = refresh {
@@ -219,6 +246,50 @@ impl Tokens {
         }
         Self::add_rows(ops, access, row);
         refresh.map(|refresh| Pair { access, refresh })
+    }
+
+    /// Adds the row of a log-in's grant; the caller holds the user's lock.
+    pub(crate) fn add_grant(user: UserNum, device: &DeviceId, grant: &NewGrant<'_>, ops: &mut Vec<Op>) {
+        let row = TokenRow {
+            user,
+            device: device.to_owned(),
+            kind: TokenKind::Grant,
+            expires_ts: None,
+            access: None,
+            next: None,
+            replaces: None,
+            note: Some(grant.note.to_owned()),
+        };
+        Self::add_rows(ops, Hash::of(grant.id.as_bytes()), row);
+    }
+
+    /// The grant of this name.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn grant(&self, id: &str) -> Result<Option<Grant>> {
+        let row = self.core.db.get(&TOKENS, &Hash::of(id.as_bytes())).await?;
+        Ok(row.and_then(|Json(row)| grant_of(row)))
+    }
+
+    /// The grant by which a device is logged in; none where it was logged in otherwise.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn grant_of(&self, user: UserNum, device: &DeviceId) -> Result<Option<Grant>> {
+        let rows = self.core.db.scan_all(&DEVICE_TOKENS, &(user, device.as_str().to_owned())).await?;
+        let hashes: Vec<Hash> = rows.into_iter().map(|((_, _, hash), ())| hash).collect();
+        let rows = self.core.db.multi_get(&TOKENS, &hashes).await?;
+        Ok(rows.into_iter().flatten().find_map(|Json(row)| grant_of(row)))
+    }
+
+    /// The device that an access or refresh token belongs to, also where it has expired.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn owner(&self, token: &str) -> Result<Option<(UserNum, OwnedDeviceId)>> {
+        let row = self.core.db.get(&TOKENS, &Hash::of(token.as_bytes())).await?;
+        Ok(row.filter(|Json(row)| row.kind != TokenKind::Grant).map(|Json(row)| (row.user, row.device)))
     }
 
     /// Adds the deletion of all tokens of a device; the caller holds the user's lock.
@@ -273,6 +344,11 @@ impl Tokens {
             Ok(()) => Ok(row.user),
         }
     }
+}
+
+fn grant_of(row: TokenRow) -> Option<Grant> {
+    let note = row.note.filter(|_| row.kind == TokenKind::Grant)?;
+    Some(Grant { user: row.user, device_id: row.device, note })
 }
 
 fn delete_pair(row: &TokenRow, pair: Pair, out: &mut DeviceOps) {

@@ -140,6 +140,33 @@ async fn all_tokens_die_with_the_device() {
 }
 
 #[tokio::test]
+async fn a_grant_outlives_refreshes_and_dies_with_its_log_in() {
+    let bench = Bench::new();
+    let users = bench.users();
+    assert_eq!(users.number(user_id!("@ann:example.org")).await.unwrap(), ANN);
+    let device = owned_device_id!("D");
+    let new = |tokens| NewDevice { device_id: device.clone(), display_name: None, tokens };
+    let grant = |id| NewGrant { id, note: "client" };
+    users.devices.create_granted(ANN, &new(pair("a1", "r1")), &grant("g1"), Vec::new()).await.unwrap();
+    users.tokens.refresh("r1", &pair("a2", "r2")).await.unwrap();
+    assert!(is_live(&users, "a2").await);
+    let users = bench.users();
+    let found = users.tokens.grant("g1").await.unwrap().unwrap();
+    assert_eq!((found.user, found.note.as_str()), (ANN, "client"));
+    assert_eq!(users.tokens.grant_of(ANN, &device).await.unwrap(), Some(found));
+    // It is no token, and tokens are no grants.
+    assert!(!is_live(&users, "g1").await && users.tokens.refresh("g1", &pair("x", "y")).await.is_err());
+    assert_eq!((users.tokens.grant("a2").await.unwrap(), users.tokens.owner("g1").await.unwrap()), (None, None));
+    assert_eq!(users.tokens.owner("r2").await.unwrap(), Some((ANN, device.clone())));
+    users.devices.create_granted(ANN, &new(pair("a3", "r3")), &grant("g2"), Vec::new()).await.unwrap();
+    assert_eq!(users.tokens.grant("g1").await.unwrap(), None);
+    users.devices.create(ANN, &new(tokens("a4"))).await.unwrap();
+    assert_eq!(users.tokens.grant("g2").await.unwrap(), None);
+    assert_eq!(users.tokens.grant_of(ANN, &device).await.unwrap(), None);
+    assert_eq!(rows(&users).await, 1);
+}
+
+#[tokio::test]
 async fn a_login_token_opens_once_and_in_time_only() {
     let bench = Bench::new();
     let users = bench.users();

@@ -5,7 +5,10 @@ use std::fmt;
 use http_kit::LimitConfig;
 use serde::Deserialize;
 
-use crate::oidc::{OidcConfig, SsoConfig};
+use crate::{
+    oauth::OauthConfig,
+    oidc::{OidcConfig, SsoConfig},
+};
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -49,6 +52,8 @@ pub struct AuthConfig {
     pub sso: SsoConfig,
     /// OpenID Connect providers.
     pub oidc: Vec<OidcConfig>,
+    /// The authorization server for apps that speak OAuth 2.0.
+    pub oauth: OauthConfig,
     /// Where browsers reach this server. It is set once, for the Client-Server API, and handed on.
     #[serde(skip)]
     pub public_base_url: Option<String>,
@@ -185,6 +190,10 @@ pub struct LimitsConfig {
     pub login_per_user: LimitConfig,
     /// Accounts created, and registration tokens tried, from one address. Default one in 10 s, bursts of 20.
     pub registration_per_ip: LimitConfig,
+    /// Pages of a log-in that are opened from one address, and codes that its devices ask for. Default one a second, bursts of 50.
+    pub pages_per_ip: LimitConfig,
+    /// Apps that register from one address. Default one in 5 s, bursts of 30.
+    pub clients_per_ip: LimitConfig,
     /// User names that one address may ask about. Default one a second, bursts of 50: forms ask while people type.
     pub names_per_ip: LimitConfig,
 }
@@ -196,6 +205,8 @@ impl Default for LimitsConfig {
             login_per_ip: LimitConfig::new(0.2, 20),
             login_per_user: LimitConfig::new(0.05, 10),
             registration_per_ip: LimitConfig::new(0.1, 20),
+            pages_per_ip: LimitConfig::new(1.0, 50),
+            clients_per_ip: LimitConfig::new(0.2, 30),
             names_per_ip: LimitConfig::new(1.0, 50),
         }
     }

@@ -49,6 +49,22 @@ impl Entropy {
         self.letters::<12>().to_lowercase()
     }
 
+    /// A code that people type, of 34 random bits: consonants alone, so that it spells nothing.
+    pub(crate) fn user_code(&self) -> String {
+        const CONSONANTS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
+        // Of two bytes each letter is as likely as another, but for one in three thousand.
+        let letter = |pair: [u8; 2]| {
+            let index = usize::from(u16::from_be_bytes(pair)) % CONSONANTS.len();
+            CONSONANTS.get(index).copied().map_or('B', char::from)
+        };
+        let pairs = [self.bytes::<8>(), self.bytes::<8>()];
+        let half = |bytes: [u8; 8]| {
+            let (pairs, _) = bytes.as_chunks::<2>();
+            pairs.iter().copied().map(letter).collect::<String>()
+        };
+        pairs.map(half).join("-")
+    }
+
     fn letters<const N: usize>(&self) -> String {
         let letter = |byte: u8| LETTERS.get(usize::from(byte) % LETTERS.len()).copied().map_or('A', char::from);
         self.bytes::<N>().into_iter().map(letter).collect()

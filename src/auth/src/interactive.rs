@@ -113,6 +113,13 @@ pub(crate) struct Progress {
     pub(crate) token: Option<String>,
 }
 
+impl Progress {
+    /// Of somebody whose registration token was accepted.
+    pub(crate) fn by_token(token: &str) -> Self {
+        Self { completed: vec![Stage::RegistrationToken], token: Some(token.to_owned()) }
+    }
+}
+
 /// What became of a stage.
 pub(crate) enum Verdict {
     /// It is done.

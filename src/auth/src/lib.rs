@@ -10,8 +10,10 @@ mod config;
 mod credentials;
 mod entropy;
 mod error;
+mod fields;
 mod interactive;
 mod nonces;
+mod oauth;
 mod oidc;
 mod password;
 mod registration_tokens;
@@ -27,6 +29,7 @@ pub use config::{
 };
 pub use error::{AuthConfigError, RouteError};
 pub use interactive::{Challenge, Flow, Stage};
+pub use oauth::OauthConfig;
 pub use oidc::{
     ClientAuth, MAX_ANSWER, OidcConfig, OidcConfigError, ProviderKind, SEAL_KEY_LENGTH, SsoConfig, UpstreamError,
     UpstreamHttp, UpstreamParts, WebClient,

@@ -57,6 +57,17 @@ impl Auth {
         }
     }
 
+    /// Tokens of an app, which end after `seconds`.
+    pub(crate) fn tokens_for(&self, seconds: u32, refresh: String) -> FreshTokens {
+        let lifetime = u64::from(seconds);
+        FreshTokens {
+            access: self.entropy.token(ACCESS_PREFIX),
+            refresh: Some(refresh),
+            expires_in: Some(Duration::from_secs(lifetime)),
+            expires_ts: Some(self.clock.now_ms().saturating_add(lifetime * 1000)),
+        }
+    }
+
     /// Logs a device of an account in.
     pub(crate) async fn log_in(
         &self,

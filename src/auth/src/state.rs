@@ -15,6 +15,7 @@ use crate::{
     error::AuthConfigError,
     interactive::Sessions,
     nonces::Nonces,
+    oauth::Oauth,
     oidc::{Sso, UpstreamParts},
     password::Passwords,
     registration_tokens::RegistrationTokens,
@@ -68,6 +69,7 @@ pub struct Auth {
     pub(crate) requesters: Requesters,
     pub(crate) limits: Limits,
     pub(crate) sso: Option<Sso>,
+    pub(crate) oauth: Option<Oauth>,
     /// The tokens that let people register.
     pub registration_tokens: RegistrationTokens,
 }
@@ -88,6 +90,7 @@ impl Auth {
         check(&config)?;
         let clock = Clock::new(move || clock.now_ms());
         let sso = Sso::new(&config, upstream, Arc::clone(&db), &clock)?;
+        let oauth = Oauth::new(&config.oauth, sso.as_ref(), &db, &users, &clock);
         let registration_tokens = RegistrationTokens::new(db, clock.clone(), &config.registration.tokens);
         Ok(Arc::new(Self {
             users,
@@ -101,6 +104,7 @@ impl Auth {
             limits: Limits::new(&config.limits, &clock),
             registration_tokens,
             sso,
+            oauth,
             clock,
             config,
         }))
@@ -126,6 +130,9 @@ fn check(config: &AuthConfig) -> Result<(), AuthConfigError> {
             return Err(AuthConfigError::Zero(name));
         }
     }
+    if let Some(name) = config.oauth.zero() {
+        return Err(AuthConfigError::Zero(name));
+    }
     if config.registration.tokens.iter().any(|token| token.reveal().is_empty()) {
         return Err(AuthConfigError::Empty("auth.registration.tokens"));
     }
@@ -141,6 +148,8 @@ pub(crate) struct Limits {
     login_per_ip: RateLimiter,
     login_per_user: RateLimiter,
     registration_per_ip: RateLimiter,
+    pages_per_ip: RateLimiter,
+    clients_per_ip: RateLimiter,
     names_per_ip: RateLimiter,
 }
 
@@ -154,6 +163,8 @@ impl Limits {
             login_per_ip: limiter(&config.login_per_ip),
             login_per_user: limiter(&config.login_per_user),
             registration_per_ip: limiter(&config.registration_per_ip),
+            pages_per_ip: limiter(&config.pages_per_ip),
+            clients_per_ip: limiter(&config.clients_per_ip),
             names_per_ip: limiter(&config.names_per_ip),
         }
     }
@@ -168,6 +179,14 @@ impl Limits {
 
     pub(crate) fn registration_from(&self, ip: Option<IpAddr>) -> Result<(), MatrixError> {
         ip.map_or(Ok(()), |ip| self.registration_per_ip.check(LimitKey::ip(ip)))
+    }
+
+    pub(crate) fn page_from(&self, ip: Option<IpAddr>) -> Result<(), MatrixError> {
+        ip.map_or(Ok(()), |ip| self.pages_per_ip.check(LimitKey::ip(ip)))
+    }
+
+    pub(crate) fn client_from(&self, ip: Option<IpAddr>) -> Result<(), MatrixError> {
+        ip.map_or(Ok(()), |ip| self.clients_per_ip.check(LimitKey::ip(ip)))
     }
 
     pub(crate) fn registration_available(&self, ip: Option<IpAddr>) -> Result<(), MatrixError> {

@@ -5,6 +5,7 @@ mod account;
 mod devices;
 mod limits;
 mod login;
+mod oauth;
 mod oidc;
 mod registration;
 mod shared_secret;

@@ -11,7 +11,7 @@ use crate::serve::stopped;
 /// How often users whose time has come are shown as idle or offline, and last-seen times are written.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Asks providers now and then whether those who logged in through them still may, until told to stop. A task of its own: a
+/// Asks providers now and then whether those who logged in through them still may, and removes apps that nobody uses, until told to stop. A task of its own: a
 /// provider that is slow holds nothing else up.
 pub async fn recheck(auth: Arc<Auth>, mut stopping: watch::Receiver<bool>) {
     let mut tick = tokio::time::interval(EVERY);
@@ -21,6 +21,9 @@ pub async fn recheck(auth: Arc<Auth>, mut stopping: watch::Receiver<bool>) {
             _ = tick.tick() => {
                 if let Err(error) = auth.recheck_upstream().await {
                     tracing::warn!(%error, "sessions at providers could not be looked at");
+                }
+                if let Err(error) = auth.expire_clients().await {
+                    tracing::warn!(%error, "apps that nobody uses were not removed");
                 }
             }
             () = stopped(&mut stopping) => return,

@@ -164,7 +164,7 @@ pub(crate) struct Settled {
 /// A configuration that can work.
 pub(crate) struct Checked {
     pub(crate) providers: Vec<Settled>,
-    /// Where browsers reach this server, where there are providers.
+    /// Where browsers reach this server, where that is needed.
     pub(crate) base: Option<Url>,
     pub(crate) allowed: Vec<Allowed>,
 }
@@ -173,6 +173,7 @@ pub(crate) struct Checked {
 pub(crate) fn check_all(
     sso: &SsoConfig,
     providers: &[OidcConfig],
+    oauth: Option<bool>,
     public_base_url: Option<&str>,
 ) -> Result<Checked, OidcConfigError> {
     let all = |why: &str| OidcConfigError::All(why.to_owned());
@@ -187,14 +188,20 @@ pub(crate) fn check_all(
     }
     let allowed = sso.trusted_redirects.iter().map(|url| Allowed::parse(url)).collect::<Result<_, _>>();
     let allowed = allowed.map_err(|bad: String| OidcConfigError::All(format!("auth.sso.trusted_redirects: {bad}")))?;
-    if providers.is_empty() {
+    let needs_base = match oauth {
+        _ if !providers.is_empty() => true,
+        Some(wanted) => wanted,
+        // Where nobody said, it is there if it can be.
+        None => public_base_url.is_some_and(|base| allowed_url(base).is_ok()),
+    };
+    if !needs_base {
         return Ok(Checked { providers: Vec::new(), base: None, allowed });
     }
     if providers.len() > MAX_PROVIDERS {
         return Err(OidcConfigError::All(format!("auth.oidc: more than {MAX_PROVIDERS} providers")));
     }
     let base = public_base_url
-        .ok_or_else(|| all("auth.oidc needs client_api.public_base_url: providers send people back to it"))?;
+        .ok_or_else(|| all("auth.oidc, or auth.oauth, needs client_api.public_base_url: people are sent back to it"))?;
     let base = allowed_url(base).map_err(|why| OidcConfigError::All(format!("client_api.public_base_url: {why}")))?;
     let settled = providers.iter().map(OidcConfig::settle).collect::<Result<Vec<_>, _>>()?;
     for (index, provider) in settled.iter().enumerate() {

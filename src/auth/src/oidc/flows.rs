@@ -12,11 +12,21 @@ use users::UserNum;
 use crate::{
     config::Secret,
     entropy::Entropy,
+    oauth::{AppRequest, DeviceGrant},
     oidc::{config::SsoConfig, redirect::Target},
 };
 
 /// Cookies of one request that are looked at, in bytes.
 const MAX_COOKIES: usize = 16 << 10;
+
+/// What somebody logs in for.
+#[derive(Debug, Clone)]
+pub(crate) enum Goal {
+    /// A client that wants a login token.
+    Client(Target),
+    /// A step of this browser that waits until somebody is logged in: its id.
+    Waiting(String),
+}
 
 /// At the provider.
 #[derive(Debug, Clone)]
@@ -25,7 +35,7 @@ pub(crate) struct AtProvider {
     pub(crate) nonce: String,
     /// What the code is exchanged with (PKCE).
     pub(crate) verifier: String,
-    pub(crate) target: Target,
+    pub(crate) goal: Goal,
 }
 
 /// Back from the provider, and without an account here.
@@ -38,7 +48,7 @@ pub(crate) struct Newcomer {
     pub(crate) email: Option<String>,
     pub(crate) admin: Option<bool>,
     pub(crate) refresh: Option<Secret>,
-    pub(crate) target: Target,
+    pub(crate) goal: Goal,
     pub(crate) csrf: String,
 }
 
@@ -51,9 +61,34 @@ pub(crate) struct Asked {
     pub(crate) csrf: String,
 }
 
+/// What goes on once a browser is logged in.
+#[derive(Debug, Clone)]
+pub(crate) enum Purpose {
+    /// An app asks for access.
+    App(Arc<AppRequest>),
+    /// A device without a browser does.
+    Device(Arc<DeviceGrant>),
+    /// A client wants a login token.
+    Client(Target),
+}
+
+/// Somebody is to log in on this server's own page, and then to go on.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting {
+    pub(crate) purpose: Purpose,
+    /// Log-ins from before do not count, in Unix milliseconds.
+    pub(crate) since_ms: u64,
+    /// Whether they want a new account.
+    pub(crate) create: bool,
+    /// The user name that is filled in for them.
+    pub(crate) hint: Option<String>,
+    pub(crate) csrf: String,
+}
+
 /// How far a log-in has come.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
+    Waiting(Waiting),
     AtProvider(AtProvider),
     Newcomer(Newcomer),
     Asked(Asked),
@@ -146,7 +181,7 @@ impl Flows {
     }
 }
 
-fn cookie_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn cookie_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let pairs = lines.filter(|line| line.len() <= MAX_COOKIES).flat_map(|line| line.split(';'));
     pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)

@@ -17,7 +17,7 @@ use crate::{
     error::RouteError,
     oidc::{
         Sso,
-        flows::{Asked, AtProvider, Begun, FlowError, Step},
+        flows::{Asked, AtProvider, Begun, FlowError, Goal, Step},
         identities::Identity,
         newcomer,
         pages::{AskPage, Pages, guard},
@@ -73,6 +73,15 @@ impl From<RouteError> for Trouble {
     }
 }
 
+/// What a client wants of a log-in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    /// Where it takes its login token.
+    pub(crate) redirect_url: Option<&'a str>,
+    /// Whether its user wants a new account.
+    pub(crate) create: bool,
+}
+
 /// What a provider sent the browser back with.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -91,23 +100,35 @@ impl Auth {
     pub(crate) async fn begin_login(
         &self,
         provider: Option<&str>,
-        redirect_url: Option<&str>,
+        wish: Wish<'_>,
         ip: Option<IpAddr>,
         headers: &HeaderMap,
     ) -> Result<Response, Trouble> {
         let sso = sso(self)?;
         let bad = Trouble(StatusCode::BAD_REQUEST, Problem::BadRedirect);
-        let given = redirect_url.ok_or(bad)?;
+        let given = wish.redirect_url.ok_or(bad)?;
         let target = Target::parse(given, &sso.allowed).map_err(|_| bad)?;
-        let (index, provider) = match (provider, &*sso.providers) {
+        let found = match (provider, &*sso.providers) {
+            (None, _) if self.has_login_page() => return self.ask_who(target, wish.create, ip, headers),
             (None, [only]) => (0, only),
             (None, _) => return Ok(choose(sso, given, headers)),
             (Some(id), _) => sso.find(id).ok_or(Trouble(StatusCode::NOT_FOUND, Problem::NoSuchProvider))?,
         };
+        self.go_to_provider(sso, found, Goal::Client(target), ip).await
+    }
+
+    /// Sends a browser to a provider.
+    pub(crate) async fn go_to_provider(
+        &self,
+        sso: &Sso,
+        (index, provider): (usize, &Provider),
+        goal: Goal,
+        ip: Option<IpAddr>,
+    ) -> Result<Response, Trouble> {
         self.limits.login_from(ip).map_err(RouteError::from)?;
         let (nonce, verifier) = (self.entropy.token(""), self.entropy.token(""));
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier));
-        let step = AtProvider { provider: index, nonce: nonce.clone(), verifier, target };
+        let step = AtProvider { provider: index, nonce: nonce.clone(), verifier, goal };
         let begun = self.begin_step(sso, Step::AtProvider(step))?;
         let redirect_uri = callback(sso, provider);
         let attempt = Attempt { state: &begun.id, nonce: &nonce, challenge: &challenge, redirect_uri: &redirect_uri };
@@ -144,22 +165,28 @@ impl Auth {
         let (claims, refresh) = exchanged.map_err(|error| trouble(provider, &error))?;
         let identity = (provider.settled.issuer.clone(), claims.subject.clone());
         let begun = match sso.identities.find(&identity).await? {
-            None => self
-                .begin_step(sso, Step::Newcomer(newcomer::of(self, index, provider, &claims, refresh, step.target)))?,
+            None => {
+                self.begin_step(sso, Step::Newcomer(newcomer::of(self, index, provider, &claims, refresh, step.goal)))?
+            }
             Some(row) => {
                 let user_id = self.open(row.user).await?;
                 self.take_over(sso, provider, &identity, row.user, roles(provider, &claims), refresh).await?;
-                if step.target.trusted {
-                    let link = self.link_for(sso, row.user, &step.target).await?;
-                    return go(&link, [sso.flows.forget(state)]);
+                match step.goal {
+                    Goal::Waiting(waiting) => {
+                        let cookie = self.log_browser_in(row.user, user_id)?;
+                        return go(&next_url(sso, &waiting), [Some(cookie), sso.flows.forget(state)]);
+                    }
+                    Goal::Client(target) if target.trusted => {
+                        let link = self.link_for(sso, row.user, &target).await?;
+                        return go(&link, [sso.flows.forget(state)]);
+                    }
+                    Goal::Client(target) => {
+                        self.begin_step(sso, Step::Asked(self.asking(row.user, user_id, target)))?
+                    }
                 }
-                self.begin_step(sso, Step::Asked(self.asking(row.user, user_id, step.target)))?
             }
         };
-        go(
-            &sso.url(&format!("/_cliquepay/login/next?flow={}", begun.id)),
-            [Some(begun.cookie), sso.flows.forget(state)],
-        )
+        go(&next_url(sso, &begun.id), [Some(begun.cookie), sso.flows.forget(state)])
     }
 
     /// The user id of an account that is open.
@@ -180,7 +207,8 @@ impl Auth {
     ) -> Result<(), Trouble> {
         self.apply_role(user, admin).await?;
         if let Some(refresh) = refresh {
-            let sealed = sso.sealer.seal(&refresh, &[&identity.0, &identity.1], &self.entropy);
+            let sealer = sso.sealer.as_ref();
+            let sealed = sealer.and_then(|sealer| sealer.seal(&refresh, &[&identity.0, &identity.1], &self.entropy));
             let sealed = sealed.ok_or_else(|| Trouble::internal("a token could not be encrypted"))?;
             let due = self.clock.now_ms().saturating_add(provider.settled.recheck_ms);
             sso.identities.keep_grant(identity, user, sealed, due).await?;
@@ -202,7 +230,7 @@ impl Auth {
     }
 
     /// Where a client gets its login token.
-    async fn link_for(&self, sso: &Sso, user: UserNum, target: &Target) -> Result<String, Trouble> {
+    pub(crate) async fn link_for(&self, sso: &Sso, user: UserNum, target: &Target) -> Result<String, Trouble> {
         let token = self.entropy.token(LOGIN_PREFIX);
         self.users.tokens.issue_login(user, &token, self.clock.now_ms().saturating_add(sso.token_ms)).await?;
         Ok(target.with_token(&token))
@@ -224,9 +252,10 @@ impl Auth {
     }
 
     /// The page of the step that a browser is in.
-    pub(crate) fn next_page(&self, flow: &str, headers: &HeaderMap) -> Result<Response, Trouble> {
+    pub(crate) async fn next_page(&self, flow: &str, headers: &HeaderMap) -> Result<Response, Trouble> {
         let sso = sso(self)?;
         match sso.flows.look(flow, headers)? {
+            Step::Waiting(waiting) => self.go_on_waiting(flow, waiting, headers).await,
             Step::AtProvider(_) => Err(FlowError::Unknown.into()),
             Step::Newcomer(step) => Ok(newcomer::page(self, sso, flow, &step, &step.suggestion, None, headers)),
             Step::Asked(step) => Ok(ask_page(sso, flow, &step, headers)),
@@ -298,7 +327,13 @@ pub(crate) fn add_cookies<const N: usize>(headers: &mut HeaderMap, cookies: [Opt
     }
 }
 
-fn go<const N: usize>(url: &str, cookies: [Option<HeaderValue>; N]) -> Result<Response, Trouble> {
+/// Where a browser is shown its next step.
+pub(crate) fn next_url(sso: &Sso, flow: &str) -> String {
+    sso.url(&format!("/_cliquepay/login/next?flow={flow}"))
+}
+
+/// Leads a browser on; after a form, too.
+pub(crate) fn go<const N: usize>(url: &str, cookies: [Option<HeaderValue>; N]) -> Result<Response, Trouble> {
     let location = HeaderValue::from_str(url).map_err(Trouble::internal)?;
     let mut response = StatusCode::FOUND.into_response();
     response.headers_mut().insert(header::LOCATION, location);

@@ -30,7 +30,8 @@ impl Auth {
             let Some(grant) = sso.identities.grant(&identity).await? else {
                 continue;
             };
-            let refresh = sso.sealer.open(&grant.sealed, &[&identity.0, &identity.1]);
+            let refresh =
+                sso.sealer.as_ref().and_then(|sealer| sealer.open(&grant.sealed, &[&identity.0, &identity.1]));
             let dropped = sso.identities.drop_grant(&identity, grant).await?;
             if let Some(refresh) = refresh.filter(|_| dropped) {
                 self.revoke_behind(identity, refresh);

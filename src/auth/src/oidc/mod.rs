@@ -41,11 +41,13 @@ pub use self::{
     seal::SEAL_KEY_LENGTH,
 };
 pub(crate) use self::{
+    flows::{FlowError, Goal, Purpose, Step, Waiting, cookie_of},
     id_token_login::ID_TOKEN_LOGIN,
-    login::{Answer, Trouble},
+    login::{Answer, Trouble, Wish, add_cookies, go, next_url, same, sso},
     newcomer::Filled,
-    pages::Pages,
-    words::Problem,
+    pages::{Pages, escape, guard, hidden},
+    redirect::Target,
+    words::{Language, Problem},
 };
 use crate::config::AuthConfig;
 
@@ -64,46 +66,62 @@ impl std::fmt::Debug for UpstreamParts {
     }
 }
 
-/// All of it, where there are providers.
+/// All of it, where there are providers or an authorization server of our own.
 #[derive(Debug)]
 pub(crate) struct Sso {
     pub(crate) providers: Vec<Provider>,
-    flows: Flows,
+    pub(crate) flows: Flows,
     identities: Identities,
-    allowed: Vec<Allowed>,
+    pub(crate) allowed: Vec<Allowed>,
     /// Where browsers reach this server, without a slash at its end.
     base: String,
-    sealer: Sealer,
+    /// None without providers: there is nothing to encrypt.
+    sealer: Option<Sealer>,
     /// How long a login token is good for, in milliseconds.
-    token_ms: u64,
+    pub(crate) token_ms: u64,
 }
 
 impl Sso {
-    /// None without providers.
+    /// None without providers and without an authorization server.
     pub(crate) fn new(
         config: &AuthConfig,
         parts: Option<UpstreamParts>,
         db: Arc<Db>,
         clock: &Clock,
     ) -> Result<Option<Self>, OidcConfigError> {
-        let Checked { providers, base, allowed } =
-            check_all(&config.sso, &config.oidc, config.public_base_url.as_deref())?;
+        let Checked { providers: settled, base, allowed } =
+            check_all(&config.sso, &config.oidc, config.oauth.enabled, config.public_base_url.as_deref())?;
         let Some(base) = base else { return Ok(None) };
-        let parts = parts.ok_or_else(|| OidcConfigError::All("auth.oidc: there is no network for it".to_owned()))?;
-        let sealer = Sealer::new(&parts.seal_key);
-        let provider = |settled| Provider::new(settled, Arc::clone(&parts.http), clock.clone());
+        let (mut providers, mut sealer) = (Vec::new(), None);
+        if !settled.is_empty() {
+            let none = |what: &str| OidcConfigError::All(format!("auth.oidc: there is no {what} for it"));
+            let parts = parts.ok_or_else(|| none("network"))?;
+            sealer = Some(Sealer::new(&parts.seal_key).ok_or_else(|| none("cipher"))?);
+            let provider = |settled| Provider::new(settled, Arc::clone(&parts.http), clock.clone());
+            providers = settled.into_iter().map(provider).collect();
+        }
         Ok(Some(Self {
-            providers: providers.into_iter().map(provider).collect(),
+            providers,
             flows: Flows::new(&config.sso, base.scheme() == "https", clock.clone()),
             identities: Identities::new(db),
             allowed,
             base: trimmed(&base),
-            sealer: sealer.ok_or_else(|| OidcConfigError::All("auth.oidc: there is no cipher for it".to_owned()))?,
+            sealer,
             token_ms: u64::from(config.sso.token_seconds) * 1000,
         }))
     }
 
-    fn find(&self, id: &str) -> Option<(usize, &Provider)> {
+    /// Whether this server is reached by HTTPS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.base.starts_with("https:")
+    }
+
+    /// What this server is called where it lets apps in.
+    pub(crate) fn issuer(&self) -> String {
+        self.url("/")
+    }
+
+    pub(crate) fn find(&self, id: &str) -> Option<(usize, &Provider)> {
         self.providers.iter().enumerate().find(|(_, provider)| provider.settled.id == id)
     }
 
@@ -111,7 +129,7 @@ impl Sso {
         self.providers.iter().find(|provider| provider.settled.issuer == issuer)
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 }

@@ -12,12 +12,11 @@ use crate::{
     error::RouteError,
     oidc::{
         Sso,
-        flows::{FlowError, Newcomer, Step},
+        flows::{FlowError, Goal, Newcomer, Step},
         identities::{Identities, Identity},
-        login::{Trouble, add_cookies, ask_page, roles, same, sso},
+        login::{Trouble, add_cookies, ask_page, go, next_url, roles, same, sso},
         pages::{NewAccountPage, Pages},
         provider::Provider,
-        redirect::Target,
         token::Claims,
         words::Problem,
     },
@@ -37,7 +36,7 @@ pub(crate) fn of(
     provider: &Provider,
     claims: &Claims,
     refresh: Option<Secret>,
-    target: Target,
+    goal: Goal,
 ) -> Newcomer {
     let settled = &provider.settled;
     let text = |claim: &str| claims.text(claim).map(|text| text.chars().take(MAX_TEXT).collect::<String>());
@@ -51,7 +50,7 @@ pub(crate) fn of(
         email,
         admin: roles(provider, claims),
         refresh,
-        target,
+        goal,
         csrf: auth.entropy.token(""),
     }
 }
@@ -137,18 +136,25 @@ impl Auth {
         let identity = (provider.settled.issuer.clone(), step.subject.clone());
         let user_id = self.open(user).await?;
         self.take_over(sso, provider, &identity, user, step.admin, step.refresh).await?;
-        if step.target.trusted {
-            return self.finish(sso, (user, &user_id), &step.target, &filled.flow, headers).await;
-        }
+        let target = match step.goal {
+            Goal::Waiting(waiting) => {
+                let cookie = self.log_browser_in(user, user_id)?;
+                return go(&next_url(sso, &waiting), [Some(cookie), sso.flows.forget(&filled.flow)]);
+            }
+            Goal::Client(target) if target.trusted => {
+                return self.finish(sso, (user, &user_id), &target, &filled.flow, headers).await;
+            }
+            Goal::Client(target) => target,
+        };
         // They have just filled in a form of ours; the question where it goes is still to be put.
-        let asked = self.asking(user, user_id, step.target);
+        let asked = self.asking(user, user_id, target);
         let begun = self.begin_step(sso, Step::Asked(asked.clone()))?;
         let mut response = ask_page(sso, &begun.id, &asked, headers);
         add_cookies(response.headers_mut(), [Some(begun.cookie), sso.flows.forget(&filled.flow)]);
         Ok(response)
     }
 
-    async fn problem_of(&self, localpart: &str) -> Result<Option<Problem>, Trouble> {
+    pub(crate) async fn problem_of(&self, localpart: &str) -> Result<Option<Problem>, Trouble> {
         match self.check_free(localpart).await {
             Ok(()) => Ok(None),
             Err(RouteError::Users(UsersError::UserInUse)) => Ok(Some(Problem::NameTaken)),

@@ -33,18 +33,20 @@ button+button{margin-top:.75rem;border:1px solid var(--line);background:none;col
 ul{list-style:none;margin:0;padding:0}\
 li .go{margin-top:.75rem}";
 
-/// Nothing is loaded, nothing runs, forms go nowhere else, and no other page shows these in a frame.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let style = STANDARD.encode(Sha256::digest(STYLE));
+static STYLE_HASH: LazyLock<String> = LazyLock::new(|| STANDARD.encode(Sha256::digest(STYLE)));
+
+/// Nothing is loaded, nothing runs, forms go nowhere else but to what is named, and no other page shows these in a frame.
+fn policy(form_action: &str) -> HeaderValue {
+    let (style, space) = (&*STYLE_HASH, if form_action.is_empty() { "" } else { " " });
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'{space}{form_action}; base-uri 'none'; frame-ancestors 'none'"
     );
     HeaderValue::from_str(&policy)
         .unwrap_or(HeaderValue::from_static("default-src 'none'; base-uri 'none'; frame-ancestors 'none'"))
-});
+}
 
 /// A text as it may stand in HTML, in attributes too.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
         match char {
@@ -95,7 +97,11 @@ impl Pages {
         Self(Language::preferred(wanted))
     }
 
-    fn words(self) -> &'static Words {
+    pub(crate) fn language(self) -> Language {
+        self.0
+    }
+
+    pub(crate) fn words(self) -> &'static Words {
         self.0.words()
     }
 
@@ -199,7 +205,19 @@ impl Pages {
         self.page(StatusCode::OK, self.words().logged_out, &body, "")
     }
 
-    fn page(self, status: StatusCode, title: &str, body: &str, head: &str) -> Response {
+    pub(crate) fn page(self, status: StatusCode, title: &str, body: &str, head: &str) -> Response {
+        self.page_with(status, title, body, head, "")
+    }
+
+    /// A page whose form may lead to another place, too.
+    pub(crate) fn page_with(
+        self,
+        status: StatusCode,
+        title: &str,
+        body: &str,
+        head: &str,
+        form_action: &str,
+    ) -> Response {
         let title = escape(title);
         let html = format!(
             "<!DOCTYPE html><html lang=\"{lang}\"><head><meta charset=\"utf-8\"><title>{title} – CliquePay</title>\
@@ -210,7 +228,7 @@ impl Pages {
         let mut response = (status, Body::from(html)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy(form_action));
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Language"));
         guard(headers);
@@ -218,7 +236,7 @@ impl Pages {
     }
 }
 
-fn hidden(flow: &str, csrf: &str) -> String {
+pub(crate) fn hidden(flow: &str, csrf: &str) -> String {
     format!(
         "<input type=\"hidden\" name=\"flow\" value=\"{}\"><input type=\"hidden\" name=\"csrf\" value=\"{}\">",
         escape(flow),

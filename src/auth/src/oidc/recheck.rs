@@ -65,7 +65,11 @@ impl Auth {
         let Some(provider) = sso.of_issuer(&identity.0) else {
             return self.look_again(sso, identity, grant, None, now.saturating_add(UNKNOWN_AGAIN_MS)).await;
         };
-        let Some(refresh) = sso.sealer.open(&grant.sealed, &[&identity.0, &identity.1]) else {
+        let Some((sealer, refresh)) = sso
+            .sealer
+            .as_ref()
+            .and_then(|sealer| Some((sealer, sealer.open(&grant.sealed, &[&identity.0, &identity.1])?)))
+        else {
             tracing::warn!(issuer = %identity.0, "a refresh token cannot be decrypted: its sessions end");
             return self.end_sessions(sso, identity, grant).await;
         };
@@ -74,7 +78,7 @@ impl Auth {
             Ok(Refreshed::Stands(Tokens { claims, refresh })) => {
                 let role = claims.and_then(|claims| roles(provider, &claims));
                 self.apply_role(grant.user, role).await?;
-                let sealed = refresh.and_then(|new| sso.sealer.seal(&new, &[&identity.0, &identity.1], &self.entropy));
+                let sealed = refresh.and_then(|new| sealer.seal(&new, &[&identity.0, &identity.1], &self.entropy));
                 let due = self.clock.now_ms().saturating_add(provider.settled.recheck_ms);
                 self.look_again(sso, identity, grant, sealed, due).await
             }
@@ -104,6 +108,7 @@ impl Auth {
         let due = now.saturating_add(sso.token_ms).saturating_add(AFTER_TOKENS_MS);
         if sso.identities.end(identity, grant, now, due).await? {
             tracing::info!(issuer = %identity.0, user, "the provider ended a session: its user is logged out");
+            self.end_browsers(user);
             self.users.devices.delete_all(user, None).await?;
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! What the pages say.
 
+use http::StatusCode;
+
 /// A language of the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Language {
@@ -22,7 +24,25 @@ pub(crate) enum Problem {
     NameTaken,
     NameInvalid,
     NameReserved,
+    WrongPassword,
+    PasswordTooShort,
+    PasswordTooLong,
+    WrongToken,
+    UnknownApp,
+    AppReturn,
+    UnknownCode,
     Internal,
+}
+
+impl Problem {
+    /// The status of a page that shows it with its form.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::WrongPassword => StatusCode::FORBIDDEN,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
 }
 
 /// All sentences of one language. `{}` stands for a name.
@@ -139,6 +159,13 @@ fn english(problem: Problem) -> &'static str {
             "This name is not possible. Use small letters a to z, digits and . _ = - / + only, and not too many."
         }
         Problem::NameReserved => "This name is reserved. Choose another.",
+        Problem::WrongPassword => "The user name or the password is wrong.",
+        Problem::PasswordTooShort => "The password is too short.",
+        Problem::PasswordTooLong => "The password is too long.",
+        Problem::WrongToken => "This registration token is not valid, or it is missing.",
+        Problem::UnknownApp => "The app is not known here, or not any more.",
+        Problem::AppReturn => "The app wants to be answered at a place that is not its own. Nobody was sent there.",
+        Problem::UnknownCode => "No device shows this code, or it took too long.",
         Problem::Internal => "Something went wrong on this server. Try again later.",
     }
 }
@@ -192,6 +219,15 @@ fn german(problem: Problem) -> &'static str {
             "Dieser Name geht nicht. Möglich sind nur Kleinbuchstaben a bis z, Ziffern und . _ = - / +, und nicht zu viele."
         }
         Problem::NameReserved => "Dieser Name ist reserviert. Wähle einen anderen.",
+        Problem::WrongPassword => "Der Benutzername oder das Passwort ist falsch.",
+        Problem::PasswordTooShort => "Das Passwort ist zu kurz.",
+        Problem::PasswordTooLong => "Das Passwort ist zu lang.",
+        Problem::WrongToken => "Dieses Registrierungstoken gilt nicht, oder es fehlt.",
+        Problem::UnknownApp => "Die App ist hier nicht bekannt, oder nicht mehr.",
+        Problem::AppReturn => {
+            "Die App möchte an einem Ort Antwort bekommen, der nicht ihr eigener ist. Dorthin wurde niemand geschickt."
+        }
+        Problem::UnknownCode => "Kein Gerät zeigt diesen Code, oder es hat zu lange gedauert.",
         Problem::Internal => "Auf diesem Server ist etwas schiefgegangen. Versuch es später noch einmal.",
     }
 }

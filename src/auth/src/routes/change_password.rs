@@ -34,6 +34,7 @@ pub(super) async fn handler(
     uninterrupted(async move {
         auth.users.accounts.set_password_hash(requester.user, Some(hash)).await?;
         if log_out {
+            auth.end_browsers(requester.user);
             auth.users.devices.delete_all(requester.user, requester.device_id.as_deref()).await?;
         }
         Ok(Response::new())

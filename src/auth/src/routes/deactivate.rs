@@ -29,6 +29,7 @@ pub(super) async fn handler(
         let closed = auth.hook.deactivate(requester.user, &requester.user_id, erase).await;
         closed.map_err(MatrixError::internal)?;
         auth.users.deactivate(requester.user).await?;
+        auth.end_browsers(requester.user);
         auth.after_logout(requester.user).await?;
         // No third-party identifiers are bound here, so none are left over.
         Ok(Response::new(ThirdPartyIdRemovalStatus::Success))

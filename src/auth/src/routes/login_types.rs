@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use http_kit::Ruma;
+use http_kit::{MatrixError, RawJson, Ruma};
 use ruma::api::client::session::get_login_types::v3::{
-    IdentityProvider, LoginType, PasswordLoginType, Request, Response, SsoLoginType, TokenLoginType,
+    IdentityProvider, LoginType, PasswordLoginType, Request, SsoLoginType, TokenLoginType,
 };
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 
 use crate::{error::RouteError, oidc::ID_TOKEN_LOGIN, state::Auth};
 
-pub(super) async fn handler(State(auth): State<Arc<Auth>>, _request: Ruma<Request>) -> Result<Response, RouteError> {
+/// What `oauth_aware_preferred` was called before it was in the specification (MSC3824), for clients from then.
+const UNSTABLE_PREFERRED: &str = "org.matrix.msc3824.delegated_oidc_compatibility";
+
+pub(super) async fn handler(State(auth): State<Arc<Auth>>, _request: Ruma<Request>) -> Result<RawJson, RouteError> {
     let mut flows = Vec::new();
     if auth.config.password.enabled {
-        flows.push(LoginType::Password(PasswordLoginType::new()));
+        flows.push(shown(&LoginType::Password(PasswordLoginType::new()))?);
     }
     if let Some(sso) = &auth.sso {
         let mut flow = SsoLoginType::new();
@@ -23,11 +26,20 @@ pub(super) async fn handler(State(auth): State<Arc<Auth>>, _request: Ruma<Reques
             shown.brand = provider.settled.brand.as_deref().map(Into::into);
             shown
         }));
-        flows.push(LoginType::Sso(flow));
-        flows.push(LoginType::Token(TokenLoginType::new()));
+        flow.oauth_aware_preferred = auth.oauth.is_some();
+        let mut flow = shown(&LoginType::Sso(flow))?;
+        if auth.oauth.is_some() {
+            flow[UNSTABLE_PREFERRED] = true.into();
+        }
+        flows.push(flow);
+        flows.push(shown(&LoginType::Token(TokenLoginType::new()))?);
     }
     if auth.takes_id_tokens() {
-        flows.push(LoginType::new(ID_TOKEN_LOGIN, Map::new()).map_err(http_kit::MatrixError::internal)?);
+        flows.push(shown(&LoginType::new(ID_TOKEN_LOGIN, Map::new()).map_err(MatrixError::internal)?)?);
     }
-    Ok(Response::new(flows))
+    Ok(RawJson(json!({ "flows": flows }).to_string().into()))
+}
+
+fn shown(flow: &LoginType) -> Result<Value, RouteError> {
+    Ok(serde_json::to_value(flow).map_err(MatrixError::internal)?)
 }

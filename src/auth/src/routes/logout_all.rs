@@ -10,6 +10,7 @@ use crate::{error::RouteError, state::Auth};
 
 pub(super) async fn handler(State(auth): State<Arc<Auth>>, request: Ruma<Request>) -> Result<Response, RouteError> {
     auth.users.devices.delete_all(request.requester.user, None).await?;
+    auth.end_browsers(request.requester.user);
     auth.after_logout(request.requester.user).await?;
     Ok(Response::new())
 }

@@ -1,5 +1,6 @@
 //! The endpoints, one a file.
 
+mod asker;
 mod change_password;
 mod deactivate;
 mod delete_device;
@@ -7,9 +8,11 @@ mod delete_devices;
 mod get_device;
 mod list_devices;
 mod login;
+mod login_page;
 mod login_types;
 mod logout;
 mod logout_all;
+mod oauth;
 mod refresh;
 mod register;
 mod register_available;
@@ -54,6 +57,7 @@ where
         .ruma_with(small, delete_device::handler)
         .ruma_with(small, delete_devices::handler)
         .merge(sso::router())
+        .merge(oauth::router(small))
         .ruma_with(small, upload_signing_keys::handler)
         .route("/_synapse/admin/v1/register", with_cors(get(shared_secret::nonce).post(shared_secret::register)))
 }

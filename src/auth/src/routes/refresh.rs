@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use http_kit::Ruma;
+use http_kit::{MatrixError, Ruma};
 use ruma::api::client::session::refresh_token::v3::{Request, Response};
 
-use crate::{error::RouteError, state::Auth};
+use crate::{error::RouteError, oauth::REFRESH_PREFIX, state::Auth};
 
 pub(super) async fn handler(State(auth): State<Arc<Auth>>, request: Ruma<Request>) -> Result<Response, RouteError> {
+    // Apps of the OAuth 2.0 API refresh there, where it is checked whose token it is.
+    if request.body.refresh_token.starts_with(REFRESH_PREFIX) {
+        return Err(MatrixError::unknown_token(false).into());
+    }
     let tokens = auth.fresh_tokens(true);
     auth.users.tokens.refresh(&request.body.refresh_token, &tokens.as_new()).await?;
     let mut response = Response::new(tokens.access);

@@ -86,7 +86,7 @@ fn check_kind(kind: Option<&str>) -> Result<(), MatrixError> {
 
 impl Auth {
     /// The ways to show that one may register. 403 `M_FORBIDDEN` if nobody may.
-    pub(super) fn registration_flows(&self) -> Result<&'static [Flow], MatrixError> {
+    pub(crate) fn registration_flows(&self) -> Result<&'static [Flow], MatrixError> {
         let config = &self.config.registration;
         if !config.enabled {
             return Err(MatrixError::forbidden("This server takes no registrations: ask its operator for an account"));
@@ -124,7 +124,7 @@ impl Auth {
         self.config.registration.reserved_names.iter().any(|name| name.eq_ignore_ascii_case(localpart))
     }
 
-    async fn create(
+    pub(crate) async fn create(
         &self,
         new: NewAccount,
         progress: Progress,

@@ -1,28 +1,23 @@
 //! `GET /_matrix/client/v3/login/sso/redirect[/{idpId}]`, and the pages of a log-in below `/_cliquepay/login`.
 //! [Client login via SSO](https://spec.matrix.org/v1.19/client-server-api/#client-login-via-sso).
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
-    extract::{FromRef, FromRequestParts, Path, RawQuery, Request, State},
+    extract::{FromRef, Path, Request, State},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use http::{HeaderMap, StatusCode, request::Parts};
-use http_kit::{ClientIp, EndpointOptions, MatrixError, body, bounded};
-use url::form_urlencoded;
+use http::HeaderMap;
+use http_kit::{EndpointOptions, MatrixError, bounded};
 
+use super::{asker::Asker, login_page};
 use crate::{
-    oidc::{Answer, Filled, Pages, Problem, Trouble},
+    oidc::{Answer, Filled, Pages, Trouble},
     state::Auth,
 };
 
-/// The largest form, in bytes.
-const MAX_FORM: usize = 16 << 10;
-/// How long a form may take to arrive.
-const FORM_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a step may take, its requests to the provider included.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -42,48 +37,13 @@ where
         .route("/_cliquepay/login/next", get(next))
         .route("/_cliquepay/login/new", post(new_account))
         .route("/_cliquepay/login/continue", post(go_on))
+        .merge(login_page::router())
         .route("/_cliquepay/login/logout/{idp_id}", get(log_out))
         .route("/_cliquepay/login/out", get(logged_out))
 }
 
-/// Who asks, and with what.
-struct Asker {
-    ip: Option<IpAddr>,
-    headers: HeaderMap,
-    query: Fields,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Asker {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let RawQuery(query) = RawQuery::from_request_parts(parts, state).await?;
-        let query = Fields::parse(query.unwrap_or_default().as_bytes());
-        Ok(Self { ip: ClientIp::of(&parts.extensions), headers: parts.headers.clone(), query })
-    }
-}
-
-/// The fields of a query or a form.
-struct Fields(Vec<(String, String)>);
-
-impl Fields {
-    fn parse(text: &[u8]) -> Self {
-        Self(form_urlencoded::parse(text).into_owned().take(64).collect())
-    }
-
-    /// A field that is there once: of one that is there twice nobody knows which was meant (RFC 6749, section 3.1).
-    fn get(&self, name: &str) -> Option<&str> {
-        let mut found = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        found.next().filter(|_| found.next().is_none())
-    }
-
-    fn owned(&self, name: &str) -> Option<String> {
-        self.get(name).map(str::to_owned)
-    }
-}
-
 /// Runs a step within its time, and shows what went wrong as a page.
-async fn page(
+pub(super) async fn page(
     auth: &Auth,
     headers: &HeaderMap,
     step: impl Future<Output = Result<Response, Trouble>> + Send,
@@ -102,12 +62,12 @@ async fn page(
 }
 
 async fn begin(State(auth): State<Arc<Auth>>, asker: Asker) -> Response {
-    let step = auth.begin_login(None, asker.query.get("redirectUrl"), asker.ip, &asker.headers);
+    let step = auth.begin_login(None, asker.wish(), asker.ip, &asker.headers);
     page(&auth, &asker.headers, step).await
 }
 
 async fn begin_with(State(auth): State<Arc<Auth>>, Path(idp_id): Path<String>, asker: Asker) -> Response {
-    let step = auth.begin_login(Some(&idp_id), asker.query.get("redirectUrl"), asker.ip, &asker.headers);
+    let step = auth.begin_login(Some(&idp_id), asker.wish(), asker.ip, &asker.headers);
     page(&auth, &asker.headers, step).await
 }
 
@@ -124,12 +84,12 @@ async fn come_back(State(auth): State<Arc<Auth>>, Path(idp_id): Path<String>, as
 
 async fn next(State(auth): State<Arc<Auth>>, asker: Asker) -> Response {
     let flow = asker.query.get("flow").unwrap_or_default();
-    page(&auth, &asker.headers, async { auth.next_page(flow, &asker.headers) }).await
+    page(&auth, &asker.headers, auth.next_page(flow, &asker.headers)).await
 }
 
 async fn new_account(State(auth): State<Arc<Auth>>, asker: Asker, request: Request) -> Response {
     let step = async {
-        let form = form(request.into_body()).await?;
+        let form = asker.form(request.into_body()).await?;
         let field = |name: &str| form.owned(name).unwrap_or_default();
         let filled = Filled { flow: field("flow"), csrf: field("csrf"), localpart: field("localpart") };
         Arc::clone(&auth).name_account(filled, asker.ip, &asker.headers).await
@@ -139,7 +99,7 @@ async fn new_account(State(auth): State<Arc<Auth>>, asker: Asker, request: Reque
 
 async fn go_on(State(auth): State<Arc<Auth>>, asker: Asker, request: Request) -> Response {
     let step = async {
-        let form = form(request.into_body()).await?;
+        let form = asker.form(request.into_body()).await?;
         let field = |name: &str| form.get(name).unwrap_or_default();
         auth.go_on(field("flow"), field("csrf"), &asker.headers).await
     };
@@ -152,9 +112,4 @@ async fn log_out(State(auth): State<Arc<Auth>>, Path(idp_id): Path<String>, aske
 
 async fn logged_out(State(auth): State<Arc<Auth>>, asker: Asker) -> Response {
     page(&auth, &asker.headers, async { Ok(Pages::of(&asker.headers).logged_out()) }).await
-}
-
-async fn form(body: Body) -> Result<Fields, Trouble> {
-    let bytes = body::read(body, MAX_FORM, FORM_TIMEOUT).await;
-    bytes.map(|bytes| Fields::parse(&bytes)).map_err(|_| Trouble(StatusCode::BAD_REQUEST, Problem::Over))
 }

@@ -4,35 +4,35 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-pub(super) struct Browser<'a> {
+pub(in crate::tests) struct Browser<'a> {
     server: &'a Server,
-    pub(super) cookies: BTreeMap<String, String>,
-    pub(super) language: &'static str,
+    pub(in crate::tests) cookies: BTreeMap<String, String>,
+    pub(in crate::tests) language: &'static str,
 }
 
 #[derive(Debug)]
-pub(super) struct Page {
-    pub(super) status: u16,
-    pub(super) headers: http::HeaderMap,
-    pub(super) body: String,
+pub(in crate::tests) struct Page {
+    pub(in crate::tests) status: u16,
+    pub(in crate::tests) headers: http::HeaderMap,
+    pub(in crate::tests) body: String,
 }
 
 impl<'a> Browser<'a> {
-    pub(super) fn new(server: &'a Server) -> Self {
+    pub(in crate::tests) fn new(server: &'a Server) -> Self {
         Self { server, cookies: BTreeMap::new(), language: "en" }
     }
 
-    pub(super) async fn get(&mut self, url: &str) -> Page {
+    pub(in crate::tests) async fn get(&mut self, url: &str) -> Page {
         self.send(Method::GET, url, String::new()).await
     }
 
-    pub(super) async fn post(&mut self, url: &str, fields: &[(&str, &str)]) -> Page {
+    pub(in crate::tests) async fn post(&mut self, url: &str, fields: &[(&str, &str)]) -> Page {
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         self.send(Method::POST, url, form).await
     }
 
     /// Sends the form of a page, with its hidden fields and some of the user's.
-    pub(super) async fn submit(&mut self, page: &Page, fields: &[(&str, &str)]) -> Page {
+    pub(in crate::tests) async fn submit(&mut self, page: &Page, fields: &[(&str, &str)]) -> Page {
         let (flow, csrf) = (page.field("flow"), page.field("csrf"));
         let mut all = vec![("flow", flow.as_str()), ("csrf", csrf.as_str())];
         all.extend(fields);
@@ -67,25 +67,25 @@ impl<'a> Browser<'a> {
 }
 
 impl Page {
-    pub(super) fn location(&self) -> String {
+    pub(in crate::tests) fn location(&self) -> String {
         let location = self.headers.get(header::LOCATION).unwrap_or_else(|| panic!("no redirect: {}", self.body));
         location.to_str().unwrap().to_owned()
     }
 
     /// The value of an input.
-    pub(super) fn field(&self, name: &str) -> String {
+    pub(in crate::tests) fn field(&self, name: &str) -> String {
         let (_, rest) =
             self.body.split_once(&format!("name=\"{name}\" value=\"")).unwrap_or_else(|| panic!("{}", self.body));
         unescape(rest.split('"').next().unwrap())
     }
 
-    pub(super) fn action(&self) -> String {
+    pub(in crate::tests) fn action(&self) -> String {
         let (_, rest) = self.body.split_once("action=\"").unwrap_or_else(|| panic!("no form in {}", self.body));
         unescape(rest.split('"').next().unwrap())
     }
 
     /// Where the client is: in a redirect, or in the link of the last page.
-    pub(super) fn client_url(&self) -> String {
+    pub(in crate::tests) fn client_url(&self) -> String {
         if self.status == 302 {
             return self.location();
         }
@@ -93,14 +93,14 @@ impl Page {
         unescape(rest.split('"').next().unwrap())
     }
 
-    pub(super) fn login_token(&self) -> String {
+    pub(in crate::tests) fn login_token(&self) -> String {
         let url = url::Url::parse(&self.client_url()).unwrap();
         let found = url.query_pairs().find(|(name, _)| name == "loginToken");
         found.unwrap_or_else(|| panic!("no token in {url}")).1.into_owned()
     }
 
     #[track_caller]
-    pub(super) fn assert_shows(&self, status: u16, words: &str) {
+    pub(in crate::tests) fn assert_shows(&self, status: u16, words: &str) {
         assert_eq!(self.status, status, "{}", self.body);
         assert!(self.body.contains(words), "{words} is not in {}", self.body);
     }

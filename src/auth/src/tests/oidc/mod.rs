@@ -14,10 +14,10 @@ mod success;
 mod web_client;
 
 use super::*;
-use browser::{Browser, Page};
+pub(super) use browser::{Browser, Page};
 use op::Op;
 
-const BASE: &str = "https://matrix.example.org";
+pub(super) const BASE: &str = "https://matrix.example.org";
 const CLIENT: &str = "https://app.example/client/?a=b";
 const REDIRECT: &str = "/_matrix/client/v3/login/sso/redirect";
 

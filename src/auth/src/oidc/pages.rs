@@ -30,8 +30,11 @@ button:focus-visible,.go:focus-visible,input:focus-visible{outline:3px solid var
 button+button{margin-top:.75rem;border:1px solid var(--line);background:none;color:var(--accent)}\
 .error{border-radius:.5rem;padding:.75rem .9rem;background:var(--bad-soft);color:var(--bad)}\
 .place{font-weight:700}\
+.tick{font-weight:400}\
+.tick input{width:auto;min-height:0}\
 ul{list-style:none;margin:0;padding:0}\
-li .go{margin-top:.75rem}";
+li{margin:.75rem 0}\
+li .go{margin:0}";
 
 static STYLE_HASH: LazyLock<String> = LazyLock::new(|| STANDARD.encode(Sha256::digest(STYLE)));
 

@@ -8,9 +8,9 @@
 
 import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
-import { fresh, play, register } from "../../stock/js-sdk/party.mjs";
-import { FAULTS } from "./faults.mjs";
-import { World, call, eventually, userId } from "./site.mjs";
+import { play } from "../../stock/js-sdk/party.mjs";
+import { cancelled_at_the_provider, every_fault_is_refused, every_fault_of_an_id_token_is_refused, in_another_browser, not_in_a_frame, used_twice } from "./refusals.mjs";
+import { REFUSED, World, call, eventually, userId } from "./site.mjs";
 
 const STEPS = [
   first_login_in_english,
@@ -35,7 +35,6 @@ const STEPS = [
   disabled_at_the_provider,
 ];
 
-const REFUSED = "You are not logged in";
 const ENGLISH = ["You are logged in with Example accounts", "Choose the name"];
 const GERMAN = ["Du bist mit Example accounts angemeldet", "Wähle den Namen"];
 
@@ -202,116 +201,6 @@ async function with_an_id_token({ world }) {
   const refused = await call(world.url, "POST", "/_matrix/client/v3/login", { body: { type: "org.matrix.login.jwt", token: stranger } });
   assert.deepEqual([refused.status, refused.body.errcode], [403, "M_FORBIDDEN"]);
   assert.ok(await world.isFree("carla"));
-}
-
-/** What could be changed by a log-in that is refused. */
-async function everything({ world, ann }) {
-  const token = ann.session.accessToken;
-  const [devices, who] = await Promise.all([
-    call(world.url, "GET", "/_matrix/client/v3/devices", { token }),
-    call(world.url, "GET", "/_matrix/client/v3/account/whoami", { token }),
-  ]);
-  assert.deepEqual([devices.status, who.status], [200, 200]);
-  const free = await Promise.all(["carla", "gina", "google_123", "emil"].map((name) => world.isFree(name)));
-  return { devices: devices.body.devices.map(({ device_id: id }) => id).sort(), who: who.body, free };
-}
-
-/** Somebody new and somebody with an account, each with every fault. */
-async function every_fault_is_refused(state) {
-  const { world } = state;
-  const before = await everything(state);
-  assert.deepEqual(before.free, [true, true, true, true]);
-  for (const fault of Object.keys(FAULTS)) {
-    for (const username of ["carla", "ann"]) {
-      const visitor = await world.visitor();
-      await world.tell({ fault });
-      await visitor.logIn(username);
-      const status = fault === "no_id_token" ? 502 : 403;
-      const words = fault === "no_id_token" ? "cannot be used at the moment" : "was not believed";
-      await visitor.shows(REFUSED, { status, words: [words, "begin again"] });
-      if (fault === "nonce") await visitor.picture(`11-refused-${username}`);
-      await visitor.close();
-    }
-  }
-  assert.deepEqual(await everything(state), before);
-  const german = await world.visitor({ language: "de", colorScheme: "dark" });
-  await world.tell({ fault: "aud" });
-  await german.logIn("carla");
-  await german.shows("Du bist nicht angemeldet", { status: 403, words: ["Ihr wurde nicht geglaubt"] });
-  await german.picture("12-refused-de");
-  await german.close();
-}
-
-async function every_fault_of_an_id_token_is_refused(state) {
-  const { world } = state;
-  const before = await everything(state);
-  // A client that got its token itself has no nonce of ours, and no access token came with it.
-  const faults = Object.keys(FAULTS).filter((fault) => !["nonce", "no_nonce", "at_hash", "no_id_token"].includes(fault));
-  for (const fault of faults) {
-    for (const mint of ["carla", "ann"]) {
-      const { id_token: token } = await world.tell({ mint, fault });
-      const answer = await call(world.url, "POST", "/_matrix/client/v3/login", { body: { type: "org.matrix.login.jwt", token } });
-      assert.deepEqual([answer.status, answer.body.errcode], [403, "M_FORBIDDEN"], fault);
-    }
-  }
-  assert.deepEqual(await everything(state), before);
-  // The provider made the fault, and not none at all.
-  await world.tell({ fault: "wrong_key", mint: "ann" });
-  await world.tell({ fault: "nonce" });
-  const visitor = await world.visitor();
-  await visitor.logIn("ann");
-  await visitor.shows(REFUSED, { status: 403 });
-  await visitor.leave();
-  await visitor.arrives();
-  await visitor.close();
-}
-
-async function cancelled_at_the_provider({ world }) {
-  const visitor = await world.visitor();
-  await visitor.leave();
-  await visitor.page.click("button[value=cancel]");
-  await visitor.shows(REFUSED, { status: 403, words: ["was cancelled"] });
-  await visitor.picture("13-cancelled");
-  await visitor.close();
-}
-
-/** Who lures somebody to the address with a code of their own logs nobody in. */
-async function in_another_browser({ world }) {
-  const [eve, victim] = [await world.visitor(), await world.visitor()];
-  await eve.leave();
-  const callback = await eve.callback("eve");
-  await victim.page.goto(callback);
-  await victim.shows(REFUSED, { status: 403, words: ["in another browser"] });
-  await victim.picture("14-other-browser");
-  await victim.leave();
-  await victim.page.goto(callback);
-  await victim.shows(REFUSED, { status: 403, words: ["in another browser"] });
-  await eve.page.goto(callback);
-  await eve.arrives();
-  await Promise.all([eve.close(), victim.close()]);
-}
-
-async function used_twice({ world }) {
-  const visitor = await world.visitor();
-  await visitor.leave();
-  const callback = await visitor.callback("ann");
-  await visitor.page.goto(callback);
-  await visitor.arrives();
-  await visitor.page.goto(callback);
-  await visitor.shows(REFUSED, { status: 400, words: ["This log-in is over"] });
-  await visitor.close();
-}
-
-/** No other site can show the pages in a frame and have somebody click into them. */
-async function not_in_a_frame({ world }) {
-  const visitor = await world.visitor({ scripts: true });
-  await visitor.logIn("ann", `${world.provider.app}/elsewhere`);
-  await visitor.shows("Go on?");
-  const question = visitor.page.url();
-  await visitor.page.goto(world.trusted);
-  await visitor.page.evaluate((src) => document.body.append(Object.assign(document.createElement("iframe"), { src })), question);
-  await eventually("the frame's end", () => visitor.page.frames().some((frame) => frame.url().startsWith("chrome-error:")));
-  await visitor.close();
 }
 
 /** Every page, looked at by axe, in both languages and colours. */

@@ -1,7 +1,7 @@
 // A browser for logging in through the provider, and what the scenario looks at. Pages run without scripts.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { launchBrowser } from "../dinner.mjs";
@@ -52,6 +52,9 @@ export class World {
     return new Device(this.url, { userId, deviceId, accessToken }).start();
   }
 }
+
+/** The heading of every page that says that somebody is not logged in. */
+export const REFUSED = "You are not logged in";
 
 /** The name of a user here who is called `name` there. */
 export const userId = (name) => `@${name}:cliquepay.test`;
@@ -135,7 +138,6 @@ export class Visitor {
 
   /** What axe finds wrong with the page for people who see, hear or move otherwise. */
   async isAccessible() {
-    const { readFile } = await import("node:fs/promises");
     await this.page.evaluate(await readFile(AXE, "utf8"));
     const { violations } = await this.page.evaluate("axe.run()");
     const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);

@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, sync::Arc};
 
-use auth::{Auth, AuthConfig, AuthParts, DeactivationHook, HookFuture, router};
+use auth::{AccountHook, Auth, AuthConfig, AuthParts, HookFuture, router};
 use axum::{Router, body::Body, extract::FromRef};
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{Request, header};
@@ -18,8 +18,12 @@ const TOKEN: &str = "cp_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
 
 struct NoHook;
 
-impl DeactivationHook for NoHook {
+impl AccountHook for NoHook {
     fn deactivate<'a>(&'a self, _: UserNum, _: &'a UserId, _: bool) -> HookFuture<'a> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn set_display_name<'a>(&'a self, _: UserNum, _: &'a UserId, _: &'a str) -> HookFuture<'a> {
         Box::pin(async { Ok(()) })
     }
 }

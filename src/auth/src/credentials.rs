@@ -5,32 +5,62 @@ use users::accounts::Account;
 
 use crate::{
     error::RouteError,
-    interactive::{AuthDict, Binding, Flow, Identifier, Progress, Stage, Verdict, wanted_stage},
+    interactive::{AuthDict, Binding, Flow, Identifier, Progress, Stage, Verdict, Ways, wanted_stage},
+    operation::Operation,
     registration_tokens::RegistrationTokenError,
     state::Auth,
 };
-
-/// The way to confirm that one is the owner of an account.
-const OWNER_FLOWS: &[Flow] = &[&[Stage::Password]];
 
 /// One text for all that can be wrong, so that it does not tell whether there is such a user.
 const WRONG: &str = "The user name or the password is wrong";
 
 impl Auth {
     /// Makes sure that whoever sent a request is the owner of the requester's account, by user-interactive
-    /// authentication. `operation` names what is done, with the request's path; `body` is the request's JSON body.
+    /// authentication. `body` is the request's JSON body.
     ///
     /// Application services need not confirm anything.
     ///
     /// # Errors
     /// [`RouteError::Challenge`] until it is confirmed, 403 `M_FORBIDDEN` where it is somebody else.
-    pub async fn confirm(&self, requester: &Requester, operation: &str, body: &[u8]) -> Result<(), RouteError> {
+    pub async fn confirm(&self, requester: &Requester, what: Operation, body: &[u8]) -> Result<(), RouteError> {
         if requester.appservice.is_some() {
             return Ok(());
         }
         let auth = auth_of(body)?;
-        let binding = Binding::of_user(requester.user, requester.device_id.clone(), operation, body);
-        self.interact(auth, binding, OWNER_FLOWS, Some(requester)).await.map(drop)
+        let ways = self.ways_of_owner(requester, &what).await?;
+        if what == Operation::UploadSigningKeys && ways.page.is_some() && self.take_reset(requester.user) {
+            return Ok(());
+        }
+        let binding = Binding::of_user(requester.user, requester.device_id.clone(), what, body);
+        self.interact(auth, binding, &ways, Some(requester)).await.map(drop)
+    }
+
+    /// The ways to confirm that one is the owner of an account: whoever is logged in by the OAuth 2.0 API goes to the page of the account,
+    /// others give their password or log in through their provider once more.
+    async fn ways_of_owner(&self, requester: &Requester, what: &Operation) -> Result<Ways, RouteError> {
+        let by_app = match &requester.device_id {
+            Some(device) => self.users.tokens.grant_of(requester.user, device).await?.is_some(),
+            None => false,
+        };
+        if let Some(page) = self.account_url(what).filter(|_| by_app) {
+            let mut flows: Vec<Flow> = vec![&[Stage::Oauth]];
+            if *what == Operation::UploadSigningKeys {
+                flows.push(&[Stage::CrossSigningReset]);
+            }
+            return Ok(Ways { flows, page: Some(page) });
+        }
+        let account = self.users.accounts.get(requester.user).await?;
+        let mut flows: Vec<Flow> = Vec::new();
+        if account.is_some_and(|account| account.password_hash.is_some()) {
+            flows.push(&[Stage::Password]);
+        }
+        if !self.providers_of(requester.user).await?.is_empty() {
+            flows.push(&[Stage::Sso]);
+        }
+        if flows.is_empty() {
+            flows.push(&[Stage::Password]);
+        }
+        Ok(Ways { flows, page: None })
     }
 
     /// One step of a user-interactive authentication.
@@ -38,13 +68,13 @@ impl Auth {
         &self,
         auth: Option<AuthDict>,
         binding: Binding,
-        flows: &[Flow],
+        ways: &Ways,
         requester: Option<&Requester>,
     ) -> Result<Progress, RouteError> {
         let auth = auth.unwrap_or_default();
         let ongoing = self.sessions.enter(auth.session.as_deref(), binding, &self.entropy)?;
         let mut token = None;
-        let stage = match wanted_stage(&auth, flows) {
+        let stage = match wanted_stage(&auth, &ways.flows) {
             Ok(None) => None,
             Ok(Some(stage)) => {
                 let verdict = self.try_stage(stage, &auth, requester).await?;
@@ -53,7 +83,7 @@ impl Auth {
             }
             Err(error) => Some((Stage::Dummy, Verdict::Failed(error))),
         };
-        self.sessions.advance(&ongoing, flows, stage, token).map_err(RouteError::Challenge)
+        self.sessions.advance(&ongoing, ways, stage, token).map_err(RouteError::Challenge)
     }
 
     async fn try_stage(
@@ -64,6 +94,10 @@ impl Auth {
     ) -> Result<Verdict, RouteError> {
         match stage {
             Stage::Dummy => Ok(Verdict::Passed),
+            // Never asked for: requests do none of these.
+            Stage::Sso | Stage::Oauth | Stage::CrossSigningReset => {
+                Ok(Verdict::Failed(MatrixError::forbidden("This is confirmed on a page")))
+            }
             Stage::RegistrationToken => self.try_token(auth.token.as_deref()).await,
             Stage::Password => match requester {
                 Some(requester) => self.try_owner(auth, requester).await,

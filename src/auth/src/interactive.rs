@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use users::UserNum;
 
-use crate::{config::InteractiveConfig, entropy::Entropy};
+use crate::{config::InteractiveConfig, entropy::Entropy, operation::Operation};
 
 /// A step by which somebody confirms who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,12 @@ pub enum Stage {
     Dummy,
     /// `m.login.registration_token`
     RegistrationToken,
+    /// `m.login.sso`: logging in through the provider once more, on a page.
+    Sso,
+    /// `m.oauth`: agreeing to it on the page of the account.
+    Oauth,
+    /// `org.matrix.cross_signing_reset`: what that was called for this one operation before it was in the specification.
+    CrossSigningReset,
 }
 
 impl Stage {
@@ -35,16 +41,34 @@ impl Stage {
             Self::Password => "m.login.password",
             Self::Dummy => "m.login.dummy",
             Self::RegistrationToken => "m.login.registration_token",
+            Self::Sso => "m.login.sso",
+            Self::Oauth => "m.oauth",
+            Self::CrossSigningReset => "org.matrix.cross_signing_reset",
         }
     }
 
-    fn parse(name: &str) -> Option<Self> {
-        [Self::Password, Self::Dummy, Self::RegistrationToken].into_iter().find(|stage| stage.name() == name)
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let all =
+            [Self::Password, Self::Dummy, Self::RegistrationToken, Self::Sso, Self::Oauth, Self::CrossSigningReset];
+        all.into_iter().find(|stage| stage.name() == name)
+    }
+
+    /// Whether it is done on a page, and a request only asks whether it was.
+    pub(crate) fn is_elsewhere(self) -> bool {
+        matches!(self, Self::Sso | Self::Oauth | Self::CrossSigningReset)
     }
 }
 
 /// Stages that together suffice.
 pub type Flow = &'static [Stage];
+
+/// The ways to confirm something.
+#[derive(Debug, Clone)]
+pub(crate) struct Ways {
+    pub(crate) flows: Vec<Flow>,
+    /// Where the stages of the account's page are done; the session's id is put behind it.
+    pub(crate) page: Option<String>,
+}
 
 /// Who is meant, as clients write it.
 #[derive(Debug, Clone, Deserialize)]
@@ -78,23 +102,25 @@ pub(crate) struct AuthDict {
 pub(crate) struct Binding {
     user: Option<UserNum>,
     device: Option<OwnedDeviceId>,
-    operation: [u8; 32],
+    what: Operation,
+    /// Of that and the request.
+    hash: [u8; 32],
 }
 
 impl Binding {
     /// Of an operation by a logged-in user: the whole request but its `auth` counts.
-    pub(crate) fn of_user(user: UserNum, device: Option<OwnedDeviceId>, operation: &str, body: &[u8]) -> Self {
+    pub(crate) fn of_user(user: UserNum, device: Option<OwnedDeviceId>, what: Operation, body: &[u8]) -> Self {
         let mut fields: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
         fields.remove("auth");
-        let mut hash = Sha256::new_with_prefix(operation);
+        let mut hash = Sha256::new_with_prefix(what.name());
         hash.update([0]);
         hash.update(Value::Object(fields).to_string());
-        Self { user: Some(user), device, operation: hash.finalize().into() }
+        Self { user: Some(user), device, hash: hash.finalize().into(), what }
     }
 
     /// Of an operation by a stranger. Clients ask for the flows before they know what they will send.
-    pub(crate) fn of_stranger(operation: &str) -> Self {
-        Self { user: None, device: None, operation: Sha256::digest(operation).into() }
+    pub(crate) fn of_stranger(what: Operation) -> Self {
+        Self { user: None, device: None, hash: Sha256::digest(what.name()).into(), what }
     }
 }
 
@@ -172,15 +198,30 @@ impl Sessions {
         Ok(Ongoing { id: entropy.session_id(), session })
     }
 
+    /// What a session is to confirm, and for whom.
+    pub(crate) fn pending(&self, id: &str) -> Option<(UserNum, Operation)> {
+        let session = self.sessions.get(id).filter(|session| session.expires_ms > self.clock.now_ms())?;
+        Some((session.binding.user?, session.binding.what.clone()))
+    }
+
+    /// Notes that the user of a session did a stage of it on a page. Whether there is such a session.
+    pub(crate) fn approve(&self, id: &str, user: UserNum, stages: &[Stage]) -> bool {
+        let session = self.sessions.get(id).filter(|session| session.expires_ms > self.clock.now_ms());
+        let Some(session) = session.filter(|session| session.binding.user == Some(user)) else { return false };
+        session.progress.lock().completed.extend(stages);
+        true
+    }
+
     /// Notes what became of a stage. The whole progress if some flow is complete now, which also ends the session, else
     /// what to ask the client.
     pub(crate) fn advance(
         &self,
         ongoing: &Ongoing,
-        flows: &[Flow],
+        ways: &Ways,
         stage: Option<(Stage, Verdict)>,
         token: Option<String>,
     ) -> Result<Progress, Box<Challenge>> {
+        let flows = &ways.flows;
         let mut progress = ongoing.session.progress.lock();
         let error = match stage {
             Some((stage, Verdict::Passed)) => {
@@ -200,7 +241,8 @@ impl Sessions {
         }
         self.sessions.insert(ongoing.id.clone(), Arc::clone(&ongoing.session));
         let completed = progress.completed.clone();
-        Err(Box::new(Challenge { flows: flows.to_vec(), completed, session: ongoing.id.clone(), error }))
+        let page = ways.page.as_ref().map(|page| format!("{page}&session={}", ongoing.id));
+        Err(Box::new(Challenge { flows: flows.clone(), completed, session: ongoing.id.clone(), error, page }))
     }
 }
 
@@ -210,6 +252,7 @@ pub(crate) fn wanted_stage(auth: &AuthDict, flows: &[Flow]) -> Result<Option<Sta
         return Ok(None);
     };
     match Stage::parse(kind).filter(|stage| flows.iter().any(|flow| flow.contains(stage))) {
+        Some(stage) if stage.is_elsewhere() => Ok(None),
         Some(stage) => Ok(Some(stage)),
         None => Err(MatrixError::forbidden(format!("{kind} is not among the ways to confirm this"))),
     }
@@ -222,13 +265,19 @@ pub struct Challenge {
     completed: Vec<Stage>,
     session: String,
     error: Option<MatrixError>,
+    page: Option<String>,
 }
 
 impl IntoResponse for Box<Challenge> {
     fn into_response(self) -> Response {
         let names = |stages: &[Stage]| stages.iter().map(|stage| stage.name()).collect::<Vec<_>>();
         let flows: Vec<Value> = self.flows.iter().map(|flow| json!({ "stages": names(flow) })).collect();
-        let mut body = json!({ "flows": flows, "params": {}, "session": self.session });
+        let mut params = Map::new();
+        if let Some(page) = &self.page {
+            let on_page = self.flows.iter().flat_map(|flow| flow.iter()).filter(|stage| **stage != Stage::Sso);
+            params.extend(on_page.map(|stage| (stage.name().to_owned(), json!({ "url": page }))));
+        }
+        let mut body = json!({ "flows": flows, "params": params, "session": self.session });
         if let Some(fields) = body.as_object_mut() {
             if !self.completed.is_empty() {
                 fields.insert("completed".to_owned(), names(&self.completed).into());

@@ -15,6 +15,7 @@ mod interactive;
 mod nonces;
 mod oauth;
 mod oidc;
+mod operation;
 mod password;
 mod registration_tokens;
 mod routes;
@@ -34,7 +35,8 @@ pub use oidc::{
     ClientAuth, MAX_ANSWER, OidcConfig, OidcConfigError, ProviderKind, SEAL_KEY_LENGTH, SsoConfig, UpstreamError,
     UpstreamHttp, UpstreamParts, WebClient,
 };
+pub use operation::Operation;
 pub use password::PasswordError;
 pub use registration_tokens::{RegistrationTokenError, RegistrationTokens};
 pub use routes::router;
-pub use state::{Auth, AuthParts, DeactivationHook, HookFuture};
+pub use state::{AccountHook, Auth, AuthParts, HookFuture};

@@ -49,6 +49,9 @@ pub(crate) struct Passwords {
     min_length: usize,
     running: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
+    /// How much was hashed.
+    #[cfg(test)]
+    pub(crate) hashed: std::sync::atomic::AtomicUsize,
 }
 
 impl Passwords {
@@ -61,6 +64,8 @@ impl Passwords {
             min_length: config.min_length,
             running: Arc::new(Semaphore::new(running)),
             admitted: Arc::new(Semaphore::new(running.saturating_add(config.max_waiting).min(Semaphore::MAX_PERMITS))),
+            #[cfg(test)]
+            hashed: std::sync::atomic::AtomicUsize::new(0),
         })
     }
 
@@ -118,6 +123,8 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
+        #[cfg(test)]
+        self.hashed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let _admitted = self.admitted.try_acquire().map_err(|_| PasswordError::Busy)?;
         let permit =
             Arc::clone(&self.running).acquire_owned().await.map_err(|error| PasswordError::Hash(error.to_string()))?;

@@ -24,15 +24,18 @@ use crate::{
 /// Addresses and names that a rate limiter remembers.
 const LIMITED_KEYS: usize = 50_000;
 
-/// What [`DeactivationHook::deactivate`] returns.
+/// What the methods of [`AccountHook`] return.
 pub type HookFuture<'a> =
     Pin<Box<dyn Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + Send + 'a>>;
 
-/// What the rest of the server does when an account is closed: leave its rooms, clear its profile, drop its pushers.
-pub trait DeactivationHook: Send + Sync + 'static {
-    /// Called before the account is closed. It must be safe to repeat: if it fails, the account stays open, so that the
-    /// user can try again. With `erase` the user wants their data gone, too.
+/// What the rest of the server does when an account is changed here.
+pub trait AccountHook: Send + Sync + 'static {
+    /// Leaves the rooms, clears the profile, drops the pushers. Called before the account is closed. It must be safe to repeat: if it
+    /// fails, the account stays open, so that the user can try again. With `erase` the user wants their data gone, too.
     fn deactivate<'a>(&'a self, user: UserNum, user_id: &'a UserId, erase: bool) -> HookFuture<'a>;
+
+    /// Sets the display name, everywhere where it stands. An empty one takes it away.
+    fn set_display_name<'a>(&'a self, user: UserNum, user_id: &'a UserId, name: &'a str) -> HookFuture<'a>;
 }
 
 /// What an [`Auth`] is made of.
@@ -49,8 +52,8 @@ pub struct AuthParts<R> {
     pub server_name: OwnedServerName,
     /// The section `[auth]` of the configuration.
     pub config: AuthConfig,
-    /// What happens when an account is closed.
-    pub hook: Arc<dyn DeactivationHook>,
+    /// What happens when an account is changed.
+    pub hook: Arc<dyn AccountHook>,
     /// What log-ins through providers need; they are refused at start without it.
     pub upstream: Option<UpstreamParts>,
 }
@@ -62,7 +65,7 @@ pub struct Auth {
     pub(crate) entropy: Entropy,
     pub(crate) server_name: OwnedServerName,
     pub(crate) config: AuthConfig,
-    pub(crate) hook: Arc<dyn DeactivationHook>,
+    pub(crate) hook: Arc<dyn AccountHook>,
     pub(crate) passwords: Passwords,
     pub(crate) sessions: Sessions,
     pub(crate) nonces: Nonces,

@@ -8,6 +8,7 @@ mod login;
 mod oauth;
 mod oidc;
 mod registration;
+mod security;
 mod shared_secret;
 mod signing_keys;
 
@@ -31,7 +32,7 @@ use tokio::sync::Notify;
 use tower::ServiceExt as _;
 use users::{UserNum, Users, UsersOptions};
 
-use crate::{Auth, AuthConfig, AuthConfigError, AuthParts, DeactivationHook, HookFuture, UpstreamParts, router};
+use crate::{AccountHook, Auth, AuthConfig, AuthConfigError, AuthParts, HookFuture, UpstreamParts, router};
 
 const PASSWORD: &str = "complement_meets_min_password_req";
 const REGISTER: &str = "/_matrix/client/v3/register";
@@ -41,13 +42,14 @@ const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
 /// What the rest of the server was told.
 #[derive(Debug, Default)]
 struct Hook {
+    names: Mutex<Vec<(String, String)>>,
     called: Mutex<Vec<(String, bool)>>,
     fails: AtomicBool,
     /// If set, the rooms take until this is notified.
     slow: Mutex<Option<Arc<Notify>>>,
 }
 
-impl DeactivationHook for Hook {
+impl AccountHook for Hook {
     fn deactivate<'a>(&'a self, _user: UserNum, user_id: &'a UserId, erase: bool) -> HookFuture<'a> {
         Box::pin(async move {
             if self.fails.load(Ordering::Relaxed) {
@@ -60,6 +62,11 @@ impl DeactivationHook for Hook {
             }
             Ok(())
         })
+    }
+
+    fn set_display_name<'a>(&'a self, _user: UserNum, user_id: &'a UserId, name: &'a str) -> HookFuture<'a> {
+        self.names.lock().push((user_id.to_string(), name.to_owned()));
+        Box::pin(async { Ok(()) })
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{
     ops::Deref,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64},
     },
 };
@@ -63,6 +63,17 @@ impl Default for ClientApiConfig {
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct App(Arc<AppParts>);
+
+/// An [`App`] for what the app itself holds: it keeps nothing alive.
+#[derive(Clone, Default)]
+pub struct WeakApp(Weak<AppParts>);
+
+impl WeakApp {
+    /// The app, while it is there.
+    pub fn upgrade(&self) -> Option<App> {
+        self.0.upgrade().map(App)
+    }
+}
 
 /// The parts of an [`App`].
 pub struct AppParts {
@@ -148,6 +159,11 @@ impl AppParts {
 }
 
 impl App {
+    /// The same app, without keeping it alive.
+    pub fn downgrade(&self) -> WeakApp {
+        WeakApp(Arc::downgrade(&self.0))
+    }
+
     /// An app of these parts.
     pub fn new(parts: AppParts) -> Self {
         let engine = Arc::clone(&parts.engine);

@@ -40,7 +40,7 @@ mod to_device;
 mod user_directory;
 mod voip;
 
-pub use app::{App, AppParts, ClientApiConfig};
+pub use app::{App, AppParts, ClientApiConfig, WeakApp};
 pub use error::ApiError;
 pub use membership::{NoRemoteRooms, RemoteFuture, RemoteInvitation, RemoteJoined, RemoteMembership, RemoteRooms};
 pub use remote_queries::{ClaimedKeys, Claims, NoOtherServers, RemoteAnswer, RemoteError, RemoteQueries};

@@ -1,12 +1,13 @@
 //! Puts the parts together.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use auth::{Auth, AuthParts, DeactivationHook, HookFuture, UpstreamParts, WebClient};
-use client_api::{App, AppParts};
+use auth::{AccountHook, Auth, AuthParts, HookFuture, UpstreamParts, WebClient};
+use client_api::{App, AppParts, WeakApp};
 use engine::{CacheSizes, Engine, Identity, RoomNum};
 use expenses::{Expenses, LedgerIndex, OtherServers, RemoteInvitation};
 use federation::{Disabled, Federation, FederationParts, NetTransport, Transport, remote::RemoteInvitee};
+use http_kit::{Requester, RequesterInfo};
 use media::{
     Media, MediaParts,
     blobs::Blobs,
@@ -77,7 +78,7 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
     );
     let forget = Arc::clone(&engine);
     users.devices.on_delete(Arc::new(move |user, device| forget.forget_device(user, device.as_str())));
-    let hook = Arc::new(LeaveRooms { engine: Arc::clone(&engine) });
+    let hook = Arc::new(Accounts { engine: Arc::clone(&engine), app: OnceLock::new() });
     let auth = Auth::new(AuthParts {
         users: Arc::clone(&users),
         db: Arc::clone(&db),
@@ -85,7 +86,7 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         rng: StdRng::from_rng(&mut rand::rng()),
         server_name: config.server_name.clone(),
         config: config.auth.clone(),
-        hook,
+        hook: Arc::clone(&hook) as _,
         upstream: upstream(config)?,
     })?;
     let mut federation_config = config.federation.clone();
@@ -110,6 +111,7 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         parts = parts.with_remote_rooms(Arc::new(FederatedRooms(Arc::clone(&federation))));
     }
     let app = App::new(parts.with_remotes(Arc::new(Remotes(Arc::clone(&federation)))));
+    let _ = hook.app.set(app.downgrade());
     let _ = app.older.set(Arc::new(FromOthers(Arc::clone(&federation))));
     let expenses = Expenses::new(
         Arc::clone(&engine),
@@ -202,16 +204,28 @@ impl OtherServers for Others {
     }
 }
 
-/// Whoever closes their account leaves their rooms.
-struct LeaveRooms {
+/// What follows elsewhere when an account is changed: whoever closes theirs leaves their rooms, and names stand in rooms, too.
+struct Accounts {
     engine: Arc<Engine>,
+    /// Made after the log-ins that it uses.
+    app: OnceLock<WeakApp>,
 }
 
-impl DeactivationHook for LeaveRooms {
+impl AccountHook for Accounts {
     fn deactivate<'a>(&'a self, user: u64, user_id: &'a UserId, _erase: bool) -> HookFuture<'a> {
         Box::pin(async move {
             self.engine.leave_all(user, user_id).await?;
             Ok(())
+        })
+    }
+
+    fn set_display_name<'a>(&'a self, user: u64, user_id: &'a UserId, name: &'a str) -> HookFuture<'a> {
+        Box::pin(async move {
+            let app = self.app.get().and_then(WeakApp::upgrade).ok_or("the server is starting or stopping")?;
+            let info =
+                RequesterInfo { user_id: user_id.to_owned(), user, device_id: None, admin: false, appservice: None };
+            let value = serde_json::value::to_raw_value(name)?;
+            Ok(app.set_profile_field(&Requester::new(info), "displayname", &value).await?)
         })
     }
 }

@@ -106,6 +106,10 @@ impl Auth {
                 let place = Where::Device(&grant.user_code);
                 self.consent_page(sso, flow, &visitor, (&grant.client, &grant.scope), place, headers).await
             }
+            Purpose::Account(path) => {
+                sso.flows.take(flow, headers)?;
+                go(&sso.url(path), [sso.flows.forget(flow)])
+            }
             Purpose::Client(target) => self.go_on_client(sso, flow, &visitor, target.clone(), headers).await,
         }
     }
@@ -202,7 +206,7 @@ impl Auth {
                 add_cookies(page.headers_mut(), [forget]);
                 Ok(page)
             }
-            Purpose::Client(_) => Err(FlowError::Unknown.into()),
+            Purpose::Client(_) | Purpose::Account(_) => Err(FlowError::Unknown.into()),
         }
     }
 }

@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{oauth::client::DEVICE_GRANT, state::Auth};
+use crate::{
+    oauth::{Action, DEVICE_GRANT},
+    state::Auth,
+};
 
 impl Auth {
     /// The metadata; none where there is no authorization server here.
@@ -22,6 +25,8 @@ impl Auth {
             "code_challenge_methods_supported": ["S256"],
             "token_endpoint_auth_methods_supported": ["none"],
             "revocation_endpoint_auth_methods_supported": ["none"],
+            "account_management_uri": sso.url("/_cliquepay/account"),
+            "account_management_actions_supported": Action::public_names(),
             "authorization_response_iss_parameter_supported": true,
         });
         if self.offers_accounts() {

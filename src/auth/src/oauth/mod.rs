@@ -6,6 +6,9 @@
 //! ([`codes`]) for tokens ([`tokens`]) of an ordinary device. Apps without a browser show a code that somebody enters elsewhere
 //! ([`device`]). Clients and log-ins are in the store; what is under way lives in memory, bounded.
 
+mod account;
+mod account_pages;
+mod account_words;
 mod browser;
 mod client;
 mod clients;
@@ -29,12 +32,13 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use http_kit::{Clock, MatrixError};
+use quick_cache::sync::Cache;
 use store::Db;
 use users::{UserNum, Users};
 
 pub use self::config::OauthConfig;
-use self::{browser::Browsers, clients::Clients, codes::Codes, device_grants::DeviceGrants};
 pub(crate) use self::{
+    account::Action,
     browser::Visitor,
     client::DEVICE_GRANT,
     consent::Decision,
@@ -44,10 +48,14 @@ pub(crate) use self::{
     request::AppRequest,
     tokens::{CodeExchange, REFRESH_PREFIX},
 };
+use self::{browser::Browsers, clients::Clients, codes::Codes, device_grants::DeviceGrants};
 use crate::{
     oidc::{Problem, Sso, Trouble},
     state::Auth,
 };
+
+/// Resets that are agreed to at the same time, at most.
+const MAX_RESETS: usize = 10_000;
 
 /// All of it, where it is switched on.
 #[derive(Debug)]
@@ -56,6 +64,8 @@ pub(crate) struct Oauth {
     pub(crate) codes: Codes,
     pub(crate) devices: DeviceGrants,
     pub(crate) browsers: Browsers,
+    /// Who agreed that their cross-signing keys are replaced, and until when, in Unix milliseconds.
+    resets: Cache<UserNum, u64>,
 }
 
 impl Oauth {
@@ -72,6 +82,7 @@ impl Oauth {
             clients: Clients::new(Arc::clone(db), Arc::clone(users), clock.clone(), config),
             codes: Codes::new(config.code_seconds, clock.clone()),
             devices: DeviceGrants::new(config.device_code_seconds, clock.clone()),
+            resets: Cache::new(MAX_RESETS),
             browsers: Browsers::new(config.browser_seconds, sso.is_secure(), clock.clone()),
         })
     }
@@ -95,6 +106,7 @@ impl Auth {
             oauth.browsers.end(user);
             oauth.codes.end(user);
             oauth.devices.end(user);
+            oauth.resets.remove(&user);
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) enum Goal {
     Client(Target),
     /// A step of this browser that waits until somebody is logged in: its id.
     Waiting(String),
+    /// A client that wants something confirmed by this user: the id of the confirmation.
+    Confirm { session: String, user: UserNum },
 }
 
 /// At the provider.
@@ -70,6 +72,8 @@ pub(crate) enum Purpose {
     Device(Arc<DeviceGrant>),
     /// A client wants a login token.
     Client(Target),
+    /// A page of their account: its path.
+    Account(String),
 }
 
 /// Somebody is to log in on this server's own page, and then to go on.
@@ -89,6 +93,11 @@ pub(crate) struct Waiting {
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Waiting(Waiting),
+    /// Asked whether they want to confirm something at their provider.
+    Confirming {
+        session: String,
+        user: UserNum,
+    },
     AtProvider(AtProvider),
     Newcomer(Newcomer),
     Asked(Asked),

@@ -128,10 +128,17 @@ impl Auth {
         self.limits.login_from(ip).map_err(RouteError::from)?;
         let (nonce, verifier) = (self.entropy.token(""), self.entropy.token(""));
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier));
+        let confirms = matches!(goal, Goal::Confirm { .. });
         let step = AtProvider { provider: index, nonce: nonce.clone(), verifier, goal };
         let begun = self.begin_step(sso, Step::AtProvider(step))?;
         let redirect_uri = callback(sso, provider);
-        let attempt = Attempt { state: &begun.id, nonce: &nonce, challenge: &challenge, redirect_uri: &redirect_uri };
+        let attempt = Attempt {
+            state: &begun.id,
+            nonce: &nonce,
+            challenge: &challenge,
+            redirect_uri: &redirect_uri,
+            again: confirms,
+        };
         let url = provider.authorization_url(&attempt).await.map_err(|error| trouble(provider, &error))?;
         go(&url, [Some(begun.cookie)])
     }
@@ -165,6 +172,9 @@ impl Auth {
         let (claims, refresh) = exchanged.map_err(|error| trouble(provider, &error))?;
         let identity = (provider.settled.issuer.clone(), claims.subject.clone());
         let begun = match sso.identities.find(&identity).await? {
+            None if matches!(step.goal, Goal::Confirm { .. }) => {
+                return Err(Trouble(StatusCode::FORBIDDEN, Problem::OtherAccount));
+            }
             None => {
                 self.begin_step(sso, Step::Newcomer(newcomer::of(self, index, provider, &claims, refresh, step.goal)))?
             }
@@ -172,6 +182,11 @@ impl Auth {
                 let user_id = self.open(row.user).await?;
                 self.take_over(sso, provider, &identity, row.user, roles(provider, &claims), refresh).await?;
                 match step.goal {
+                    Goal::Confirm { session, user } => {
+                        let mut page = self.confirmed(&session, (user, row.user), headers)?;
+                        add_cookies(page.headers_mut(), [sso.flows.forget(state)]);
+                        return Ok(page);
+                    }
                     Goal::Waiting(waiting) => {
                         let cookie = self.log_browser_in(row.user, user_id)?;
                         return go(&next_url(sso, &waiting), [Some(cookie), sso.flows.forget(state)]);
@@ -231,9 +246,14 @@ impl Auth {
 
     /// Where a client gets its login token.
     pub(crate) async fn link_for(&self, sso: &Sso, user: UserNum, target: &Target) -> Result<String, Trouble> {
+        Ok(target.with_token(&self.login_token(user, sso.token_ms).await?))
+    }
+
+    /// A token by which another client can log in as this user, once.
+    pub(crate) async fn login_token(&self, user: UserNum, lifetime_ms: u64) -> users::Result<String> {
         let token = self.entropy.token(LOGIN_PREFIX);
-        self.users.tokens.issue_login(user, &token, self.clock.now_ms().saturating_add(sso.token_ms)).await?;
-        Ok(target.with_token(&token))
+        self.users.tokens.issue_login(user, &token, self.clock.now_ms().saturating_add(lifetime_ms)).await?;
+        Ok(token)
     }
 
     /// The last page, which takes the browser to the client.
@@ -256,7 +276,7 @@ impl Auth {
         let sso = sso(self)?;
         match sso.flows.look(flow, headers)? {
             Step::Waiting(waiting) => self.go_on_waiting(flow, waiting, headers).await,
-            Step::AtProvider(_) => Err(FlowError::Unknown.into()),
+            Step::AtProvider(_) | Step::Confirming { .. } => Err(FlowError::Unknown.into()),
             Step::Newcomer(step) => Ok(newcomer::page(self, sso, flow, &step, &step.suggestion, None, headers)),
             Step::Asked(step) => Ok(ask_page(sso, flow, &step, headers)),
         }

@@ -6,6 +6,7 @@
 //! kept, and tried now and then ([`recheck`]).
 
 mod config;
+mod confirm;
 mod flows;
 mod http;
 mod id_token_login;

@@ -145,6 +145,8 @@ impl Auth {
                 return self.finish(sso, (user, &user_id), &target, &filled.flow, headers).await;
             }
             Goal::Client(target) => target,
+            // Nobody becomes a newcomer by confirming something.
+            Goal::Confirm { .. } => return Err(FlowError::Unknown.into()),
         };
         // They have just filled in a form of ours; the question where it goes is still to be put.
         let asked = self.asking(user, user_id, target);

@@ -30,19 +30,25 @@ button:focus-visible,.go:focus-visible,input:focus-visible{outline:3px solid var
 button+button{margin-top:.75rem;border:1px solid var(--line);background:none;color:var(--accent)}\
 .error{border-radius:.5rem;padding:.75rem .9rem;background:var(--bad-soft);color:var(--bad)}\
 .place{font-weight:700}\
-.tick{font-weight:400}\
-.tick input{width:auto;min-height:0}\
+label.tick{margin:1rem 0;font-weight:400}\
+.tick input{width:auto;min-height:0;vertical-align:middle}\
 ul{list-style:none;margin:0;padding:0}\
 li{margin:.75rem 0}\
 li .go{margin:0}";
 
+/// What tells a client that opened a page that its user is done with it, as the specification has it.
+const TELL: &str = "if(window.onAuthDone){window.onAuthDone()}\
+else if(window.opener&&window.opener.postMessage){window.opener.postMessage(\"authDone\",\"*\")}";
+
 static STYLE_HASH: LazyLock<String> = LazyLock::new(|| STANDARD.encode(Sha256::digest(STYLE)));
 
 /// Nothing is loaded, nothing runs, forms go nowhere else but to what is named, and no other page shows these in a frame.
-fn policy(form_action: &str) -> HeaderValue {
+fn policy(form_action: &str, tells: bool) -> HeaderValue {
     let (style, space) = (&*STYLE_HASH, if form_action.is_empty() { "" } else { " " });
+    let script =
+        if tells { format!("script-src 'sha256-{}'; ", STANDARD.encode(Sha256::digest(TELL))) } else { String::new() };
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'{space}{form_action}; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; {script}style-src 'sha256-{style}'; form-action 'self'{space}{form_action}; base-uri 'none'; frame-ancestors 'none'"
     );
     HeaderValue::from_str(&policy)
         .unwrap_or(HeaderValue::from_static("default-src 'none'; base-uri 'none'; frame-ancestors 'none'"))
@@ -212,6 +218,13 @@ impl Pages {
         self.page_with(status, title, body, head, "")
     }
 
+    /// A page that tells the client that opened it.
+    pub(crate) fn page_that_tells(self, title: &str, body: &str) -> Response {
+        let mut response = self.page(StatusCode::OK, title, &format!("{body}<script>{TELL}</script>"), "");
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy("", true));
+        response
+    }
+
     /// A page whose form may lead to another place, too.
     pub(crate) fn page_with(
         self,
@@ -231,7 +244,7 @@ impl Pages {
         let mut response = (status, Body::from(html)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy(form_action));
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy(form_action, false));
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Language"));
         guard(headers);

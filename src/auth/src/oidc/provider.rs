@@ -137,6 +137,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) nonce: &'a str,
     pub(crate) challenge: &'a str,
     pub(crate) redirect_uri: &'a str,
+    /// Whether the user is to log in also where the provider knows them still.
+    pub(crate) again: bool,
 }
 
 /// A provider.
@@ -186,6 +188,9 @@ impl Provider {
             // Whether or not it is announced: Cognito does not, and checks it all the same.
             .append_pair("code_challenge", attempt.challenge)
             .append_pair("code_challenge_method", "S256");
+        if attempt.again {
+            url.query_pairs_mut().append_pair("prompt", "login");
+        }
         Ok(url.into())
     }
 

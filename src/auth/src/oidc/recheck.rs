@@ -57,6 +57,7 @@ impl Auth {
         let Some(grant) = sso.identities.grant(identity).await? else { return Ok(()) };
         if grant.ended {
             // Once more, for login tokens that were given out before the end.
+            self.end_browsers(grant.user);
             self.users.devices.delete_all(grant.user, None).await?;
             sso.identities.drop_grant(identity, grant).await?;
             return Ok(());

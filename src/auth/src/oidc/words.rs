@@ -31,6 +31,10 @@ pub(crate) enum Problem {
     UnknownApp,
     AppReturn,
     UnknownCode,
+    OtherAccount,
+    NoSuchDevice,
+    NameTooLong,
+    NotAgreed,
     Internal,
 }
 
@@ -165,6 +169,10 @@ fn english(problem: Problem) -> &'static str {
         Problem::WrongToken => "This registration token is not valid, or it is missing.",
         Problem::UnknownApp => "The app is not known here, or not any more.",
         Problem::AppReturn => "The app wants to be answered at a place that is not its own. Nobody was sent there.",
+        Problem::OtherAccount => "You logged in with another account. Nothing was confirmed.",
+        Problem::NoSuchDevice => "You are not logged in with this device, or not any more.",
+        Problem::NameTooLong => "This name is too long.",
+        Problem::NotAgreed => "Tick the box to say that you are sure.",
         Problem::UnknownCode => "No device shows this code, or it took too long.",
         Problem::Internal => "Something went wrong on this server. Try again later.",
     }
@@ -227,6 +235,10 @@ fn german(problem: Problem) -> &'static str {
         Problem::AppReturn => {
             "Die App möchte an einem Ort Antwort bekommen, der nicht ihr eigener ist. Dorthin wurde niemand geschickt."
         }
+        Problem::OtherAccount => "Du hast dich mit einem anderen Konto angemeldet. Nichts wurde bestätigt.",
+        Problem::NoSuchDevice => "Mit diesem Gerät bist du nicht angemeldet, oder nicht mehr.",
+        Problem::NameTooLong => "Dieser Name ist zu lang.",
+        Problem::NotAgreed => "Kreuz das Kästchen an, wenn du sicher bist.",
         Problem::UnknownCode => "Kein Gerät zeigt diesen Code, oder es hat zu lange gedauert.",
         Problem::Internal => "Auf diesem Server ist etwas schiefgegangen. Versuch es später noch einmal.",
     }

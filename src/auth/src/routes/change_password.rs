@@ -7,7 +7,7 @@ use http_kit::{MatrixError, Ruma, WithJson};
 use ruma::api::client::account::change_password::v3::{Request, Response};
 use serde::Deserialize;
 
-use crate::{error::RouteError, sessions::uninterrupted, state::Auth};
+use crate::{error::RouteError, operation::Operation, sessions::uninterrupted, state::Auth};
 
 /// Clients ask for the flows before they send the password.
 #[derive(Deserialize)]
@@ -27,7 +27,7 @@ pub(super) async fn handler(
     if let Some(password) = &body.new_password {
         auth.passwords.check_new(password)?;
     }
-    auth.confirm(&requester, "change password", &request.json_body).await?;
+    auth.confirm(&requester, Operation::ChangePassword, &request.json_body).await?;
     let password = body.new_password.ok_or_else(|| MatrixError::missing_param("new_password"))?;
     let hash = auth.passwords.hash(password, auth.entropy.bytes()).await?;
     let log_out = body.logout_devices != Some(false);

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use http_kit::{MatrixError, Ruma, WithJson};
-use ruma::api::client::account::{
-    ThirdPartyIdRemovalStatus,
-    deactivate::v3::{Request, Response},
+use ruma::{
+    OwnedUserId,
+    api::client::account::{
+        ThirdPartyIdRemovalStatus,
+        deactivate::v3::{Request, Response},
+    },
 };
 use serde::Deserialize;
+use users::UserNum;
 
-use crate::{error::RouteError, sessions::uninterrupted, state::Auth};
+use crate::{error::RouteError, operation::Operation, sessions::uninterrupted, state::Auth};
 
 #[derive(Deserialize)]
 pub(super) struct Body {
@@ -23,16 +27,28 @@ pub(super) async fn handler(
     request: Ruma<WithJson<Request, Body>>,
 ) -> Result<Response, RouteError> {
     let requester = request.requester.ok_or_else(|| MatrixError::missing_token("Log in to close your account"))?;
-    auth.confirm(&requester, "deactivate", &request.json_body).await?;
+    auth.confirm(&requester, Operation::Deactivate, &request.json_body).await?;
     let erase = request.body.json.erase == Some(true);
-    uninterrupted(async move {
-        let closed = auth.hook.deactivate(requester.user, &requester.user_id, erase).await;
-        closed.map_err(MatrixError::internal)?;
-        auth.users.deactivate(requester.user).await?;
-        auth.end_browsers(requester.user);
-        auth.after_logout(requester.user).await?;
-        // No third-party identifiers are bound here, so none are left over.
-        Ok(Response::new(ThirdPartyIdRemovalStatus::Success))
-    })
-    .await
+    auth.close_account(requester.user, requester.user_id.clone(), erase).await?;
+    // No third-party identifiers are bound here, so none are left over.
+    Ok(Response::new(ThirdPartyIdRemovalStatus::Success))
+}
+
+impl Auth {
+    /// Closes an account for good: it leaves its rooms and is logged out everywhere.
+    pub(crate) async fn close_account(
+        self: &Arc<Self>,
+        user: UserNum,
+        user_id: OwnedUserId,
+        erase: bool,
+    ) -> Result<(), RouteError> {
+        let auth = Arc::clone(self);
+        uninterrupted(async move {
+            auth.hook.deactivate(user, &user_id, erase).await.map_err(MatrixError::internal)?;
+            auth.users.deactivate(user).await?;
+            auth.end_browsers(user);
+            auth.after_logout(user).await
+        })
+        .await
+    }
 }

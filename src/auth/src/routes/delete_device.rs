@@ -10,17 +10,16 @@ use ruma::{
 };
 use serde::de::IgnoredAny;
 
-use crate::{error::RouteError, state::Auth};
+use crate::{error::RouteError, operation::Operation, state::Auth};
 
 /// The body has only `auth`, which is read where it is checked.
 pub(super) async fn handler(
     State(auth): State<Arc<Auth>>,
     request: Ruma<WithJson<Request, IgnoredAny>>,
 ) -> Result<Response, RouteError> {
-    let device = request.body.path.into_iter().next().unwrap_or_default();
-    let operation = format!("delete device\0{device}");
-    auth.confirm(&request.requester, &operation, &request.json_body).await?;
-    auth.users.devices.delete(request.requester.user, &[OwnedDeviceId::from(device)]).await?;
+    let device = OwnedDeviceId::from(request.body.path.into_iter().next().unwrap_or_default());
+    auth.confirm(&request.requester, Operation::DeleteDevice(device.clone()), &request.json_body).await?;
+    auth.users.devices.delete(request.requester.user, &[device]).await?;
     auth.after_logout(request.requester.user).await?;
     Ok(Response::new())
 }

@@ -10,7 +10,7 @@ use ruma::{
 };
 use serde::Deserialize;
 
-use crate::{error::RouteError, state::Auth};
+use crate::{error::RouteError, operation::Operation, state::Auth};
 
 #[derive(Deserialize)]
 pub(super) struct Body {
@@ -21,7 +21,7 @@ pub(super) async fn handler(
     State(auth): State<Arc<Auth>>,
     request: Ruma<WithJson<Request, Body>>,
 ) -> Result<Response, RouteError> {
-    auth.confirm(&request.requester, "delete devices", &request.json_body).await?;
+    auth.confirm(&request.requester, Operation::DeleteDevices, &request.json_body).await?;
     auth.users.devices.delete(request.requester.user, &request.body.json.devices).await?;
     auth.after_logout(request.requester.user).await?;
     Ok(Response::new())

@@ -72,7 +72,7 @@ impl Auth {
     fn takes(&self, kind: &str) -> bool {
         match kind {
             "m.login.password" => self.config.password.enabled,
-            "m.login.token" => self.sso.is_some(),
+            "m.login.token" => true,
             ID_TOKEN_LOGIN => self.takes_id_tokens(),
             _ => false,
         }

@@ -32,8 +32,10 @@ pub(super) async fn handler(State(auth): State<Arc<Auth>>, _request: Ruma<Reques
             flow[UNSTABLE_PREFERRED] = true.into();
         }
         flows.push(flow);
-        flows.push(shown(&LoginType::Token(TokenLoginType::new()))?);
     }
+    let mut by_token = TokenLoginType::new();
+    by_token.get_login_token = true;
+    flows.push(shown(&LoginType::Token(by_token))?);
     if auth.takes_id_tokens() {
         flows.push(shown(&LoginType::new(ID_TOKEN_LOGIN, Map::new()).map_err(MatrixError::internal)?)?);
     }

@@ -1,11 +1,14 @@
 //! The endpoints, one a file.
 
+mod account_page;
 mod asker;
+mod auth_fallback;
 mod change_password;
 mod deactivate;
 mod delete_device;
 mod delete_devices;
 mod get_device;
+mod get_login_token;
 mod list_devices;
 mod login;
 mod login_page;
@@ -42,6 +45,7 @@ where
     Router::new()
         .ruma_with(small, login_types::handler)
         .ruma_with(small, login::handler)
+        .ruma_with(small, get_login_token::handler)
         .ruma_with(small, register::handler)
         .ruma_with(small, register_available::handler)
         .ruma_with(small, token_validity::handler)
@@ -58,6 +62,10 @@ where
         .ruma_with(small, delete_devices::handler)
         .merge(sso::router())
         .merge(oauth::router(small))
+        .route("/_cliquepay/account", get(account_page::show).post(account_page::send))
+        .route("/_matrix/client/r0/auth/{stage}/fallback/web", get(auth_fallback::show))
+        .route("/_matrix/client/v3/auth/{stage}/fallback/web", get(auth_fallback::show))
+        .route("/_cliquepay/login/confirm/{idp_id}", get(auth_fallback::at_provider))
         .ruma_with(small, upload_signing_keys::handler)
         .route("/_synapse/admin/v1/register", with_cors(get(shared_secret::nonce).post(shared_secret::register)))
 }

@@ -15,7 +15,8 @@ use users::{
 use crate::{
     credentials::registration_error,
     error::RouteError,
-    interactive::{AuthDict, Binding, Flow, Progress, Stage},
+    interactive::{AuthDict, Binding, Flow, Progress, Stage, Ways},
+    operation::Operation,
     sessions::{DeviceWish, uninterrupted},
     state::Auth,
 };
@@ -62,7 +63,8 @@ pub(super) async fn handler(
     if body.auth.is_some() {
         auth.limits.registration_from(request.ip)?;
     }
-    let progress = auth.interact(body.auth, Binding::of_stranger("register"), flows, None).await?;
+    let ways = Ways { flows: flows.to_vec(), page: None };
+    let progress = auth.interact(body.auth, Binding::of_stranger(Operation::Register), &ways, None).await?;
     let password = body.password.ok_or_else(|| MatrixError::missing_param("password"))?;
 
     let password_hash = auth.passwords.hash(password, auth.entropy.bytes()).await?;

@@ -9,7 +9,7 @@ use ruma::api::client::keys::upload_signing_keys::v3::{Request, Response};
 use serde::Deserialize;
 use users::encryption::{CrossSigningKeys, Object};
 
-use crate::{error::RouteError, state::Auth};
+use crate::{error::RouteError, operation::Operation, state::Auth};
 
 /// The keys with all of their fields: they were signed.
 #[derive(Deserialize)]
@@ -27,7 +27,7 @@ pub(super) async fn handler(
     let Body { master_key, self_signing_key, user_signing_key } = body.json;
     let keys = CrossSigningKeys { master: master_key, self_signing: self_signing_key, user_signing: user_signing_key };
     if auth.users.cross_signing.needs_confirmation(requester.user, &keys).await? {
-        auth.confirm(&requester, "upload signing keys", &json_body).await?;
+        auth.confirm(&requester, Operation::UploadSigningKeys, &json_body).await?;
     }
     auth.users.cross_signing.upload(requester.user, &requester.user_id, keys).await?;
     Ok(Response::new())

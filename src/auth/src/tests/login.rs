@@ -6,12 +6,13 @@ const LOGOUT: &str = "/_matrix/client/v3/logout";
 #[tokio::test]
 async fn the_ways_to_log_in_are_listed() {
     let server = Server::new();
-    assert_eq!(server.get(LOGIN, None).await, (200, json!({ "flows": [{ "type": "m.login.password" }] })));
+    let by_token = json!({ "type": "m.login.token", "get_login_token": true });
+    assert_eq!(server.get(LOGIN, None).await, (200, json!({ "flows": [{ "type": "m.login.password" }, by_token] })));
     let mut off = config();
     off.password.enabled = false;
     let server = Server::with(off);
     server.user("ann").await;
-    assert_eq!(server.get(LOGIN, None).await, (200, json!({ "flows": [] })));
+    assert_eq!(server.get(LOGIN, None).await, (200, json!({ "flows": [by_token] })));
     assert_code(&server.log_in("ann", PASSWORD).await, 400, "M_UNKNOWN");
 }
 
@@ -51,7 +52,8 @@ async fn odd_requests_are_refused() {
     server.user("ann").await;
     for (body, status, code) in [
         (json!({}), 400, "M_MISSING_PARAM"),
-        (json!({ "type": "m.login.token", "token": "x" }), 400, "M_UNKNOWN"),
+        (json!({ "type": "m.login.token", "token": "x" }), 403, "M_FORBIDDEN"),
+        (json!({ "type": "org.matrix.login.jwt", "token": "x" }), 400, "M_UNKNOWN"),
         (json!({ "type": "m.login.password", "password": PASSWORD }), 400, "M_MISSING_PARAM"),
         (json!({ "type": "m.login.password", "user": "ann" }), 400, "M_MISSING_PARAM"),
         (
@@ -173,4 +175,26 @@ async fn warm_tokens_need_no_store_reads() {
     let after = server.db.stats().snapshot();
     assert!(before.gets > 0);
     assert_eq!((before.gets, before.multi_gets, before.scans), (after.gets, after.multi_gets, after.scans));
+}
+
+#[tokio::test]
+async fn a_client_that_confirms_it_gets_a_token_for_another() {
+    const GET_TOKEN: &str = "/_matrix/client/v1/login/get_token";
+    let server = Server::new();
+    let (token, _) = server.user("ann").await;
+    let (status, asked) = server.post(GET_TOKEN, Some(&token), json!({})).await;
+    assert_eq!((status, &asked["flows"]), (401, &json!([{ "stages": ["m.login.password"] }])));
+    let confirmed = json!({ "auth": password_login("ann", PASSWORD) });
+    let (status, body) = server.post(GET_TOKEN, Some(&token), confirmed.clone()).await;
+    assert_eq!((status, &body["expires_in_ms"]), (200, &json!(120_000)));
+    let by_token = json!({ "type": "m.login.token", "token": body["login_token"] });
+    let (status, other) = server.post(LOGIN, None, by_token.clone()).await;
+    assert_eq!((status, text(&other, "user_id")), (200, "@ann:example.org".to_owned()));
+    assert_code(&server.post(LOGIN, None, by_token).await, 403, "M_FORBIDDEN");
+    // Each is confirmed anew, and lasts two minutes.
+    assert_eq!(server.post(GET_TOKEN, Some(&token), json!({})).await.0, 401);
+    let (_, body) = server.post(GET_TOKEN, Some(&token), confirmed).await;
+    server.clock.advance(120_000);
+    let late = json!({ "type": "m.login.token", "token": body["login_token"] });
+    assert_code(&server.post(LOGIN, None, late).await, 403, "M_FORBIDDEN");
 }

@@ -37,7 +37,7 @@ pub(super) async fn handler(State(app): State<App>, _: Ruma<Request>) -> Result<
         "m.set_displayname": {"enabled": true},
         "m.set_avatar_url": {"enabled": true},
         "m.3pid_changes": {"enabled": false},
-        "m.get_login_token": {"enabled": false},
+        "m.get_login_token": {"enabled": true},
     }});
     Ok(RawJson(Bytes::from(capabilities.to_string())))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use axum::extract::State;
-use http_kit::{MatrixError, Ruma, WithJson};
+use http_kit::{MatrixError, Requester, Ruma, WithJson};
 use ruma::{
     UserId,
     api::client::profile::set_profile_field::v3::{Request, Response},
@@ -21,7 +21,17 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Body>) -> Resu
     let user_id = <&UserId>::try_from(user_id.as_str()).map_err(|error| MatrixError::invalid_param("userId", error))?;
     only_own(&requester, user_id)?;
     let value = body.json.get(key).ok_or_else(|| MatrixError::missing_param(key))?;
-    app.users.profiles.set(requester.user, key, value).await?;
-    app.propagate_profile(&requester, key).await?;
+    app.set_profile_field(&requester, key, value).await?;
     Ok(Response::new())
+}
+
+impl App {
+    /// Sets a field of a user's own profile, also where it is copied into membership events.
+    ///
+    /// # Errors
+    /// Those of the profile and of the store.
+    pub async fn set_profile_field(&self, requester: &Requester, key: &str, value: &RawValue) -> Result<(), ApiError> {
+        self.users.profiles.set(requester.user, key, value).await?;
+        self.propagate_profile(requester, key).await
+    }
 }

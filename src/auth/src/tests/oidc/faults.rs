@@ -41,15 +41,13 @@ async fn a_wrong_audience_is_refused() {
     refused(|draft| draft.claims["azp"] = "another-client".into()).await;
 }
 
-#[tokio::test]
-async fn an_expired_token_is_refused() {
+pub(in crate::tests) async fn an_expired_token_is_refused() {
     refused(|draft| draft.claims["exp"] = (draft.claims["iat"].as_u64().unwrap() - 30).into()).await;
     refused(|draft| drop(draft.claims.as_object_mut().unwrap().remove("exp"))).await;
     refused(|draft| draft.claims["exp"] = "tomorrow".into()).await;
 }
 
-#[tokio::test]
-async fn a_token_that_is_not_valid_yet_is_refused() {
+pub(in crate::tests) async fn a_token_that_is_not_valid_yet_is_refused() {
     refused(|draft| draft.claims["nbf"] = (draft.claims["iat"].as_u64().unwrap() + 31).into()).await;
     refused(|draft| draft.claims["iat"] = (draft.claims["iat"].as_u64().unwrap() + 31).into()).await;
     refused(|draft| drop(draft.claims.as_object_mut().unwrap().remove("iat"))).await;
@@ -67,8 +65,7 @@ async fn clocks_may_differ_a_little() {
     site.return_as(&mut site.browser(), "ann").await.login_token();
 }
 
-#[tokio::test]
-async fn alg_none_is_refused() {
+pub(in crate::tests) async fn alg_none_is_refused() {
     for name in ["none", "None", "NONE", ""] {
         refused(move |draft| {
             draft.header["alg"] = name.into();
@@ -79,8 +76,7 @@ async fn alg_none_is_refused() {
     refused(|draft| draft.sign = Sign::Nothing).await;
 }
 
-#[tokio::test]
-async fn hs256_with_the_public_key_is_refused() {
+pub(in crate::tests) async fn hs256_with_the_public_key_is_refused() {
     refused(|draft| {
         draft.header["alg"] = "HS256".into();
         draft.sign = Sign::PublicKeyAsSecret;
@@ -96,8 +92,7 @@ async fn an_algorithm_that_is_not_configured_is_refused() {
     refused(|draft| draft.header["alg"] = "ES256".into()).await;
 }
 
-#[tokio::test]
-async fn a_key_of_somebody_else_is_refused() {
+pub(in crate::tests) async fn a_key_of_somebody_else_is_refused() {
     refused(|draft| draft.sign = Sign::Rs256(2)).await;
     // Also where the token brings the key along.
     refused(|draft| {
@@ -122,8 +117,7 @@ async fn an_unknown_key_is_refused() {
     refused(|draft| drop(draft.header.as_object_mut().unwrap().remove("kid"))).await;
 }
 
-#[tokio::test]
-async fn an_access_token_is_no_id_token() {
+pub(in crate::tests) async fn an_access_token_is_no_id_token() {
     refused(|draft| draft.claims["token_use"] = "access".into()).await;
     refused(|draft| draft.claims["token_use"] = json!(["id"])).await;
 }
@@ -164,8 +158,7 @@ async fn a_key_that_was_rotated_is_followed_and_unknown_ones_cost_one_request_a_
     assert_eq!(site.op.calls("jwks.json"), 2);
 }
 
-#[tokio::test]
-async fn a_mixed_up_state_is_refused() {
+pub(in crate::tests) async fn a_mixed_up_state_is_refused() {
     let site = Site::new();
     site.log_in("ann").await;
     let mut browser = site.browser();
@@ -181,8 +174,7 @@ async fn a_mixed_up_state_is_refused() {
     browser.get(&first).await.login_token();
 }
 
-#[tokio::test]
-async fn a_code_of_another_log_in_is_refused() {
+pub(in crate::tests) async fn a_code_of_another_log_in_is_refused() {
     let site = Site::new();
     site.log_in("ann").await;
     site.log_in("eve").await;
@@ -196,8 +188,7 @@ async fn a_code_of_another_log_in_is_refused() {
     browser.get(&swapped).await.assert_shows(403, "was not believed");
 }
 
-#[tokio::test]
-async fn an_answer_of_another_provider_is_refused() {
+pub(in crate::tests) async fn an_answer_of_another_provider_is_refused() {
     let mut config = sso_config();
     config.oidc.push(provider(json!({ "id": "other", "issuer": "https://other.example" })));
     let site = Site::with(config);
@@ -213,8 +204,7 @@ async fn an_answer_of_another_provider_is_refused() {
     assert_eq!(site.op.calls("/token"), asked);
 }
 
-#[tokio::test]
-async fn a_code_is_good_once() {
+pub(in crate::tests) async fn a_code_is_good_once() {
     let site = Site::new();
     site.log_in("ann").await;
     let mut browser = site.browser();
@@ -225,8 +215,7 @@ async fn a_code_is_good_once() {
     browser.get(&back).await.assert_shows(400, "This log-in is over");
 }
 
-#[tokio::test]
-async fn a_log_in_goes_on_in_the_browser_that_began_it_only() {
+pub(in crate::tests) async fn a_log_in_goes_on_in_the_browser_that_began_it_only() {
     let site = Site::new();
     site.log_in("ann").await;
     let mut browser = site.browser();
@@ -323,8 +312,7 @@ async fn a_provider_that_announces_what_it_may_not_is_not_used() {
     }
 }
 
-#[tokio::test]
-async fn keys_of_other_kinds_are_used_where_their_algorithm_is_configured_and_never_confused() {
+pub(in crate::tests) async fn keys_of_other_kinds_are_used_where_their_algorithm_is_configured_and_never_confused() {
     let mut config = sso_config();
     config.oidc = vec![provider(json!({ "algorithms": ["RS256", "ES256"] }))];
     let site = Site::with(config);

@@ -8,8 +8,7 @@ async fn form<'a>(site: &'a Site, user: &str) -> (Browser<'a>, Page) {
     (browser, form)
 }
 
-#[tokio::test]
-async fn localparts_are_refused_as_in_a_registration() {
+pub(in crate::tests) async fn localparts_are_refused_as_in_a_registration() {
     let site = Site::new();
     site.server.user("taken").await;
     let (mut browser, mut page) = form(&site, "ann").await;
@@ -41,8 +40,7 @@ async fn localparts_are_refused_as_in_a_registration() {
     assert_eq!(site.server.get(WHOAMI, Some(&token)).await.1["user_id"], "@ann:example.org");
 }
 
-#[tokio::test]
-async fn registrations_refuse_reserved_names_too() {
+pub(in crate::tests) async fn registrations_refuse_reserved_names_too() {
     let site = Site::new();
     let auth = json!({ "type": "m.login.dummy" });
     let answer =
@@ -55,8 +53,7 @@ async fn registrations_refuse_reserved_names_too() {
     );
 }
 
-#[tokio::test]
-async fn an_account_of_the_same_name_or_address_is_never_taken_over() {
+pub(in crate::tests) async fn an_account_of_the_same_name_or_address_is_never_taken_over() {
     let site = Site::new();
     let (password_token, _) = site.server.user("ann").await;
     let (mut browser, page) = form(&site, "ann").await;

@@ -3,13 +3,13 @@
 
 mod browser;
 mod config;
-mod faults;
-mod first_login;
+pub(super) mod faults;
+pub(super) mod first_login;
 mod id_token;
 mod logout;
 mod op;
 mod recheck;
-mod redirects;
+pub(super) mod redirects;
 mod success;
 mod web_client;
 
@@ -19,15 +19,15 @@ use op::Op;
 
 pub(super) const BASE: &str = "https://matrix.example.org";
 const CLIENT: &str = "https://app.example/client/?a=b";
-const REDIRECT: &str = "/_matrix/client/v3/login/sso/redirect";
+pub(super) const REDIRECT: &str = "/_matrix/client/v3/login/sso/redirect";
 
 /// A server and its provider.
-struct Site {
-    server: Server,
-    op: Arc<Op>,
+pub(super) struct Site {
+    pub(super) server: Server,
+    pub(super) op: Arc<Op>,
 }
 
-fn sso_config() -> AuthConfig {
+pub(super) fn sso_config() -> AuthConfig {
     let mut config = config();
     config.public_base_url = Some(BASE.to_owned());
     config.sso.trusted_redirects = vec!["https://app.example/client/".to_owned()];
@@ -54,11 +54,11 @@ fn provider(changes: Value) -> crate::OidcConfig {
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(sso_config())
     }
 
-    fn with(config: AuthConfig) -> Self {
+    pub(super) fn with(config: AuthConfig) -> Self {
         let op = Arc::new(Op::new());
         let upstream = UpstreamParts { http: Arc::clone(&op) as _, seal_key: [7; 32] };
         let server = Server::with_upstream(config, Some(upstream));
@@ -66,7 +66,7 @@ impl Site {
         Self { server, op }
     }
 
-    fn browser(&self) -> Browser<'_> {
+    pub(super) fn browser(&self) -> Browser<'_> {
         Browser::new(&self.server)
     }
 
@@ -84,7 +84,7 @@ impl Site {
     }
 
     /// Logs somebody in who may have no account yet; their access token.
-    async fn log_in(&self, user: &str) -> String {
+    pub(super) async fn log_in(&self, user: &str) -> String {
         let mut browser = self.browser();
         let mut page = self.return_as(&mut browser, user).await;
         if page.status == 302 && page.location().starts_with(BASE) {
@@ -104,12 +104,12 @@ impl Site {
         self.server.post(LOGIN, None, json!({ "type": "m.login.token", "token": token })).await
     }
 
-    async fn account(&self, localpart: &str) -> Option<users::accounts::Account> {
+    pub(super) async fn account(&self, localpart: &str) -> Option<users::accounts::Account> {
         self.server.auth.users.accounts.find(localpart).await.unwrap()
     }
 
     /// Names of all accounts.
-    async fn accounts(&self) -> Vec<String> {
+    pub(super) async fn accounts(&self) -> Vec<String> {
         let accounts = self.server.auth.users.accounts.list(None, 100).await.unwrap();
         accounts.iter().map(|account| account.user_id.to_string()).collect()
     }

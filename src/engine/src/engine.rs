@@ -18,6 +18,7 @@ use crate::{
     auth_chain::ChainCache,
     error::EngineError,
     holds::{HoldStats, Holds},
+    landed::Following,
     load,
     outgoing::Watching,
     room::Room,
@@ -164,6 +165,7 @@ pub(crate) struct View {
     user_rooms: UserRooms,
     rewrites: Rewrites,
     pub(crate) outgoing: Watching,
+    pub(crate) following: Following,
 }
 
 impl View {
@@ -234,6 +236,7 @@ impl Engine {
                 user_rooms: UserRooms::new(Arc::clone(&db)),
                 rewrites: Rewrites::default(),
                 outgoing: Watching::default(),
+                following: Following::default(),
             }),
             typing: Typing::new(Arc::clone(&clock)),
             db,

@@ -132,6 +132,7 @@ impl Landed {
     fn publish(self, view: &crate::engine::View, room: &Room, outcome: Outcome) {
         let rewrote = !(self.rewritten.is_empty() && self.promoted.is_empty());
         if outcome == Outcome::Done {
+            let landed = view.following.nums([&self.events, &self.rewritten]);
             for (num, row) in self.rewritten {
                 view.emptied(room.num, num);
                 view.event(room.num, num, row);
@@ -171,6 +172,7 @@ impl Landed {
             }
             room.pulse.timeline_at(self.last);
             view.outgoing.tell(&self.outgoing);
+            view.following.tell(room.num, &landed, self.last);
         } else {
             room.broken.store(true, Ordering::Release);
         }

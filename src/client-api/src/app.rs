@@ -12,6 +12,7 @@ use http_kit::{Authenticator, Requester};
 use parking_lot::Mutex;
 use rand::Rng;
 use ruma::{RoomId, RoomVersionId};
+use search::Search;
 use serde::Deserialize;
 use users::Users;
 
@@ -93,6 +94,8 @@ pub struct AppParts {
     pub(crate) walks: Walks,
     /// Fetches history that is not here, where other servers take part; set once.
     pub older: OnceLock<Arc<dyn OlderHistory>>,
+    /// The index of what was said, where there is one.
+    pub(crate) search: Option<Arc<Search>>,
     /// Rooms of other servers.
     pub(crate) remote: Arc<dyn RemoteRooms>,
     /// What `/sync` remembers.
@@ -121,6 +124,7 @@ impl AppParts {
             remotes: Arc::new(NoOtherServers),
             walks: Walks::default(),
             older: OnceLock::new(),
+            search: None,
             remote: Arc::new(NoRemoteRooms),
             sync: SyncState::default(),
             closing: AtomicBool::new(false),
@@ -132,6 +136,13 @@ impl AppParts {
     #[must_use]
     pub fn with_remotes(mut self, remotes: Arc<dyn RemoteQueries>) -> Self {
         self.remotes = remotes;
+        self
+    }
+
+    /// The same with an index to search; without this nothing can be searched.
+    #[must_use]
+    pub fn with_search(mut self, search: Arc<Search>) -> Self {
+        self.search = Some(search);
         self
     }
 

@@ -27,6 +27,7 @@ mod receipts;
 mod remote_queries;
 mod room_state;
 mod rooms;
+mod search;
 mod send;
 mod spaces;
 mod sync;
@@ -62,6 +63,7 @@ pub fn router() -> axum::Router<App> {
         .merge(profile::router())
         .merge(push::router())
         .merge(receipts::router())
+        .merge(search::router())
         .merge(send::router())
         .merge(spaces::router())
         .merge(sync::router())

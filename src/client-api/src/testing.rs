@@ -10,6 +10,7 @@ use engine::{CacheSizes, Engine, Identity, NoProjector};
 use http::{Method, Request, header};
 use http_kit::{AuthError, AuthFuture, Authenticator, RequestMeta, Requester, RequesterInfo};
 use rand::{SeedableRng as _, rngs::StdRng};
+use search::Search;
 use serde_json::{Value, json};
 use store::{Clock, CommitterOptions, Db, Ids, ManualClock, MemoryStore, Store, open_schema};
 use tower::ServiceExt as _;
@@ -117,13 +118,22 @@ impl TestApp {
         let users = Users::new(db, ids, shared, SERVER.try_into().unwrap(), 1, UsersOptions::default());
         let authenticator = Arc::new(Names(Arc::clone(&users)));
         let rng = Box::new(StdRng::seed_from_u64(7));
-        let parts = AppParts::new(engine, users, authenticator, config, rng);
+        let search = Search::open(Arc::clone(&engine), None, 0).unwrap();
+        let parts = AppParts::new(engine, users, authenticator, config, rng).with_search(search);
         let app = App::new(parts.with_remote_rooms(remote).with_remotes(remotes));
         let router = http_kit::finish(crate::router().with_state(app.clone()));
         let test = Self { app, clock, router, txn: AtomicU64::new(0) };
         for name in names {
             test.register(name).await;
         }
+        test
+    }
+
+    /// A server with these users on which what is said is indexed.
+    pub(crate) async fn searching(names: &[&str]) -> Self {
+        let test = Self::new(names).await;
+        let search = test.app.search.clone().unwrap();
+        tokio::spawn(search.run(std::future::pending()));
         test
     }
 

@@ -40,7 +40,8 @@ impl App {
         self.copy_direct(user, &old, &room.id).await
     }
 
-    async fn predecessor(&self, room: &Room) -> Result<Option<OwnedRoomId>, ApiError> {
+    /// The room that a room came to replace.
+    pub(crate) async fn predecessor(&self, room: &Room) -> Result<Option<OwnedRoomId>, ApiError> {
         #[derive(Deserialize)]
         struct Create {
             predecessor: Predecessor,

@@ -21,6 +21,7 @@ mod receipts;
 mod relations;
 mod remote_keys;
 mod rooms;
+mod search;
 mod sliding;
 mod smoke;
 mod spaces;

@@ -39,7 +39,8 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
 }
 
 impl App {
-    async fn around(
+    /// Events of the room's history from a point on, as a reader sees them.
+    pub(crate) async fn around(
         &self,
         reader: &Reader<'_>,
         filter: &RowFilter,

@@ -17,6 +17,7 @@ use http_kit::RumaRouter;
 use crate::App;
 
 pub use older::OlderHistory;
+pub(crate) use pages::rendering;
 
 pub(crate) fn router() -> Router<App> {
     Router::new()

@@ -50,7 +50,7 @@ pub(super) fn is_lazy(options: &LazyLoadOptions) -> bool {
 }
 
 /// As this API shows events to a device.
-pub(super) fn rendering(requester: &Requester, bundle: bool) -> Rendering<'_> {
+pub(crate) fn rendering(requester: &Requester, bundle: bool) -> Rendering<'_> {
     let device = requester.device_id.as_deref().map(ruma::DeviceId::as_str);
     Rendering { format: Format::WithRoomId, device, bundle }
 }
@@ -146,7 +146,7 @@ impl App {
 
     /// The membership events of those who sent some events, as they were then.
     /// [Lazy-loading room members](https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members).
-    pub(super) async fn members_of_senders(
+    pub(crate) async fn members_of_senders(
         &self,
         reader: &Reader<'_>,
         events: &[(EventNum, EventRow)],

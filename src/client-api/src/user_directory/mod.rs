@@ -1,5 +1,6 @@
 //! Finding people. [User Directory](https://spec.matrix.org/v1.19/client-server-api/#user-directory).
 
+mod elsewhere;
 mod search;
 mod terms;
 

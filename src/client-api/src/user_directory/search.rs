@@ -1,11 +1,12 @@
 //! `POST /_matrix/client/v3/user_directory/search`
 //!
-//! There is no index: all local accounts are looked at, [`LOOKED_AT`] of them at most, in the order of their names.
+//! There is no index: all local accounts are looked at, [`LOOKED_AT`] of them at most, in the order of their names, and members of rooms
+//! from other servers.
 
 use std::collections::HashSet;
 
 use axum::extract::State;
-use engine::{Membership, RoomNum, UserNum, Visibility};
+use engine::{Membership, RoomInfo, RoomNum, UserNum, Visibility};
 use http_kit::{MatrixError, Requester, Ruma};
 use ruma::{
     OwnedMxcUri, OwnedUserId,
@@ -25,12 +26,14 @@ const SHOWN: u64 = 50;
 /// A search term, in bytes, at most.
 const MAX_TERM: usize = 1024;
 
-struct Match {
-    rank: Rank,
-    user: UserNum,
-    user_id: OwnedUserId,
-    display_name: Option<String>,
-    avatar_url: Option<String>,
+/// A user that fits.
+pub(super) struct Match {
+    pub(super) rank: Rank,
+    /// The number of a user of this server; whether the requester may find them is not known yet.
+    pub(super) local: Option<UserNum>,
+    pub(super) user_id: OwnedUserId,
+    pub(super) display_name: Option<String>,
+    pub(super) avatar_url: Option<String>,
 }
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
@@ -42,8 +45,13 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let limit = usize::try_from(u64::from(body.limit).clamp(1, SHOWN)).unwrap_or(1);
     let mut results = Vec::new();
     let mut open = HashSet::new();
-    for found in app.matches(&terms).await? {
-        if found.user == requester.user || !app.is_visible(&requester, found.user, &mut open).await? {
+    let mut matches = app.matches(&terms).await?;
+    matches.extend(app.matches_elsewhere(&requester, &terms).await?);
+    matches.sort_by_key(|found| (found.rank, found.display_name.is_none() && found.avatar_url.is_none()));
+    for found in matches {
+        if let Some(user) = found.local
+            && (user == requester.user || !app.is_visible(&requester, user, &mut open).await?)
+        {
             continue;
         }
         if results.len() == limit {
@@ -58,7 +66,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
 }
 
 impl App {
-    /// Local users that fit, the best first.
+    /// Local users that fit.
     async fn matches(&self, terms: &Terms) -> Result<Vec<Match>, ApiError> {
         let mut out = Vec::new();
         let mut after: Option<String> = None;
@@ -69,15 +77,14 @@ impl App {
             for account in accounts.into_iter().filter(|account| !account.deactivated) {
                 let (display_name, avatar_url) = self.users.profiles.names(account.num).await?;
                 if let Some(rank) = terms.rank(&account.user_id, display_name.as_deref()) {
-                    let (user, user_id) = (account.num, account.user_id);
-                    out.push(Match { rank, user, user_id, display_name, avatar_url });
+                    let (local, user_id) = (Some(account.num), account.user_id);
+                    out.push(Match { rank, local, user_id, display_name, avatar_url });
                 }
             }
             if !more {
                 break;
             }
         }
-        out.sort_by_key(|found| found.rank);
         Ok(out)
     }
 
@@ -97,13 +104,17 @@ impl App {
             if open.contains(num) {
                 return Ok(true);
             }
-            let info = self.engine.room_by_num(*num).await?.info();
-            let rule = info.auth.as_ref().and_then(|auth| auth.join_rule().ok().cloned());
-            if rule == Some(JoinRuleKind::Public) || info.visibility == Visibility::WorldReadable {
+            if is_open(&*self.engine.room_by_num(*num).await?.info()) {
                 open.insert(*num);
                 return Ok(true);
             }
         }
         Ok(false)
     }
+}
+
+/// Whether anybody may join or read a room.
+pub(super) fn is_open(info: &RoomInfo) -> bool {
+    let rule = info.auth.as_ref().and_then(|auth| auth.join_rule().ok().cloned());
+    rule == Some(JoinRuleKind::Public) || info.visibility == Visibility::WorldReadable
 }

@@ -7,7 +7,7 @@ use client_api::{App, AppParts, WeakApp};
 use engine::{CacheSizes, Engine, Identity, RoomNum};
 use expenses::{Expenses, LedgerIndex, OtherServers, RemoteInvitation};
 use federation::{Disabled, Federation, FederationParts, NetTransport, Transport, remote::RemoteInvitee};
-use http_kit::{Requester, RequesterInfo};
+use http_kit::{MatrixError, Requester, RequesterInfo};
 use media::{
     Media, MediaParts,
     blobs::Blobs,
@@ -225,7 +225,8 @@ impl AccountHook for Accounts {
             let info =
                 RequesterInfo { user_id: user_id.to_owned(), user, device_id: None, admin: false, appservice: None };
             let value = serde_json::value::to_raw_value(name)?;
-            Ok(app.set_profile_field(&Requester::new(info), "displayname", &value).await?)
+            let set = app.set_profile_field(&Requester::new(info), "displayname", &value).await;
+            Ok(set.map_err(MatrixError::from)?)
         })
     }
 }

@@ -193,7 +193,8 @@ impl Auth {
             Action::Profile | Action::LogOut => {
                 let (name, _) = self.users.profiles.names(visitor.user).await?;
                 let account = self.users.accounts.get(visitor.user).await?;
-                let has_password = account.is_some_and(|account| account.password_hash.is_some());
+                let has_password =
+                    self.config.password.enabled && account.is_some_and(|account| account.password_hash.is_some());
                 Ok(pages.overview(
                     &form,
                     &Overview {

@@ -81,8 +81,8 @@ impl Auth {
         problem: Option<Problem>,
         headers: &HeaderMap,
     ) -> Response {
-        match self.registration_flows() {
-            Ok(flows) if waiting.create => self.create_page(
+        match self.page_flows() {
+            Some(flows) if waiting.create => self.create_page(
                 sso,
                 flow,
                 waiting,
@@ -114,13 +114,15 @@ impl Auth {
                 name,
                 with_password: self.config.password.enabled,
                 providers: &self.provider_links(sso, flow),
-                create: self
-                    .registration_flows()
-                    .is_ok()
-                    .then(|| sso.url(&format!("/_cliquepay/login/create?flow={flow}"))),
+                create: self.page_flows().map(|_| sso.url(&format!("/_cliquepay/login/create?flow={flow}"))),
                 problem,
             },
         )
+    }
+
+    /// The ways to show that one may have an account with a password; none where nobody can.
+    fn page_flows(&self) -> Option<&'static [Flow]> {
+        self.registration_flows().ok().filter(|_| self.config.password.enabled)
     }
 
     fn provider_links(&self, sso: &Sso, flow: &str) -> Vec<(String, String)> {
@@ -234,7 +236,7 @@ impl Auth {
     ) -> Result<Response, Trouble> {
         let sso = sso(&self)?;
         let waiting = self.waiting_of(sso, &given.flow, Some(&given.csrf), headers)?;
-        let flows = self.registration_flows().map_err(|_| FlowError::Unknown)?;
+        let flows = self.page_flows().ok_or(FlowError::Unknown)?;
         let localpart = given.localpart.trim().to_ascii_lowercase();
         let again =
             |problem| Ok(self.create_page(sso, &given.flow, &waiting, (flows, &localpart), Some(problem), headers));

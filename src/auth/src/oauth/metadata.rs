@@ -37,6 +37,7 @@ impl Auth {
 
     /// Whether somebody can get an account by themselves.
     pub(crate) fn offers_accounts(&self) -> bool {
-        self.config.registration.enabled || self.sso.as_ref().is_some_and(|sso| !sso.providers.is_empty())
+        let by_password = self.config.registration.enabled && self.config.password.enabled;
+        by_password || self.sso.as_ref().is_some_and(|sso| !sso.providers.is_empty())
     }
 }

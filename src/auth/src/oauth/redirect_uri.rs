@@ -82,7 +82,7 @@ fn check_loopback(text: &str) -> Result<(), &'static str> {
 fn split_loopback(text: &str) -> Option<(&str, &str, &str)> {
     let rest = text.strip_prefix("http://")?;
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let host = LOOPBACK.into_iter().find(|host| authority.strip_prefix(host).is_some_and(|port| is_port(port)))?;
+    let host = LOOPBACK.into_iter().find(|host| authority.strip_prefix(host).is_some_and(is_port))?;
     Some((host, authority.strip_prefix(host)?, path))
 }
 

@@ -78,6 +78,9 @@ impl From<RouteError> for Trouble {
 pub(crate) struct Wish<'a> {
     /// Where it takes its login token.
     pub(crate) redirect_url: Option<&'a str>,
+    /// Whether it knows that people may be asked for a password on the way, and offers nothing else
+    /// ([OAuth 2.0 aware clients](https://spec.matrix.org/v1.19/client-server-api/#oauth-20-aware-clients)).
+    pub(crate) aware: bool,
     /// Whether its user wants a new account.
     pub(crate) create: bool,
 }
@@ -109,7 +112,9 @@ impl Auth {
         let given = wish.redirect_url.ok_or(bad)?;
         let target = Target::parse(given, &sso.allowed).map_err(|_| bad)?;
         let found = match (provider, &*sso.providers) {
-            (None, _) if self.has_login_page() => return self.ask_who(target, wish.create, ip, headers),
+            (None, all) if self.has_login_page() && (wish.aware || all.len() != 1) => {
+                return self.ask_who(target, wish.create, ip, headers);
+            }
             (None, [only]) => (0, only),
             (None, _) => return Ok(choose(sso, given, headers)),
             (Some(id), _) => sso.find(id).ok_or(Trouble(StatusCode::NOT_FOUND, Problem::NoSuchProvider))?,

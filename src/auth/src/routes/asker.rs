@@ -34,8 +34,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
 impl Asker {
     /// What a client wants of a log-in.
     pub(super) fn wish(&self) -> Wish<'_> {
-        let create = self.query.get("action") == Some("register");
-        Wish { redirect_url: self.query.get("redirectUrl"), create }
+        let action = self.query.get("action");
+        let aware = matches!(action, Some("login" | "register"));
+        Wish { redirect_url: self.query.get("redirectUrl"), aware, create: action == Some("register") }
     }
 
     /// The form that was sent.

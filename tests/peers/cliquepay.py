@@ -32,6 +32,9 @@ without_verification = true
 memory_kib = 64
 iterations = 1
 
+[auth.oauth]
+access_lifetime_seconds = 20
+
 [client_api]
 public_base_url = "http://127.0.0.1:{port}"
 """

@@ -46,7 +46,7 @@ class Scenario:
     name: str
     command: list[str]
     with_provider: bool = False
-    # Pages are every server's own, so that a scenario about them has no control.
+    # Pages are every server's own, and Synapse leaves OAuth to another service: such scenarios have no control.
     servers: tuple[str, ...] = ("cliquepay", "synapse")
 
 
@@ -58,6 +58,12 @@ def script(*parts: str) -> str:
 SCENARIOS = [
     Scenario("matrix-js-sdk: encryption", [NODE, script("js-sdk", "encryption.mjs"), "--restart"]),
     Scenario("matrix-nio: encryption", [sys.executable, script("encryption.py")], with_provider=True),
+    Scenario(
+        "matrix-js-sdk: OAuth",
+        [NODE, script("js-sdk", "oauth.mjs"), *PICTURES],
+        with_provider=True,
+        servers=("cliquepay",),
+    ),
     Scenario(
         "browser: logins through a provider",
         [NODE, str(TESTS / "browser" / "logins" / "logins.mjs"), *PICTURES],

@@ -8,7 +8,7 @@
 
 import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
-import { play } from "../../stock/js-sdk/party.mjs";
+import { complain, play } from "../../stock/js-sdk/party.mjs";
 import { cancelled_at_the_provider, every_fault_is_refused, every_fault_of_an_id_token_is_refused, in_another_browser, not_in_a_frame, used_twice } from "./refusals.mjs";
 import { REFUSED, World, call, eventually, userId } from "./site.mjs";
 
@@ -298,7 +298,7 @@ async function disabled_at_the_provider({ world, fred, ann, ben }) {
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { out: { type: "string" }, provider: { type: "string" } } });
 const [url] = positionals;
 if (!url || !values.provider) {
-  console.error("usage: logins.mjs URL --provider JSON [--out FOLDER]");
+  complain("usage: logins.mjs URL --provider JSON [--out FOLDER]");
   process.exit(2);
 }
 const world = await new World(url.replace(/\/$/, ""), JSON.parse(values.provider), values.out).begin();

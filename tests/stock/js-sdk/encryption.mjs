@@ -12,7 +12,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { EventType } from "matrix-js-sdk";
-import { Device, call, eventually, fresh, play, register, verify, withPassword } from "./party.mjs";
+import { Device, call, complain, eventually, fresh, play, register, verify, withPassword } from "./party.mjs";
 
 const STEPS = [sign_up, set_up_cross_signing, verify_the_laptop, make_an_encrypted_room, talk, verify_each_other, back_up, restore_on_a_tablet, talk_on_all, resume, survive_a_restart, find_new_devices, log_out, replace_the_identity];
 
@@ -206,7 +206,7 @@ async function replace_the_identity({ phone, bobs, alice }) {
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { bobs: { type: "string" }, restart: { type: "boolean" } } });
 const [url] = positionals.map((address) => address.replace(/\/$/, ""));
 if (!url) {
-  console.error("usage: encryption.mjs URL [--bobs URL] [--restart]");
+  complain("usage: encryption.mjs URL [--bobs URL] [--restart]");
   process.exit(2);
 }
 const steps = STEPS.filter((step) => values.restart || step !== survive_a_restart);

@@ -11,10 +11,12 @@ import { VerificationMethod } from "matrix-js-sdk/lib/types.js";
 export const PASSWORD = "a long enough password";
 const PATIENCE_MS = 60_000;
 
-// What the SDK tells is shown where SDK_LOG is set. It writes to the console, too, and there is nothing else there.
-const show = process.env.SDK_LOG ? console.error : () => {};
+/** Says what went wrong, to people. */
+export const complain = console.error.bind(console);
+// What the SDK tells is shown where SDK_LOG is set. It writes to the console, too, past every logger.
+const show = process.env.SDK_LOG ? complain : () => {};
 export const logger = { trace: show, debug: show, info: show, warn: show, error: show, getChild: () => logger };
-for (const level of ["trace", "debug", "info", "warn"]) console[level] = show;
+for (const level of ["trace", "debug", "info", "warn", "error"]) console[level] = show;
 
 /** A name that no other run uses. */
 export function fresh(name) {
@@ -262,7 +264,7 @@ export async function play(steps, state) {
       console.log(`ok  ${step.name}`);
     }
   } catch (error) {
-    console.error(error);
+    complain(error);
     process.exitCode = 1;
   }
   // The clients' long polls and timers end with the process.

@@ -32,6 +32,8 @@ button+button{margin-top:.75rem;border:1px solid var(--line);background:none;col
 .place{font-weight:700}\
 label.tick{margin:1rem 0;font-weight:400}\
 .tick input{width:auto;min-height:0;vertical-align:middle}\
+form+p,ul+p{margin-top:1.5rem}\
+input+p{margin-top:1rem}\
 ul{list-style:none;margin:0;padding:0}\
 li{margin:.75rem 0}\
 li .go{margin:0}";

@@ -8,7 +8,7 @@
 
 import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
-import { complain, play } from "../../stock/js-sdk/party.mjs";
+import { PASSWORD, complain, fresh, play, register } from "../../stock/js-sdk/party.mjs";
 import { cancelled_at_the_provider, every_fault_is_refused, every_fault_of_an_id_token_is_refused, in_another_browser, not_in_a_frame, used_twice } from "./refusals.mjs";
 import { REFUSED, World, call, eventually, userId } from "./site.mjs";
 
@@ -16,6 +16,7 @@ const STEPS = [
   first_login_in_english,
   first_login_in_german,
   logged_in_before,
+  with_a_password,
   one_who_will_be_disabled,
   names_that_are_not_possible,
   the_same_address_is_not_the_same_person,
@@ -74,6 +75,8 @@ async function first_login_in_german(state) {
 async function logged_in_before({ world, ann }) {
   const visitor = await world.visitor();
   await visitor.leave(world.trusted, "");
+  await visitor.shows("Log in");
+  await visitor.page.getByRole("link", { name: "Log in with Example accounts" }).click();
   await visitor.signIn("ann");
   const first = await world.client({ type: "m.login.token", token: await visitor.arrives() });
   assert.equal(first.userId, ann.userId);
@@ -82,6 +85,20 @@ async function logged_in_before({ world, ann }) {
   const second = await world.client({ type: "m.login.token", token: await visitor.arrives() });
   assert.equal(second.userId, ann.userId);
   for (const device of [first, second]) await device.client.logout(true);
+  await visitor.close();
+}
+
+/** A client that names no provider leads to the server's own page, where a password will do. */
+async function with_a_password({ world }) {
+  const name = await register(world.url, fresh("paula"));
+  const visitor = await world.visitor();
+  await visitor.leave(world.trusted, "");
+  await visitor.fillIn(name, "not the password");
+  await visitor.page.getByRole("alert").waitFor();
+  assert.equal(visitor.answer.status(), 403);
+  await visitor.fillIn(name, PASSWORD);
+  const client = await world.client({ type: "m.login.token", token: await visitor.arrives() });
+  assert.equal(client.userId, name);
   await visitor.close();
 }
 

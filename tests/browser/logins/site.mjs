@@ -92,7 +92,14 @@ export class Visitor {
     await this.page.click("button[value=sign-in]");
   }
 
-  /** Both. */
+  /** Fills the server's own form in. */
+  async fillIn(username, password) {
+    await this.page.fill("[name=username]", username);
+    await this.page.fill("[name=password]", password);
+    await this.page.click("button[type=submit]");
+  }
+
+  /** Goes there and fills the provider's form in. */
   async logIn(username, place) {
     await this.leave(place);
     await this.signIn(username);

@@ -39,11 +39,7 @@ export async function start(state, { auth }, tokens) {
   return device.start({ refreshToken: tokens.refresh_token, oauthClientId: state.clientId, onTokenRefresh: (next) => device.refreshed.push(next) });
 }
 
-export async function fillIn(visitor, name, password = PASSWORD) {
-  await visitor.page.fill("[name=username]", name);
-  await visitor.page.fill("[name=password]", password);
-  await visitor.page.click("button[type=submit]");
-}
+export const fillIn = (visitor, name, password = PASSWORD) => visitor.fillIn(name, password);
 
 export async function tokensOf(state, options) {
   const asked = await ask(state, state.visitor, options);

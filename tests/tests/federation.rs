@@ -61,3 +61,8 @@ async fn a_ledger_from_a_stock_server_alone() {
 async fn files_of_every_side() {
     run("media.py", &[]).await;
 }
+
+#[tokio::test]
+async fn notifications_to_push_gateways() {
+    run("push.py", &[]).await;
+}

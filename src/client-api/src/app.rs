@@ -9,6 +9,7 @@ use std::{
 use axum::extract::FromRef;
 use engine::{Engine, Room, Viewer};
 use http_kit::{Authenticator, Requester};
+use notify::Notify;
 use parking_lot::Mutex;
 use rand::Rng;
 use ruma::{RoomId, RoomVersionId};
@@ -90,6 +91,8 @@ pub struct AppParts {
     pub rng: Mutex<Box<dyn Rng + Send>>,
     /// Other servers.
     pub remotes: Arc<dyn RemoteQueries>,
+    /// Pushers.
+    pub notify: Arc<Notify>,
     /// Walks through spaces that clients may go on with.
     pub(crate) walks: Walks,
     /// Fetches history that is not here, where other servers take part; set once.
@@ -112,6 +115,7 @@ impl AppParts {
         engine: Arc<Engine>,
         users: Arc<Users>,
         authenticator: Arc<dyn Authenticator>,
+        notify: Arc<Notify>,
         config: ClientApiConfig,
         rng: Box<dyn Rng + Send>,
     ) -> Self {
@@ -121,6 +125,7 @@ impl AppParts {
             authenticator,
             config,
             rng: Mutex::new(rng),
+            notify,
             remotes: Arc::new(NoOtherServers),
             walks: Walks::default(),
             older: OnceLock::new(),
@@ -182,6 +187,8 @@ impl App {
             let engine = Arc::clone(&engine);
             Box::pin(async move { sharers(&engine, user).await })
         }));
+        let notify = Arc::clone(&parts.notify);
+        parts.engine.on_news(Arc::new(move |news| notify.heard(news.room, news.members, &news.users)));
         Self(Arc::new(parts))
     }
 

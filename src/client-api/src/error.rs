@@ -1,6 +1,7 @@
 use engine::EngineError;
 use http::StatusCode;
 use http_kit::{MatrixError, route_error};
+use notify::NotifyError;
 use store::{CommitError, StoreError};
 use users::UsersError;
 
@@ -113,6 +114,19 @@ impl From<UsersError> for ApiError {
             UsersError::InsertRule(error) => insert_rule(&error, text),
             UsersError::Store(error) => MatrixError::internal(error),
             UsersError::Commit(error) => return error.into(),
+        })
+    }
+}
+
+impl From<NotifyError> for ApiError {
+    fn from(error: NotifyError) -> Self {
+        Self(match error {
+            NotifyError::Invalid { field, why } => MatrixError::invalid_param(field, why),
+            NotifyError::TooMany(_) => MatrixError::unknown(error.to_string()),
+            NotifyError::DeviceGone => MatrixError::unknown_token(false),
+            NotifyError::Users(error) => return error.into(),
+            NotifyError::Commit(error) => return error.into(),
+            NotifyError::Store(_) | NotifyError::Source(_) | NotifyError::Json(_) => MatrixError::internal(error),
         })
     }
 }

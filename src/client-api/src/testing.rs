@@ -7,8 +7,11 @@ use std::sync::{
 
 use axum::{Router, body::Body};
 use engine::{CacheSizes, Engine, Identity, NoProjector};
+use futures::{FutureExt as _, future::BoxFuture};
 use http::{Method, Request, header};
 use http_kit::{AuthError, AuthFuture, Authenticator, RequestMeta, Requester, RequesterInfo};
+use notify::{Gateway, GatewayError, GatewayReply, Notify, NotifyParts};
+use parking_lot::Mutex;
 use rand::{SeedableRng as _, rngs::StdRng};
 use search::Search;
 use serde_json::{Value, json};
@@ -25,8 +28,48 @@ pub(crate) const SERVER: &str = "hs";
 pub(crate) struct TestApp {
     pub(crate) app: App,
     pub(crate) clock: Arc<ManualClock>,
+    /// All push gateways.
+    pub(crate) gateway: Arc<Gateways>,
     router: Router,
     txn: AtomicU64,
+}
+
+/// Push gateways in memory: they take everything.
+#[derive(Debug, Default)]
+pub(crate) struct Gateways {
+    /// What came in, each with the URL.
+    pub(crate) taken: Mutex<Vec<(String, Value)>>,
+    arrived: tokio::sync::Notify,
+}
+
+impl Gateways {
+    /// The next notification, which has to come.
+    pub(crate) async fn next(&self) -> Value {
+        loop {
+            if let Some((_, body)) = self.pop() {
+                return body["notification"].clone();
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    fn pop(&self) -> Option<(String, Value)> {
+        let mut taken = self.taken.lock();
+        (!taken.is_empty()).then(|| taken.remove(0))
+    }
+}
+
+impl Gateway for Gateways {
+    fn allows(&self, _: &url::Url) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn post<'a>(&'a self, url: &'a url::Url, body: bytes::Bytes) -> BoxFuture<'a, Result<GatewayReply, GatewayError>> {
+        self.taken.lock().push((url.to_string(), serde_json::from_slice(&body).unwrap()));
+        self.arrived.notify_one();
+        let body = bytes::Bytes::from_static(b"{\"rejected\":[]}");
+        std::future::ready(Ok(GatewayReply { status: 200, retry_after: None, body })).boxed()
+    }
 }
 
 /// An answer.
@@ -76,6 +119,21 @@ impl Authenticator for Names {
     }
 }
 
+/// With a user's token, where there is one.
+fn by(request: http::request::Builder, who: &str) -> http::request::Builder {
+    if who.is_empty() { request } else { request.header(header::AUTHORIZATION, format!("Bearer {who}")) }
+}
+
+fn pushers(db: &Arc<Db>, users: &Arc<Users>, clock: &Arc<ManualClock>, gateway: &Arc<Gateways>) -> Arc<Notify> {
+    Notify::new(NotifyParts {
+        db: Arc::clone(db),
+        users: Arc::clone(users),
+        clock: Arc::clone(clock) as _,
+        rng: StdRng::seed_from_u64(8),
+        gateway: Arc::clone(gateway) as _,
+    })
+}
+
 impl TestApp {
     /// A server with the default configuration and these users.
     pub(crate) async fn new(users: &[&str]) -> Self {
@@ -116,13 +174,15 @@ impl TestApp {
             CacheSizes::default(),
         ));
         let users = Users::new(db, ids, shared, SERVER.try_into().unwrap(), 1, UsersOptions::default());
+        let gateway = Arc::<Gateways>::default();
         let authenticator = Arc::new(Names(Arc::clone(&users)));
         let rng = Box::new(StdRng::seed_from_u64(7));
         let search = Search::open(Arc::clone(&engine), None, 0).unwrap();
-        let parts = AppParts::new(engine, users, authenticator, config, rng).with_search(search);
+        let notify = pushers(&engine.db, &users, &clock, &gateway);
+        let parts = AppParts::new(engine, users, authenticator, notify, config, rng).with_search(search);
         let app = App::new(parts.with_remote_rooms(remote).with_remotes(remotes));
         let router = http_kit::finish(crate::router().with_state(app.clone()));
-        let test = Self { app, clock, router, txn: AtomicU64::new(0) };
+        let test = Self { app, clock, gateway, router, txn: AtomicU64::new(0) };
         for name in names {
             test.register(name).await;
         }
@@ -137,6 +197,11 @@ impl TestApp {
         test
     }
 
+    /// Pushers over the same store, as they are after a restart.
+    pub(crate) fn pushers(&self) -> Arc<Notify> {
+        pushers(&self.app.engine.db, &self.app.users, &self.clock, &self.gateway)
+    }
+
     /// One more user.
     pub(crate) async fn register(&self, name: &str) {
         self.app.users.register(NewAccount::user(name), None).await.unwrap();
@@ -144,11 +209,13 @@ impl TestApp {
 
     /// A request to a path behind `/_matrix/client`, by the user with this token; without one where it is empty.
     pub(crate) async fn request(&self, method: Method, who: &str, path: &str, body: Option<Value>) -> Answer {
-        let mut request = Request::builder().method(method).uri(format!("/_matrix/client{path}"));
-        if !who.is_empty() {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {who}"));
-        }
-        self.answer(request, body).await
+        let request = Request::builder().method(method).uri(format!("/_matrix/client{path}"));
+        self.answer(by(request, who), body).await
+    }
+
+    /// A request without a body to a whole path.
+    pub(crate) async fn at(&self, method: Method, who: &str, path: &str) -> Answer {
+        self.answer(by(Request::builder().method(method).uri(path), who), None).await
     }
 
     /// A stranger's request to a whole path.

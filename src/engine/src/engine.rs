@@ -20,6 +20,7 @@ use crate::{
     holds::{HoldStats, Holds},
     landed::Following,
     load,
+    news::NewsWatchers,
     outgoing::Watching,
     room::Room,
     row::EventRow,
@@ -166,6 +167,7 @@ pub(crate) struct View {
     rewrites: Rewrites,
     pub(crate) outgoing: Watching,
     pub(crate) following: Following,
+    pub(crate) news: NewsWatchers,
 }
 
 impl View {
@@ -237,6 +239,7 @@ impl Engine {
                 rewrites: Rewrites::default(),
                 outgoing: Watching::default(),
                 following: Following::default(),
+                news: NewsWatchers::default(),
             }),
             typing: Typing::new(Arc::clone(&clock)),
             db,

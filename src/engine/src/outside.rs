@@ -13,6 +13,7 @@ use store::{IdKind, Json, Op, Outcome, Precondition, Value, WakeKeys};
 use crate::{
     engine::Engine,
     error::EngineError,
+    news::News,
     receive::Received,
     row::Verdict,
     state::membership_in,
@@ -296,6 +297,7 @@ impl Engine {
             write.on_done(move |outcome| {
                 if outcome == Outcome::Done {
                     view.user_room(user, num, row);
+                    view.news.tell(|| News { room: num, members: None, users: vec![user] });
                 }
             });
             write

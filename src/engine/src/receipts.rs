@@ -9,6 +9,7 @@ use store::{Json, Outcome, Page, Pos, WakeKeys};
 use crate::{
     engine::Engine,
     error::EngineError,
+    news::News,
     room::Room,
     tables::{EventNum, RECEIPT_STREAM, RECEIPTS, RECEIPTS_OUT, RoomNum, ServerNum, UserNum},
 };
@@ -96,7 +97,7 @@ impl Engine {
         let ours = <&UserId>::try_from(new.user_id).is_ok_and(|user_id| self.is_local(user_id));
         let servers: Arc<[ServerNum]> =
             if ours && !private { Arc::clone(&room.info().servers) } else { Vec::new().into() };
-        let view = self.view();
+        let (view, user) = (self.view(), new.user);
         let ticket = self.db.enqueue_at(1, |at, mut write| {
             match before {
                 Some(before) => {
@@ -122,6 +123,9 @@ impl Engine {
                 if outcome == Outcome::Done {
                     room_here.pulse.receipts_at(at);
                     view.outgoing.tell(&servers);
+                    if ours {
+                        view.news.tell(|| News { room: room_here.num, members: None, users: vec![user] });
+                    }
                 }
             });
             write

@@ -49,7 +49,7 @@ pub use crate::{
     error::CallError,
     inbound::{OwnMedia, Picture},
     keys::{KeyRing, KeyStats},
-    net::{NetError, NetTransport},
+    net::{NetError, NetTransport, WebReply},
     outbox::{Outbox, OutboxStats},
     transport::{Call, CallLimits, Disabled, Reply, Streamed, Transport, TransportError},
 };

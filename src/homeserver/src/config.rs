@@ -14,6 +14,7 @@ use figment::{
     providers::{Env, Format, Toml},
 };
 use media::MediaConfig;
+use notify::PushConfig;
 use ruma::OwnedServerName;
 use serde::Deserialize;
 
@@ -67,6 +68,9 @@ pub struct Config {
     /// Files.
     #[serde(default)]
     pub media: MediaConfig,
+    /// Push notifications.
+    #[serde(default)]
+    pub push: PushConfig,
 }
 
 /// `[tls]`

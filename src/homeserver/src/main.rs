@@ -11,6 +11,7 @@ mod keys;
 mod media_links;
 mod metrics;
 mod older_history;
+mod push_gateways;
 mod remote_rooms;
 mod remotes;
 mod serve;

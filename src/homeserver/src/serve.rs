@@ -98,6 +98,9 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
     let housekeeping = tokio::spawn(housekeeping::run(parts.app.clone(), stopping.clone()));
     let recheck = tokio::spawn(housekeeping::recheck(Arc::clone(&parts.auth), stopping.clone()));
     let mut outbox = tokio::task::JoinSet::new();
+    let mut pushes = stopping.clone();
+    let source = Arc::new(parts.app.clone());
+    outbox.spawn(Arc::clone(&parts.app.notify).run(source, async move { stopped(&mut pushes).await }));
     if config.federation.enabled {
         let mut late = stopping.clone();
         outbox.spawn(Arc::clone(&parts.federation).fetch_late_ledgers(async move { stopped(&mut late).await }));

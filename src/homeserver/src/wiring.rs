@@ -13,6 +13,7 @@ use media::{
     blobs::Blobs,
     remote::{NoRemoteMedia, RemoteMedia},
 };
+use notify::{Notify, NotifyParts};
 use rand::{SeedableRng as _, rngs::StdRng};
 use ruma::{OwnedEventId, UserId};
 use store::{Clock, CommitterOptions, Db, Ids, Migration, SCHEMA_VERSION, Store, SystemClock, open_schema};
@@ -25,6 +26,7 @@ use crate::{
     keys,
     media_links::{self, ForOthers},
     older_history::FromOthers,
+    push_gateways::WebGateway,
     remote_rooms::FederatedRooms,
     remotes::Remotes,
 };
@@ -77,8 +79,11 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         UsersOptions::default(),
     );
     let forget = Arc::clone(&engine);
-    users.devices.on_delete(Arc::new(move |user, device| forget.forget_device(user, device.as_str())));
-    let hook = Arc::new(Accounts { engine: Arc::clone(&engine), app: OnceLock::new() });
+    users.devices.on_delete(Arc::new(move |user, device| {
+        let ops = forget.forget_device(user, device.as_str());
+        Box::pin(std::future::ready(Ok(ops)))
+    }));
+        let hook = Arc::new(Accounts { engine: Arc::clone(&engine), app: OnceLock::new() });
     let auth = Auth::new(AuthParts {
         users: Arc::clone(&users),
         db: Arc::clone(&db),
@@ -100,10 +105,18 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         transport: transport(config, Arc::clone(&clock))?,
         config: federation_config,
     });
+    let notify = Notify::new(NotifyParts {
+        db: Arc::clone(&db),
+        users: Arc::clone(&users),
+        clock: Arc::clone(&clock),
+        rng: StdRng::from_rng(&mut rand::rng()),
+        gateway: Arc::new(WebGateway::new(config, Arc::clone(&clock))?),
+    });
     let mut parts = AppParts::new(
         Arc::clone(&engine),
         Arc::clone(&users),
         Arc::clone(&auth) as _,
+        notify,
         config.client_api.clone(),
         Box::new(StdRng::from_rng(&mut rand::rng())),
     );

@@ -2,10 +2,11 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
+use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use ruma::{DeviceId, OwnedDeviceId};
 use serde::{Deserialize, Serialize};
-use store::{Json, Op, Pos};
+use store::{DbWrite, Json, Op, Pos};
 
 use crate::{
     core::{Core, UserLock},
@@ -20,9 +21,23 @@ use crate::{
 const MAX_ID: usize = 255;
 const MAX_DISPLAY_NAME: usize = 1024;
 
-/// Makes the operations that clear away what others keep about a device (transaction ids, say), in the commit that
-/// deletes the device. Must not block.
-pub type DeleteHook = Arc<dyn Fn(UserNum, &DeviceId) -> Vec<Op> + Send + Sync>;
+/// Finds the operations that clear away what others keep about a device (transaction ids, say), in the commit that
+/// deletes the device. Called under the user's lock: what was written with [`Devices::commit_held`] is there already, or never will be.
+pub type DeleteHook = Arc<dyn Fn(UserNum, &DeviceId) -> BoxFuture<'static, Result<Vec<Op>>> + Send + Sync>;
+
+/// A user whose devices stay as they are as long as this is there.
+#[derive(Debug)]
+pub struct HeldUser {
+    user: UserNum,
+    lock: UserLock,
+}
+
+impl HeldUser {
+    /// The user.
+    pub fn user(&self) -> UserNum {
+        self.user
+    }
+}
 
 /// A device of a local user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -269,12 +284,36 @@ impl Devices {
             out.ops.extend(deletion_of_device(user, device.as_str()));
             out.changed.push(key.1.clone());
             self.tokens.delete_of_device(user, device, &mut out).await?;
-            out.ops.extend(hooks.iter().flat_map(|hook| hook(user, device)));
+            for hook in &hooks {
+                out.ops.extend(hook(user, device).await?);
+            }
             if let Some(seen) = self.seen.lock().get_mut(&user) {
                 seen.remove(device);
             }
         }
         Ok(out)
+    }
+
+    /// Holds a user's devices as they are, from reading what others keep about one to [`Devices::commit_held`].
+    ///
+    /// # Errors
+    /// [`UsersError::DeviceNotFound`] where there is no such device of the user; where none is named, none is asked for.
+    pub async fn hold(&self, user: UserNum, device: Option<&DeviceId>) -> Result<HeldUser> {
+        let lock = self.core.lock(user).await;
+        if let Some(device) = device
+            && self.core.db.get(&DEVICES, &(user, device.as_str().to_owned())).await?.is_none()
+        {
+            return Err(UsersError::DeviceNotFound);
+        }
+        Ok(HeldUser { user, lock })
+    }
+
+    /// Commits what others keep about a device, with a stream position of its own, which is given back.
+    ///
+    /// # Errors
+    /// See [`store::CommitError`].
+    pub async fn commit_held(&self, held: HeldUser, build: impl FnOnce(Pos, &mut DbWrite<'_>)) -> Result<Pos> {
+        Ok(self.core.commit_at(held.lock, 1, build, |_| ()).await?)
     }
 
     /// Notes that a device was heard of now. In memory only: it reaches the disk with the next write about the user's

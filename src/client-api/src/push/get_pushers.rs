@@ -1,4 +1,4 @@
-//! `GET /_matrix/client/v3/pushers`: none can be set yet.
+//! `GET /_matrix/client/v3/pushers`
 
 use axum::extract::State;
 use http_kit::Ruma;
@@ -6,6 +6,6 @@ use ruma::api::client::push::get_pushers::v3::{Request, Response};
 
 use crate::{ApiError, App};
 
-pub(super) async fn handler(State(_): State<App>, _: Ruma<Request>) -> Result<Response, ApiError> {
-    Ok(Response::new(Vec::new()))
+pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
+    Ok(Response::new(app.notify.list(request.requester.user).await?))
 }

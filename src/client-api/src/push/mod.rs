@@ -5,11 +5,14 @@ mod get_actions;
 mod get_all;
 mod get_enabled;
 mod get_global;
+mod get_notifications;
 mod get_pushers;
 mod get_rule;
 mod set_actions;
 mod set_enabled;
+mod set_pusher;
 mod set_rule;
+mod source;
 
 use axum::Router;
 use http_kit::RumaRouter;
@@ -30,6 +33,8 @@ pub(crate) fn router() -> Router<App> {
         .ruma(get_actions::handler)
         .ruma(set_actions::handler)
         .ruma(get_pushers::handler)
+        .ruma(set_pusher::handler)
+        .ruma(get_notifications::handler)
 }
 
 fn find<'a>(rules: &'a Ruleset, kind: RuleKind, rule_id: &str) -> Result<AnyPushRuleRef<'a>, ApiError> {

@@ -22,6 +22,7 @@ use axum::Router;
 use http_kit::RumaRouter;
 use quick_cache::sync::Cache;
 use unread::Counted;
+pub(crate) use unread::total;
 
 use crate::App;
 

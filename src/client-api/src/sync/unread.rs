@@ -1,20 +1,17 @@
 //! Unread counts: derived from the push rules when a sync asks, off the path of whoever sends.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use engine::{Direction, EventRow, Room, Viewer};
-use ruma::{OwnedEventId, push::PushConditionPowerLevelsCtx};
+use engine::{Direction, Room, Viewer};
+use ruma::OwnedEventId;
 use serde_json::json;
 use store::Pos;
-use users::{
-    push::{CompiledRules, PushContext, PushEvent},
-    unread::{Counts, UnreadCounts},
-};
+use users::unread::{Counts, UnreadCounts};
 
-use crate::{ApiError, App};
+use crate::{
+    ApiError, App,
+    judge::{Reads, thread_of},
+};
 
 /// Events looked at in one go.
 const PAGE: usize = 200;
@@ -29,24 +26,6 @@ pub(super) struct Counted {
     reads: Option<Arc<Reads>>,
     /// Events since the last checkpoint.
     fresh: u64,
-}
-
-/// Positions of the events up to which a user has read.
-#[derive(Debug, Clone, Default)]
-struct Reads {
-    /// Everything.
-    all: Pos,
-    /// The main timeline.
-    main: Pos,
-    /// Threads, by their root.
-    threads: BTreeMap<OwnedEventId, Pos>,
-}
-
-impl Reads {
-    fn of(&self, thread: Option<&OwnedEventId>) -> Pos {
-        let apart = thread.map_or(self.main, |root| self.threads.get(root).copied().unwrap_or_default());
-        apart.max(self.all)
-    }
 }
 
 /// Threads by their root; `None` is the main timeline.
@@ -64,7 +43,7 @@ struct Stretch<'a> {
 
 impl App {
     /// What is unread for the user up to a position.
-    pub(super) async fn unread(&self, room: &Room, viewer: &Viewer<'_>, to: Pos) -> Result<Counts, ApiError> {
+    pub(crate) async fn unread(&self, room: &Room, viewer: &Viewer<'_>, to: Pos) -> Result<Counts, ApiError> {
         let key = (viewer.num, room.num);
         let mut counted = match self.sync.counts.get(&key) {
             Some(counted) => counted,
@@ -94,7 +73,7 @@ impl App {
         let mut moved = Threads::new();
         let mut reads = match counted.reads.take() {
             Some(reads) if newest <= counted.counts.receipts => reads,
-            _ => Arc::new(self.reads(room, viewer, &mut counted.counts, newest, &mut moved).await?),
+            _ => Arc::new(self.fresh_reads(room, viewer, &mut counted.counts, newest, &mut moved).await?),
         };
         if reads.all < joined {
             Arc::make_mut(&mut reads).all = joined;
@@ -120,7 +99,7 @@ impl App {
     }
 
     /// Up to where the receipts say that the user has read. Those that the counts do not know of yet go to `moved`.
-    async fn reads(
+    async fn fresh_reads(
         &self,
         room: &Room,
         viewer: &Viewer<'_>,
@@ -128,21 +107,13 @@ impl App {
         newest: Pos,
         moved: &mut Threads,
     ) -> Result<Reads, ApiError> {
-        let mut reads = Reads::default();
         let known = counts.receipts;
         counts.receipts = known.max(newest);
-        for receipt in self.engine.receipts_of(room.num, viewer.num).await? {
-            let pos = self.engine.event(room.num, receipt.row.num).await?.pos();
-            let (place, thread) = match (receipt.thread.as_str(), OwnedEventId::try_from(receipt.thread.as_str())) {
-                ("main", _) => (&mut reads.main, Some(None)),
-                (_, Ok(root)) => (reads.threads.entry(root.clone()).or_default(), Some(Some(root))),
-                _ => (&mut reads.all, None),
-            };
-            *place = pos.max(*place);
-            counts.receipts = counts.receipts.max(receipt.row.pos);
-            moved.extend(thread.filter(|_| receipt.row.pos > known));
-        }
-        Ok(reads)
+        self.reads(room.num, viewer.num, |set_at, thread| {
+            counts.receipts = counts.receipts.max(set_at);
+            moved.extend(thread.filter(|_| set_at > known));
+        })
+        .await
     }
 
     async fn count(
@@ -174,7 +145,9 @@ impl App {
                     name = Some(self.display_name(room, viewer).await?);
                 }
                 let display_name = name.as_deref().unwrap_or_default();
-                let weight = self.weigh(room, viewer, &row, &rules, display_name).await?;
+                let actions = self.actions(room, viewer, &row, &rules, display_name).await?;
+                let weight =
+                    UnreadCounts { notifications: u64::from(actions.notify), highlights: u64::from(actions.highlight) };
                 add(&mut counted.counts, thread, weight);
             }
             match page.last() {
@@ -182,56 +155,6 @@ impl App {
                 _ => return Ok(()),
             }
         }
-    }
-
-    /// What one event adds.
-    async fn weigh(
-        &self,
-        room: &Room,
-        viewer: &Viewer<'_>,
-        row: &EventRow,
-        rules: &CompiledRules,
-        display_name: &str,
-    ) -> Result<UnreadCounts, ApiError> {
-        let Ok(event) = PushEvent::parse(row.json()) else { return Ok(UnreadCounts::default()) };
-        // Only rules about the whole room ask who may notify it.
-        let levels = if row.content().contains("room") { self.notification_levels(room).await? } else { None };
-        let context = PushContext {
-            user_id: viewer.user_id,
-            room_id: &room.id,
-            member_count: room.info().joined,
-            display_name,
-            power_levels: levels.as_ref(),
-        };
-        let actions = rules.evaluate(&event, &context);
-        Ok(UnreadCounts { notifications: u64::from(actions.notify), highlights: u64::from(actions.highlight) })
-    }
-
-    async fn display_name(&self, room: &Room, viewer: &Viewer<'_>) -> Result<String, ApiError> {
-        #[derive(serde::Deserialize)]
-        struct Content {
-            displayname: Option<String>,
-        }
-        let row = self.engine.current_event(room.num, "m.room.member", viewer.user_id.as_str()).await?;
-        let content = row.and_then(|row| serde_json::from_str::<Content>(row.content()).ok());
-        Ok(content.and_then(|content| content.displayname).unwrap_or_default())
-    }
-
-    async fn notification_levels(&self, room: &Room) -> Result<Option<PushConditionPowerLevelsCtx>, ApiError> {
-        let Some(levels) = self.engine.current_pdu(room, "m.room.power_levels", "").await? else { return Ok(None) };
-        let Some(auth) = room.info().auth.clone() else { return Ok(None) };
-        let Ok(content) =
-            serde_json::from_str::<ruma::events::room::power_levels::RoomPowerLevelsEventContent>(levels.content.get())
-        else {
-            return Ok(None);
-        };
-        let creators = auth.creators().map(|creators| creators.iter().cloned().collect::<Vec<_>>()).unwrap_or_default();
-        let levels = ruma::events::room::power_levels::RoomPowerLevels::new(
-            ruma::events::room::power_levels::RoomPowerLevelsSource::Original(content),
-            &room.rules.authorization,
-            creators,
-        );
-        Ok(Some(levels.into()))
     }
 }
 
@@ -246,12 +169,6 @@ fn add(counts: &mut Counts, thread: Option<OwnedEventId>, weight: UnreadCounts) 
     };
     place.notifications += weight.notifications;
     place.highlights += weight.highlights;
-}
-
-/// The root of the thread that an event is in.
-fn thread_of(row: &EventRow) -> Option<OwnedEventId> {
-    let (_, root) = row.relation().filter(|(kind, _)| *kind == "m.thread")?;
-    OwnedEventId::try_from(root).ok()
 }
 
 /// `,"unread_notifications":…`, with or without threads apart.
@@ -270,7 +187,7 @@ pub(super) fn to_json(counts: &Counts, by_thread: bool) -> String {
 }
 
 /// Threads and all.
-pub(super) fn total(counts: &Counts) -> UnreadCounts {
+pub(crate) fn total(counts: &Counts) -> UnreadCounts {
     let mut all = counts.main;
     for thread in counts.threads.values() {
         all.notifications += thread.notifications;

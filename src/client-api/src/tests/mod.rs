@@ -17,6 +17,7 @@ mod partial;
 mod presence;
 mod profile;
 mod push;
+mod pushers;
 mod receipts;
 mod relations;
 mod remote_keys;

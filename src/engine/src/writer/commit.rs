@@ -8,6 +8,7 @@ use super::RoomWriter;
 use crate::{
     error::EngineError,
     head::Head,
+    news::News,
     room::Room,
     row::EventRow,
     staged::{Root, Staged, UserChange},
@@ -140,6 +141,7 @@ impl Landed {
             for num in self.promoted {
                 view.emptied(room.num, num);
             }
+            let grown = self.events.iter().any(|(_, row)| row.in_stream()) || self.filled;
             let accepted = || self.events.iter().filter(|(_, row)| row.in_stream());
             if let Some(depth) = accepted().map(|(_, row)| row.depth()).max() {
                 room.pulse.deepest_at(depth);
@@ -167,12 +169,17 @@ impl Landed {
             if self.filled {
                 room.pulse.filled_at(self.last);
             }
+            let users: Vec<UserNum> = self.users.iter().map(|(user, _)| *user).collect();
             for (user, row) in self.users {
                 view.user_room(user, room.num, row);
             }
             room.pulse.timeline_at(self.last);
             view.outgoing.tell(&self.outgoing);
             view.following.tell(room.num, &landed, self.last);
+            if grown || !users.is_empty() {
+                let members = grown.then(|| Arc::clone(&room.info().local_members));
+                view.news.tell(|| News { room: room.num, members, users });
+            }
         } else {
             room.broken.store(true, Ordering::Release);
         }

@@ -16,7 +16,7 @@ mod well_known;
 
 use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc};
 
-use ::http::{Request, Uri};
+use ::http::{HeaderMap, Request, StatusCode, Uri, header};
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use http_body_util::Full;
@@ -47,6 +47,18 @@ pub enum NetError {
 pub struct NetTransport {
     http: Http,
     well_known: WellKnown,
+    allow_private: bool,
+}
+
+/// What is at a URL, whatever its status.
+#[derive(Debug, Clone)]
+pub struct WebReply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
 }
 
 impl fmt::Debug for NetTransport {
@@ -75,7 +87,8 @@ impl NetTransport {
     ) -> Result<Self, NetError> {
         let tls = tls::connector(config.extra_ca.as_deref())?;
         let connector = Connector::new(resolver, tls, config.allow_private_addresses, Arc::clone(&clock));
-        Ok(Self { http: Http::new(connector), well_known: WellKnown::new(clock) })
+        let allow_private = config.allow_private_addresses;
+        Ok(Self { http: Http::new(connector), well_known: WellKnown::new(clock), allow_private })
     }
 
     /// What a server is called on the network.
@@ -102,6 +115,36 @@ impl NetTransport {
             Request::builder().method(call.method).uri(uri.map_err(bad)?).body(Full::new(call.body)).map_err(bad)?;
         *request.headers_mut() = call.headers;
         Ok(request)
+    }
+
+    /// Whether a URL may be asked for, as far as that shows without a look-up: it is an HTTPS one, and not at an address that is not allowed.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn allows(&self, url: &Url) -> Result<(), TransportError> {
+        well_known::uri(url).map_err(TransportError::Unreachable)?;
+        let address = match url.host() {
+            Some(url::Host::Ipv4(address)) => IpAddr::V4(address),
+            Some(url::Host::Ipv6(address)) => IpAddr::V6(address),
+            _ => return Ok(()),
+        };
+        if self.allow_private || address::is_public(address) {
+            return Ok(());
+        }
+        Err(TransportError::ForbiddenAddress(address.to_string()))
+    }
+
+    /// Posts JSON to a URL that a user named, an HTTPS one. The rules for addresses of servers hold; a redirect is not followed.
+    ///
+    /// # Errors
+    /// [`TransportError`]
+    pub async fn post_json(&self, url: &Url, body: Bytes, limits: CallLimits) -> Result<WebReply, TransportError> {
+        let bad = |error: ::http::Error| TransportError::Unreachable(error.to_string());
+        let uri = well_known::uri(url).map_err(TransportError::Unreachable)?;
+        let request = Request::post(uri).header(header::CONTENT_TYPE, "application/json").body(Full::new(body));
+        let asked = self.http.send(request.map_err(bad)?, limits.max_body);
+        let answer = tokio::time::timeout(limits.timeout, asked).await.unwrap_or(Err(TransportError::Timeout))?;
+        Ok(WebReply { status: answer.status, headers: answer.headers, body: answer.body })
     }
 
     /// Sends a request and gives the answer on as it comes, to `end`.

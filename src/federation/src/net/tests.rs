@@ -397,3 +397,44 @@ async fn what_another_server_points_to_is_at_allowed_addresses_only() {
         assert!(matches!(refused, TransportError::ForbiddenAddress(_)), "{url}: {refused}");
     }
 }
+
+#[tokio::test]
+async fn a_url_that_a_user_named_is_posted_to_by_the_rules_for_addresses() {
+    let got = |headers: HeaderMap, body: String| async move {
+        let kind = headers.get(header::CONTENT_TYPE).unwrap().to_str().unwrap().to_owned();
+        (StatusCode::ACCEPTED, [(header::RETRY_AFTER, "7")], format!("{kind} {body}"))
+    };
+    let router = Router::new()
+        .route("/_matrix/push/v1/notify", axum::routing::post(got))
+        .route("/elsewhere", axum::routing::post(|| async { axum::response::Redirect::temporary("/") }))
+        .route("/large", axum::routing::post(|| async { vec![0u8; 4096] }));
+    let mut net = Net::new();
+    net.named("push.example", "push.example", 443, router.clone()).await;
+    let transport = net.transport(true);
+    let limits = CallLimits { max_body: 1024, ..CallLimits::default() };
+    let post = |path: &str| {
+        let url = format!("https://push.example{path}").parse().unwrap();
+        let transport = &transport;
+        async move { transport.post_json(&url, Bytes::from_static(b"{}"), limits).await }
+    };
+    let reply = post("/_matrix/push/v1/notify").await.unwrap();
+    assert_eq!((reply.status, &*reply.body), (StatusCode::ACCEPTED, &b"application/json {}"[..]));
+    assert_eq!(reply.headers.get(header::RETRY_AFTER).unwrap(), "7");
+    assert_eq!(post("/elsewhere").await.unwrap().status, StatusCode::TEMPORARY_REDIRECT, "it is not followed");
+    assert!(matches!(post("/large").await, Err(TransportError::TooLarge(1024))));
+
+    let mut net = Net::new();
+    net.named("push.example", "push.example", 443, router).await;
+    let strict = net.transport(false);
+    let allowed = |url: &str| strict.allows(&url.parse().unwrap()).is_ok();
+    assert!(allowed("https://push.example/_matrix/push/v1/notify") && allowed("https://1.1.1.1/"));
+    for url in
+        ["http://push.example/", "https://127.0.0.1/", "https://[::1]/", "https://169.254.169.254/", "https://0x7f.1/"]
+    {
+        assert!(!allowed(url), "{url}");
+    }
+    // A name says nothing of where it leads: that shows when the connection is opened.
+    let url = "https://push.example/_matrix/push/v1/notify".parse().unwrap();
+    let refused = strict.post_json(&url, Bytes::from_static(b"{}"), limits).await;
+    assert!(matches!(refused, Err(TransportError::ForbiddenAddress(_))), "{refused:?}");
+}

@@ -9,6 +9,7 @@ use engine::{CacheSizes, Engine, Identity, Names, NewEvent, NewRoom, Preset, Roo
 use expenses::LedgerIndex;
 use http::{Request, header};
 use http_kit::{AuthFuture, Authenticator, RequestMeta, Requester, RequesterInfo};
+use notify::{NoGateway, Notify, NotifyParts};
 use rand::{SeedableRng as _, rngs::StdRng};
 use room::SigningKey;
 use ruma::{OwnedRoomId, OwnedUserId, RoomVersionId, events::TimelineEventType};
@@ -68,13 +69,21 @@ impl Server {
             Arc::new(LedgerIndex),
             CacheSizes::default(),
         ));
-        let users = Users::new(Arc::clone(&db), ids, clock, NAME.try_into().unwrap(), 1, UsersOptions::default());
+        let users =
+            Users::new(Arc::clone(&db), ids, Arc::clone(&clock), NAME.try_into().unwrap(), 1, UsersOptions::default());
         users.register(NewAccount::user("ann"), None).await.unwrap();
         let user: OwnedUserId = format!("@ann:{NAME}").try_into().unwrap();
         let num = engine.user_num(&user).await.unwrap();
         let authenticator = Arc::new(Anybody(user.clone(), num));
         let rng = Box::new(StdRng::seed_from_u64(7));
-        let parts = AppParts::new(Arc::clone(&engine), users, authenticator, ClientApiConfig::default(), rng);
+        let notify = Notify::new(NotifyParts {
+            db: Arc::clone(&db),
+            users: Arc::clone(&users),
+            clock,
+            rng: StdRng::seed_from_u64(8),
+            gateway: Arc::new(NoGateway),
+        });
+        let parts = AppParts::new(Arc::clone(&engine), users, authenticator, notify, ClientApiConfig::default(), rng);
         let router = http_kit::finish(client_api::router().with_state(App::new(parts)));
         Self { db, store, engine, user, num, router }
     }

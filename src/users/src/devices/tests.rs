@@ -58,7 +58,10 @@ async fn deleting_a_device_takes_its_tokens_and_what_hooks_name() {
     let bench = Bench::new();
     let users = bench.users();
     users.number(ruma::user_id!("@ann:example.org")).await.unwrap();
-    users.devices.on_delete(Arc::new(|user, device| vec![OTHERS.delete(&(user, device.as_str().to_owned()))]));
+    users.devices.on_delete(Arc::new(|user, device| {
+        let ops = vec![OTHERS.delete(&(user, device.as_str().to_owned()))];
+        Box::pin(std::future::ready(Ok(ops)))
+    }));
     let db = &users.core.db;
     let mut write = db.write();
     for id in ["A", "B", "C"] {

@@ -190,6 +190,7 @@ fn by_ruma(rules: &Ruleset, event: &str, context: &PushConditionRoomCtx) -> Acti
         notify: actions.iter().any(Action::should_notify),
         highlight: actions.iter().any(Action::is_highlight),
         sound: actions.iter().find_map(Action::sound).map(|sound| sound.as_str().into()),
+        custom: None,
     }
 }
 

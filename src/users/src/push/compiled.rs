@@ -4,9 +4,11 @@ use ruma::{
     Int, RoomId, UInt, UserId,
     power_levels::NotificationPowerLevelsKey,
     push::{
-        Action, AnyPushRuleRef, PushCondition, PushConditionPowerLevelsCtx, RoomMemberCountIs, Ruleset, ScalarJsonValue,
+        Action, AnyPushRuleRef, PushCondition, PushConditionPowerLevelsCtx, RoomMemberCountIs, Ruleset,
+        ScalarJsonValue, Tweak,
     },
 };
+use serde_json::{Map, Value};
 use std::{ops::RangeBounds, sync::Arc};
 
 use super::{
@@ -23,9 +25,14 @@ pub struct Actions {
     pub highlight: bool,
     /// The sound to play.
     pub sound: Option<Arc<str>>,
+    /// Tweaks that mean nothing to a server: an app and its push gateway agree on them.
+    pub custom: Option<Arc<Map<String, Value>>>,
 }
 
-static NONE: Actions = Actions { notify: false, highlight: false, sound: None };
+/// The largest value of a custom tweak, in bytes; what is larger does not go to push gateways.
+const MAX_TWEAK: usize = 1024;
+
+static NONE: Actions = Actions { notify: false, highlight: false, sound: None, custom: None };
 
 impl Actions {
     fn new(actions: &[Action]) -> Self {
@@ -33,8 +40,23 @@ impl Actions {
             notify: actions.iter().any(Action::should_notify),
             highlight: actions.iter().any(Action::is_highlight),
             sound: actions.iter().find_map(Action::sound).map(|sound| Arc::from(sound.as_str())),
+            custom: custom_tweaks(actions),
         }
     }
+}
+
+fn custom_tweaks(actions: &[Action]) -> Option<Arc<Map<String, Value>>> {
+    let mut tweaks = Map::new();
+    for action in actions {
+        let Action::SetTweak(tweak) = action else { continue };
+        if matches!(tweak, Tweak::Sound(_) | Tweak::Highlight(_)) || tweak.set_tweak().len() > MAX_TWEAK {
+            continue;
+        }
+        let value = tweak.value().filter(|value| value.get().len() <= MAX_TWEAK);
+        let value = value.and_then(|value| serde_json::from_str(value.get()).ok());
+        tweaks.insert(tweak.set_tweak().to_owned(), value.unwrap_or_default());
+    }
+    (!tweaks.is_empty()).then(|| Arc::new(tweaks))
 }
 
 /// The room, and the user in it, at the time of the event.

@@ -160,3 +160,24 @@ async fn what_a_rule_may_hold_is_bounded() {
     let (n, error) = refused.unwrap();
     assert!(n >= 400 && matches!(error, UsersError::TooLarge { .. }), "{n}: {error}");
 }
+
+#[tokio::test]
+async fn tweaks_of_an_apps_own_are_kept_and_large_ones_are_not() {
+    let bench = Bench::new();
+    let users = users(&bench).await;
+    let large = "x".repeat(2000);
+    let actions_json = serde_json::json!([
+        "notify", {"set_tweak": "sound", "value": "bing"}, {"set_tweak": "org.example.light", "value": {"blink": 3}},
+        {"set_tweak": "org.example.bare"}, {"set_tweak": "org.example.large", "value": large},
+    ]);
+    let rule =
+        NewPatternedPushRule::new("tea".to_owned(), "tea".to_owned(), serde_json::from_value(actions_json).unwrap());
+    users.push_rules.put(1, NewPushRule::Content(rule), None, None).await.unwrap();
+    let found = actions(&users, "time for tea").await;
+    assert_eq!(found.sound.as_deref(), Some("bing"));
+    let custom = serde_json::Value::Object((*found.custom.unwrap()).clone());
+    let expected =
+        serde_json::json!({"org.example.light": {"blink": 3}, "org.example.bare": null, "org.example.large": null});
+    assert_eq!(custom, expected);
+    assert_eq!(actions(&users, "coffee").await.custom, None);
+}

@@ -7,6 +7,7 @@
 
 mod access;
 mod account_data;
+mod admin;
 mod app;
 mod directory;
 mod discovery;
@@ -27,6 +28,7 @@ mod profile;
 mod push;
 mod receipts;
 mod remote_queries;
+mod reports;
 mod room_state;
 mod rooms;
 mod search;
@@ -54,6 +56,7 @@ pub use voip::TurnConfig;
 pub fn router() -> axum::Router<App> {
     axum::Router::new()
         .merge(account_data::router())
+        .merge(admin::router())
         .merge(directory::router())
         .merge(discovery::router())
         .merge(user_directory::router())
@@ -65,6 +68,7 @@ pub fn router() -> axum::Router<App> {
         .merge(profile::router())
         .merge(push::router())
         .merge(receipts::router())
+        .merge(reports::router())
         .merge(search::router())
         .merge(send::router())
         .merge(spaces::router())

@@ -83,7 +83,7 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         let ops = forget.forget_device(user, device.as_str());
         Box::pin(std::future::ready(Ok(ops)))
     }));
-        let hook = Arc::new(Accounts { engine: Arc::clone(&engine), app: OnceLock::new() });
+    let hook = Arc::new(Accounts { engine: Arc::clone(&engine), app: OnceLock::new() });
     let auth = Auth::new(AuthParts {
         users: Arc::clone(&users),
         db: Arc::clone(&db),

@@ -19,6 +19,7 @@ pub mod openid;
 pub mod presence;
 pub mod profile;
 pub mod push;
+pub mod reports;
 mod tables;
 #[cfg(test)]
 mod testing;
@@ -47,6 +48,7 @@ use crate::{
     presence::{Presence, PresenceOptions},
     profile::Profiles,
     push::PushRules,
+    reports::Reports,
     tokens::Tokens,
     unread::Unread,
 };
@@ -104,6 +106,8 @@ pub struct Users {
     pub device_lists: Arc<DeviceLists>,
     /// Devices of remote users.
     pub remote_devices: RemoteDevices,
+    /// What users report to the operator.
+    pub reports: Reports,
 }
 
 impl Users {
@@ -141,6 +145,7 @@ impl Users {
             filters: Filters::new(Arc::clone(&core)),
             unread: Unread::new(Arc::clone(&core)),
             openid: OpenIdTokens::new(Arc::clone(&core)),
+            reports: Reports::new(Arc::clone(&core)),
             presence: Presence::new(Arc::clone(&core.clock), boot_epoch, options.presence),
             core,
         })

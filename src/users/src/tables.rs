@@ -14,6 +14,7 @@ use crate::{
     },
     hash::Hash,
     openid::OpenIdRow,
+    reports::Report,
     tokens::{LoginTokenRow, TokenRow},
     unread::Counts,
 };
@@ -83,6 +84,11 @@ pub(crate) const TO_DEVICE_TXNS: Table<(UserNum, String, String), Pos> =
     Table::new(Keyspace::Index, 56, "to_device_txns");
 /// To-device messages of other servers that were taken in: (server, message id) → where.
 pub(crate) const REMOTE_MESSAGES: Table<(String, String), Pos> = Table::new(Keyspace::Index, 57, "remote_messages");
+
+/// What users reported, by number: the position at which it was.
+pub(crate) const REPORTS: Table<Pos, Json<Report>> = Table::new(Keyspace::Index, 60, "reports");
+/// The same by reporter.
+pub(crate) const REPORTS_OF: Table<(UserNum, Pos), ()> = Table::new(Keyspace::Index, 61, "reports_of");
 
 /// Changes of device lists. Of those that everybody sees, one row a user: the newest.
 pub(crate) const DEVICE_LIST_STREAM: Table<Pos, Json<StreamEntry>> =

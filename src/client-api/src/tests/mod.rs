@@ -21,6 +21,7 @@ mod pushers;
 mod receipts;
 mod relations;
 mod remote_keys;
+mod reports;
 mod rooms;
 mod search;
 mod sliding;

@@ -8,7 +8,7 @@ use std::{
 
 use axum::extract::FromRef;
 use engine::{Engine, Room, Viewer};
-use http_kit::{Authenticator, Requester};
+use http_kit::{Authenticator, RateLimits, Requester};
 use notify::Notify;
 use parking_lot::Mutex;
 use rand::Rng;
@@ -91,6 +91,8 @@ pub struct AppParts {
     pub rng: Mutex<Box<dyn Rng + Send>>,
     /// Other servers.
     pub remotes: Arc<dyn RemoteQueries>,
+    /// What users may do in a time.
+    pub limits: Arc<RateLimits>,
     /// Pushers.
     pub notify: Arc<Notify>,
     /// Walks through spaces that clients may go on with.
@@ -125,6 +127,7 @@ impl AppParts {
             authenticator,
             config,
             rng: Mutex::new(rng),
+            limits: Arc::new(RateLimits::off()),
             notify,
             remotes: Arc::new(NoOtherServers),
             walks: Walks::default(),
@@ -155,6 +158,13 @@ impl AppParts {
     #[must_use]
     pub fn with_remote_rooms(mut self, remote: Arc<dyn RemoteRooms>) -> Self {
         self.remote = remote;
+        self
+    }
+
+    /// The same with limits on what users do; without this there are none.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Arc<RateLimits>) -> Self {
+        self.limits = limits;
         self
     }
 

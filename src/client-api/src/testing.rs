@@ -9,7 +9,7 @@ use axum::{Router, body::Body};
 use engine::{CacheSizes, Engine, Identity, NoProjector};
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{Method, Request, header};
-use http_kit::{AuthError, AuthFuture, Authenticator, RequestMeta, Requester, RequesterInfo};
+use http_kit::{AuthError, AuthFuture, Authenticator, RateConfig, RateLimits, RequestMeta, Requester, RequesterInfo};
 use notify::{Gateway, GatewayError, GatewayReply, Notify, NotifyParts};
 use parking_lot::Mutex;
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -157,6 +157,17 @@ impl TestApp {
         remotes: Arc<dyn RemoteQueries>,
         names: &[&str],
     ) -> Self {
+        Self::limited(RateConfig::off(), config, remote, remotes, names).await
+    }
+
+    /// The same, whose users are limited.
+    pub(crate) async fn limited(
+        limits: RateConfig,
+        config: ClientApiConfig,
+        remote: Arc<dyn RemoteRooms>,
+        remotes: Arc<dyn RemoteQueries>,
+        names: &[&str],
+    ) -> Self {
         let store = MemoryStore::default();
         open_schema(&store, 1, &[]).unwrap();
         let db = Db::open(Arc::new(store) as Arc<dyn Store>, CommitterOptions::default(), |_| {}).unwrap();
@@ -180,7 +191,9 @@ impl TestApp {
         let search = Search::open(Arc::clone(&engine), None, 0).unwrap();
         let notify = pushers(&engine.db, &users, &clock, &gateway);
         let parts = AppParts::new(engine, users, authenticator, notify, config, rng).with_search(search);
-        let app = App::new(parts.with_remote_rooms(remote).with_remotes(remotes));
+        let now = Arc::clone(&clock);
+        let limits = Arc::new(RateLimits::new(&limits, &http_kit::Clock::new(move || now.now_ms())));
+        let app = App::new(parts.with_remote_rooms(remote).with_remotes(remotes).with_limits(limits));
         let router = http_kit::finish(crate::router().with_state(app.clone()));
         let test = Self { app, clock, gateway, router, txn: AtomicU64::new(0) };
         for name in names {

@@ -39,6 +39,9 @@ pub enum RouteError {
     /// The users' part failed.
     #[error(transparent)]
     Users(#[from] users::UsersError),
+    /// Too many requests. (429 `M_LIMIT_EXCEEDED`)
+    #[error("{0}")]
+    Limited(MatrixError),
     /// A computation was cut short.
     #[error(transparent)]
     Task(#[from] tokio::task::JoinError),
@@ -92,6 +95,7 @@ impl From<RouteError> for MatrixError {
                 "The server could not store this. Try again: with the same transaction id nothing happens twice",
             ),
             RouteError::Engine(error) => MatrixError::internal(error),
+            RouteError::Limited(error) => error,
             RouteError::Users(error) => MatrixError::internal(error),
             RouteError::Task(error) => MatrixError::internal(error),
         }

@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRef;
 use engine::{Engine, Room, RoomNum};
-use http_kit::Authenticator;
+use http_kit::{Authenticator, Group, RateLimits, Requester};
 use parking_lot::Mutex;
 use rand::Rng;
 use ruma::{OwnedEventId, OwnedUserId, RoomVersionId};
@@ -73,6 +73,7 @@ pub struct Expenses {
     pub(crate) crowds: Crowds,
     authenticator: Arc<dyn Authenticator>,
     others: OnceLock<Arc<dyn OtherServers>>,
+    limits: OnceLock<Arc<RateLimits>>,
 }
 
 impl Expenses {
@@ -85,13 +86,22 @@ impl Expenses {
         rng: Box<dyn Rng + Send>,
     ) -> Arc<Self> {
         let (rng, folds, crowds) = (Mutex::new(rng), Folds::default(), Crowds::default());
-        let others = OnceLock::new();
-        Arc::new(Self { engine, users, room_version, rng, folds, crowds, authenticator, others })
+        let (others, limits) = (OnceLock::new(), OnceLock::new());
+        Arc::new(Self { engine, users, room_version, rng, folds, crowds, authenticator, others, limits })
     }
 
     /// The way to other servers. Set once; without it nobody there can be invited, and entries that are not here stay missing.
     pub fn with_others(&self, others: Arc<dyn OtherServers>) {
         let _ = self.others.set(others);
+    }
+
+    /// What users may do in a time. Set once; without it there are no limits.
+    pub fn with_limits(&self, limits: Arc<RateLimits>) {
+        let _ = self.limits.set(limits);
+    }
+
+    pub(crate) fn check_rate(&self, group: Group, requester: &Requester) -> Result<(), RouteError> {
+        self.limits.get().map_or(Ok(()), |limits| limits.check(group, requester)).map_err(RouteError::Limited)
     }
 
     /// Whether nothing of a room's ledger is known to be missing or on its way; what is missing is asked for.

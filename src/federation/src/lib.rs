@@ -37,6 +37,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use engine::Engine;
+use http_kit::RateLimits;
 use parking_lot::Mutex;
 use rand::Rng;
 use ruma::ServerName;
@@ -92,6 +93,8 @@ pub struct Federation {
     pub outbox: Arc<Outbox>,
     /// This server's files. Set once; without it there are none.
     pub own_media: OnceLock<Arc<dyn OwnMedia>>,
+    /// What another server may do in a time. Set once; without it there are no limits.
+    pub limits: OnceLock<Arc<RateLimits>>,
     pub(crate) inbound: inbound::InboundState,
     pub(crate) pdus: pdus::PduState,
     pub(crate) remote: remote::RemoteState,
@@ -136,6 +139,7 @@ impl Federation {
             keys,
             outbox,
             own_media: OnceLock::new(),
+            limits: OnceLock::new(),
             inbound: inbound::InboundState::default(),
             pdus: pdus::PduState::default(),
             remote: remote::RemoteState::default(),

@@ -2,6 +2,7 @@
 //! makes sure that it knows them all.
 
 use std::{
+    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -13,10 +14,14 @@ use figment::{
     Figment,
     providers::{Env, Format, Toml},
 };
+use http_kit::RateConfig;
 use media::MediaConfig;
 use notify::PushConfig;
 use ruma::OwnedServerName;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use crate::error::StartError;
 
@@ -44,9 +49,10 @@ pub struct Config {
     /// Whether it is logged as JSON.
     #[serde(default)]
     pub log_json: bool,
-    /// Whether rate limits are kept. Off only where nobody but friends and tests can reach the server.
-    #[serde(default = "yes")]
-    pub rate_limits: bool,
+    /// What users and other servers may do in a time; `false` for no limits at all, where nobody but friends and tests can reach the
+    /// server.
+    #[serde(default, deserialize_with = "rate_limits")]
+    pub rate_limits: RateConfig,
     /// Threads that answer requests; 0: one for each core.
     #[serde(default)]
     pub worker_threads: usize,
@@ -116,8 +122,27 @@ fn default_log() -> String {
     "info,ruma_state_res=warn".to_owned()
 }
 
-fn yes() -> bool {
-    true
+/// A section, or whether there are limits at all.
+fn rate_limits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RateConfig, D::Error> {
+    struct Either;
+
+    impl<'de> Visitor<'de> for Either {
+        type Value = RateConfig;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("true, false, or a section")
+        }
+
+        fn visit_bool<E>(self, enabled: bool) -> Result<RateConfig, E> {
+            Ok(RateConfig { enabled, ..RateConfig::default() })
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, section: A) -> Result<RateConfig, A::Error> {
+            RateConfig::deserialize(MapAccessDeserializer::new(section))
+        }
+    }
+
+    deserializer.deserialize_any(Either)
 }
 
 impl Config {
@@ -133,7 +158,7 @@ impl Config {
         let environment = Env::prefixed("CLIQUEPAY_").ignore(&["config", "bin"]).split("__");
         let mut config: Self =
             figment.merge(environment).extract().map_err(|error| StartError::Config(Box::new(error)))?;
-        if !config.rate_limits {
+        if !config.rate_limits.enabled {
             config.auth.limits.enabled = false;
         }
         config.auth.public_base_url.clone_from(&config.client_api.public_base_url);
@@ -175,6 +200,19 @@ mod tests {
         let kinds: Vec<_> = config.auth.oidc.iter().map(|provider| provider.kind).collect();
         assert_eq!(kinds, [auth::ProviderKind::Cognito, auth::ProviderKind::Generic]);
         assert!(config.federation.extra_ca.is_some() && !config.federation.key_servers.is_empty());
+    }
+
+    #[test]
+    fn rate_limits_are_a_switch_or_a_section() {
+        let limits = |text: &str| {
+            let text = format!("server_name = \"x\"\n{text}");
+            Figment::new().merge(Toml::string(&text)).extract::<Config>().map(|config| config.rate_limits)
+        };
+        assert!(limits("").unwrap().enabled && limits("rate_limits = true").unwrap().enabled);
+        assert!(!limits("rate_limits = false").unwrap().enabled);
+        let some = limits("[rate_limits]\njoins = { per_second = 3.0, burst = 7 }").unwrap();
+        assert!(some.enabled && some.joins == http_kit::LimitConfig::new(3.0, 7));
+        assert!(limits("[rate_limits]\njions = { per_second = 3.0, burst = 7 }").is_err());
     }
 
     #[test]

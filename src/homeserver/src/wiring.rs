@@ -7,7 +7,7 @@ use client_api::{App, AppParts, WeakApp};
 use engine::{CacheSizes, Engine, Identity, RoomNum};
 use expenses::{Expenses, LedgerIndex, OtherServers, RemoteInvitation};
 use federation::{Disabled, Federation, FederationParts, NetTransport, Transport, remote::RemoteInvitee};
-use http_kit::{MatrixError, Requester, RequesterInfo};
+use http_kit::{MatrixError, RateLimits, Requester, RequesterInfo};
 use media::{
     Media, MediaParts,
     blobs::Blobs,
@@ -123,7 +123,9 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
     if config.federation.enabled {
         parts = parts.with_remote_rooms(Arc::new(FederatedRooms(Arc::clone(&federation))));
     }
-    let app = App::new(parts.with_remotes(Arc::new(Remotes(Arc::clone(&federation)))));
+    let limits = rate_limits(config, &clock);
+    let parts = parts.with_remotes(Arc::new(Remotes(Arc::clone(&federation)))).with_limits(Arc::clone(&limits));
+    let app = App::new(parts);
     let _ = hook.app.set(app.downgrade());
     let _ = app.older.set(Arc::new(FromOthers(Arc::clone(&federation))));
     let expenses = Expenses::new(
@@ -136,14 +138,22 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
     if config.federation.enabled {
         expenses.with_others(Arc::new(Others(Arc::clone(&federation))));
     }
-    let media = media(config, &db, clock, &auth, &federation)?;
+    expenses.with_limits(Arc::clone(&limits));
+    let _ = federation.limits.set(Arc::clone(&limits));
+    let media = media(config, &db, clock, limits, &auth, &federation)?;
     Ok(Parts { db, engine, auth, app, expenses, federation, media })
+}
+
+fn rate_limits(config: &Config, clock: &Arc<dyn Clock>) -> Arc<RateLimits> {
+    let clock = Arc::clone(clock);
+    Arc::new(RateLimits::new(&config.rate_limits, &http_kit::Clock::new(move || clock.now_ms())))
 }
 
 fn media(
     config: &Config,
     db: &Arc<Db>,
     clock: Arc<dyn Clock>,
+    limits: Arc<RateLimits>,
     auth: &Arc<Auth>,
     federation: &Arc<Federation>,
 ) -> Result<Arc<Media>, StartError> {
@@ -165,6 +175,7 @@ fn media(
         authenticator: Arc::clone(auth) as _,
         blobs,
         remote,
+        limits,
         config: config.media.clone(),
     });
     let _ = federation.own_media.set(Arc::new(ForOthers(Arc::clone(&media))));

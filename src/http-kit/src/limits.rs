@@ -117,6 +117,21 @@ impl RateLimiter {
         self.admit(key, false).map_err(MatrixError::limit_exceeded)
     }
 
+    /// Takes tokens whether they are there or not: what is owed comes back before the next one is given.
+    pub fn charge(&self, key: LimitKey, tokens: u64) {
+        if !self.enabled {
+            return;
+        }
+        let now = self.clock.now_ms().saturating_mul(1000);
+        let Some(shard) = self.shards.get(self.shard_of(&key)) else { return };
+        let mut buckets = shard.lock();
+        if buckets.len() >= self.max_per_shard && !buckets.contains_key(&key) {
+            make_room(&mut buckets, now);
+        }
+        let full_at = buckets.entry(key).or_insert(now);
+        *full_at = (*full_at).max(now).saturating_add(self.period.saturating_mul(tokens));
+    }
+
     fn admit(&self, key: LimitKey, take: bool) -> Result<(), Duration> {
         if !self.enabled {
             return Ok(());

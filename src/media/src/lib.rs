@@ -39,7 +39,7 @@ use std::{
 };
 
 use axum::extract::FromRef;
-use http_kit::Authenticator;
+use http_kit::{Authenticator, RateLimits};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use rand::Rng;
@@ -84,6 +84,8 @@ pub struct MediaParts {
     pub blobs: Blobs,
     /// The way to other servers.
     pub remote: Arc<dyn RemoteMedia>,
+    /// What users may upload in a time.
+    pub limits: Arc<RateLimits>,
     /// The operator's choices.
     pub config: MediaConfig,
 }
@@ -96,6 +98,7 @@ pub struct Media {
     pub(crate) blobs: Blobs,
     pub(crate) loose: Loose,
     pub(crate) remote: Arc<dyn RemoteMedia>,
+    pub(crate) limits: Arc<RateLimits>,
     pub(crate) config: MediaConfig,
     /// Told whenever a reserved id has its upload.
     pub(crate) finished: watch::Sender<()>,
@@ -124,7 +127,7 @@ impl fmt::Debug for Media {
 impl Media {
     /// Puts the parts together. Have [`Media::sweep`] run once after that.
     pub fn new(parts: MediaParts) -> Arc<Self> {
-        let MediaParts { db, clock, mut rng, server_name, authenticator, blobs, remote, config } = parts;
+        let MediaParts { db, clock, mut rng, server_name, authenticator, blobs, remote, limits, config } = parts;
         let loose = Loose::new(Arc::clone(&db), blobs.clone(), rng.next_u64());
         let renders = Arc::new(Semaphore::new(config.thumbnails_at_once.max(1)));
         Arc::new(Self {
@@ -134,6 +137,7 @@ impl Media {
             blobs,
             loose,
             remote,
+            limits,
             config,
             finished: watch::Sender::new(()),
             reserving: Turns::default(),

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use engine::EngineError;
-use http_kit::{MatrixError, Ruma};
+use http_kit::{Group, MatrixError, Ruma};
 use ruma::{
     RoomAliasId,
     api::client::alias::create_alias::v3::{Request, Response},
@@ -17,6 +17,7 @@ const MAX_ALIASES: usize = 1000;
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    app.limits.check(Group::Aliases, &requester)?;
     let alias = &body.room_alias;
     check(alias)?;
     if alias.server_name() != app.engine.identity.server_name {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use engine::Room;
 use http::StatusCode;
-use http_kit::{MatrixError, Requester, Ruma};
+use http_kit::{Group, MatrixError, Requester, Ruma};
 use ruma::{
     UserId,
     api::client::membership::invite_user::v3::{InvitationRecipient, Request, Response},
@@ -17,6 +17,7 @@ use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    app.limits.check(Group::Invites, &requester)?;
     let InvitationRecipient::UserId(invited) = &body.recipient else {
         let why = "This server cannot invite people by e-mail address or phone number: invite them by their user id";
         return Err(MatrixError::new(StatusCode::FORBIDDEN, "M_THREEPID_DENIED", why).into());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use engine::Room;
 use http::StatusCode;
-use http_kit::{MatrixError, Requester, Ruma};
+use http_kit::{Group, MatrixError, Requester, Ruma};
 use ruma::{
     OwnedServerName, RoomId,
     api::client::membership::{ThirdPartySigned, join_room_by_id, join_room_by_id_or_alias},
@@ -58,6 +58,7 @@ impl App {
         requester: &Requester,
         mut change: Change<'_>,
     ) -> Result<(), ApiError> {
+        self.limits.check(Group::Joins, requester)?;
         let mut here = self.room_here(room_id).await?;
         let mut asked = false;
         loop {

@@ -1,7 +1,7 @@
 //! `POST /_matrix/client/v3/rooms/{roomId}/kick`: removes a member, an invitation or a knock.
 
 use axum::extract::State;
-use http_kit::Ruma;
+use http_kit::{Group, Ruma};
 use ruma::{
     api::client::membership::kick_user::v3::{Request, Response},
     events::room::member::MembershipState,
@@ -12,6 +12,7 @@ use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    app.limits.check(Group::Messages, &requester)?;
     let room = app.known_room(&body.room_id).await?;
     let change = Change::new(&body.user_id, MembershipState::Leave, body.reason.as_deref());
     let step = |membership| match membership {

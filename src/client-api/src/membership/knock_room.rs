@@ -1,7 +1,7 @@
 //! `POST /_matrix/client/v3/knock/{roomIdOrAlias}`
 
 use axum::extract::State;
-use http_kit::Ruma;
+use http_kit::{Group, Ruma};
 use ruma::{
     api::client::knock::knock_room::v3::{Request, Response},
     events::room::member::MembershipState,
@@ -12,6 +12,7 @@ use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    app.limits.check(Group::Joins, &requester)?;
     let (room_id, via) = app.resolve(&body.room_id_or_alias, body.via).await?;
     let change = Change::new(&requester.user_id, MembershipState::Knock, body.reason.as_deref());
     let Some(room) = app.room_here(&room_id).await? else {

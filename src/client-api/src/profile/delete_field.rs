@@ -1,13 +1,14 @@
 //! `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`
 
 use axum::extract::State;
-use http_kit::Ruma;
+use http_kit::{Group, Ruma};
 use ruma::api::client::profile::delete_profile_field::v3::{Request, Response};
 
 use crate::{ApiError, App, own::only_own};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    app.limits.check(Group::Profile, &requester)?;
     only_own(&requester, &body.user_id)?;
     let key = body.field.as_str();
     app.users.profiles.delete(requester.user, key).await?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use axum::extract::State;
-use http_kit::{MatrixError, Requester, Ruma, WithJson};
+use http_kit::{Group, MatrixError, Requester, Ruma, WithJson};
 use ruma::{
     UserId,
     api::client::profile::set_profile_field::v3::{Request, Response},
@@ -17,6 +17,7 @@ type Body = WithJson<Request, HashMap<String, Box<RawValue>>>;
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Body>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    app.limits.check(Group::Profile, &requester)?;
     let [user_id, key] = body.path.as_slice() else { return Err(MatrixError::unrecognized("No such path").into()) };
     let user_id = <&UserId>::try_from(user_id.as_str()).map_err(|error| MatrixError::invalid_param("userId", error))?;
     only_own(&requester, user_id)?;

@@ -1,13 +1,14 @@
 //! `POST /_matrix/client/v3/pushers/set`
 
 use axum::extract::State;
-use http_kit::{MatrixError, Ruma};
+use http_kit::{Group, MatrixError, Ruma};
 use ruma::api::client::push::set_pusher::v3::{PusherAction, Request, Response};
 
 use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    app.limits.check(Group::Pushers, &requester)?;
     match body.action {
         PusherAction::Post(new) => {
             let device = requester.device_id.as_deref();

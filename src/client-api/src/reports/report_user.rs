@@ -1,7 +1,7 @@
 //! `POST /_matrix/client/v3/users/{userId}/report`
 
 use axum::extract::State;
-use http_kit::{MatrixError, Ruma};
+use http_kit::{Group, MatrixError, Ruma};
 use ruma::api::client::reporting::report_user::v3::{Request, Response};
 use store::IdKind;
 use users::reports::Reported;
@@ -10,6 +10,7 @@ use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    app.limits.check(Group::Reports, &requester)?;
     let Request { user_id, reason, .. } = body;
     let known = if app.engine.is_local(&user_id) {
         app.users.accounts.find(user_id.localpart()).await?.is_some()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::extract::State;
 use engine::{FirstEvent, NewRoom, Preset, RoomPlan};
 use http::StatusCode;
-use http_kit::{MatrixError, Ruma};
+use http_kit::{Group, MatrixError, Ruma};
 use ruma::{
     OwnedUserId, RoomAliasId, UserId,
     api::client::room::{
@@ -29,7 +29,11 @@ const MAX_INITIAL_STATE: usize = 500;
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    app.limits.check(Group::Rooms, &requester)?;
     check_bounds(&body)?;
+    for _ in &body.invite {
+        app.limits.check(Group::Invites, &requester)?;
+    }
     let public = body.visibility == Visibility::Public;
     if public && !app.config.allow_public_rooms {
         return Err(MatrixError::forbidden("Rooms cannot be listed in the public directory of this server").into());

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use axum::extract::State;
 use engine::{Direction, EngineError, FirstEvent, Membership, NewEvent, NewRoom, Room};
-use http_kit::{MatrixError, Requester, Ruma};
+use http_kit::{Group, MatrixError, Requester, Ruma};
 use ruma::{
     api::client::room::upgrade_room::v3::{Request, Response},
     events::{TimelineEventType, room::member::MembershipState},
@@ -42,6 +42,7 @@ const TRIES: usize = 3;
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    app.limits.check(Group::Rooms, &requester)?;
     let rules = rules_of(&body.new_version)?;
     let (old, viewer) = app.room_of(&body.room_id, &requester).await?;
     if viewer.place.is_none_or(|place| place.membership != Membership::Join) {

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use engine::{NewEvent, TxnKey};
-use http_kit::{MatrixError, Ruma};
+use http_kit::{Group, MatrixError, Ruma};
 use ruma::{
     api::client::redact::redact_event::v3::{Request, Response},
     events::TimelineEventType,
@@ -13,6 +13,7 @@ use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, uri, .. } = request;
+    app.limits.check(Group::Messages, &requester)?;
     let (room, _) = app.room_of(&body.room_id, &requester).await?;
     // Where other servers take part, the event may be one that has not come here yet: the redaction then waits for it.
     if room.info().servers.is_empty() && app.engine.find_event(room.num, body.event_id.as_str()).await?.is_none() {

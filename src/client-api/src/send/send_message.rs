@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use engine::{NewEvent, TxnKey};
-use http_kit::{MatrixError, Ruma};
+use http_kit::{Group, MatrixError, Ruma};
 use ruma::{
     api::client::message::send_message_event::v3::{Request, Response},
     events::TimelineEventType,
@@ -12,6 +12,7 @@ use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, uri, .. } = request;
+    app.limits.check(Group::Messages, &requester)?;
     let room = match app.engine.room(&body.room_id).await {
         Err(engine::EngineError::UnknownRoom) => return Err(ApiError::not_in_room()),
         other => other?,

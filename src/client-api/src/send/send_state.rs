@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use axum::extract::State;
 use engine::{EngineError, Membership, NewEvent, RoomWriter};
-use http_kit::Ruma;
+use http_kit::{Group, Ruma};
 use ruma::{
     OwnedEventId,
     api::client::state::send_state_event::v3::{Request, Response},
-    events::{TimelineEventType, room::member::MembershipState},
+    events::{StateEventType, TimelineEventType, room::member::MembershipState},
 };
 use serde_json::{Map, Value};
 
@@ -16,6 +16,8 @@ use crate::{ApiError, App, access::PATIENCE};
 
 pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    let invites = body.event_type == StateEventType::RoomMember && is_invitation(body.body.json().get());
+    app.limits.check(if invites { Group::Invites } else { Group::Messages }, &requester)?;
     let (room, viewer) = app.room_of(&body.room_id, &requester).await?;
     let event_type = TimelineEventType::from(body.event_type.to_string());
     let joined = viewer.place.is_some_and(|place| place.membership == Membership::Join);
@@ -58,6 +60,14 @@ pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> R
     };
     app.after_sending(requester.user);
     Ok(Response::new(event_id))
+}
+
+fn is_invitation(content: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Content {
+        membership: String,
+    }
+    serde_json::from_str::<Content>(content).is_ok_and(|content| content.membership == "invite")
 }
 
 /// Nobody has to vouch for who is in the room already: what a client copied from another event is left out.

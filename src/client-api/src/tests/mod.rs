@@ -9,6 +9,7 @@ mod encryption;
 mod filters;
 mod forget;
 mod join_rules;
+mod limits;
 mod members;
 mod membership;
 mod messages;

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use axum::extract::State;
 use engine::{Membership, RoomInfo, RoomNum, UserNum, Visibility};
-use http_kit::{MatrixError, Requester, Ruma};
+use http_kit::{Group, MatrixError, Requester, Ruma};
 use ruma::{
     OwnedMxcUri, OwnedUserId,
     api::client::user_directory::search_users::v3::{Request, Response, User},
@@ -38,6 +38,7 @@ pub(super) struct Match {
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    app.limits.check(Group::Search, &requester)?;
     if body.search_term.len() > MAX_TERM {
         return Err(MatrixError::invalid_param("search_term", "longer than 1024 bytes").into());
     }

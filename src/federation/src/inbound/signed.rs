@@ -3,7 +3,7 @@
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http::{Method, Uri, request::Parts};
-use http_kit::{EndpointOptions, MatrixError, body, parse_request, path_args};
+use http_kit::{EndpointOptions, Group, MatrixError, body, parse_request, path_args};
 use ruma::{
     OwnedServerName,
     api::{IncomingRequest, auth_scheme::NoAuthentication, federation::authentication::ServerSignatures},
@@ -57,6 +57,17 @@ async fn parse<T: IncomingRequest>(mut parts: Parts, json_body: &Bytes) -> Resul
     parse_request(http::Request::from_parts(parts, &**json_body), &args, json_body)
 }
 
+/// What a request counts as.
+fn group_of(path: &str) -> Group {
+    if path.starts_with("/_matrix/federation/v1/send/") {
+        Group::Transactions
+    } else if path == "/_matrix/federation/v1/user/keys/claim" {
+        Group::KeyClaims
+    } else {
+        Group::Requests
+    }
+}
+
 impl<T> FedRequest for Signed<T>
 where
     T: IncomingRequest<Authentication = ServerSignatures> + Send,
@@ -68,6 +79,10 @@ where
         let claims = x_matrix::claims(request.headers(), api.server_name())?;
         let (parts, bytes) = read::<T>(request, options).await?;
         let origin = x_matrix::verify(api, &claims, &parts, &bytes).await?;
+        // Not before it is known who asks: nobody uses up another's share.
+        if let Some(limits) = api.limits.get() {
+            limits.check_server(group_of(parts.uri.path()), origin.as_str())?;
+        }
         let json_body = body::json_within(bytes, MAX_DEPTH)?;
         let body = parse(parts, &json_body).await?;
         Ok(Self { body, origin, json_body })

@@ -1,7 +1,7 @@
 //! `POST /_matrix/media/v3/upload`
 //! ([spec](https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav3upload)).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, HttpBody as _},
@@ -10,7 +10,7 @@ use axum::{
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{HeaderMap, header};
-use http_kit::{Authenticated, MatrixError, RawJson};
+use http_kit::{Authenticated, MatrixError, RateLimits, RawJson, Requester};
 use serde::Deserialize;
 
 use crate::{Api, MediaError, blobs::Content, loose::Head, serve};
@@ -34,8 +34,10 @@ pub(super) async fn handler(
     body: Body,
 ) -> Result<RawJson, MatrixError> {
     let head = head(naming, &headers)?;
+    api.limits.begin_upload(&requester)?;
     let ready = api.ready(requester.user)?;
-    let id = api.upload(ready, head, content(body, api.config.max_upload())?).await?;
+    let content = counted(content(body, api.config.max_upload())?, &api, &requester);
+    let id = api.upload(ready, head, content).await?;
     // A server's name and an id need no escapes.
     Ok(RawJson(Bytes::from(format!("{{\"content_uri\":\"mxc://{}/{id}\"}}", api.server_name))))
 }
@@ -49,6 +51,30 @@ pub(super) fn head(naming: Result<Query<Naming>, QueryRejection>, headers: &Head
     }
     let said = headers.get(header::CONTENT_TYPE).and_then(|said| said.to_str().ok());
     Ok(Head { content_type: serve::content_type(said), filename })
+}
+
+/// Content whose bytes count against the user's share, however the upload ends.
+pub(super) fn counted(content: Content, api: &Api, requester: &Requester) -> Content {
+    let counter = Counter { limits: Arc::clone(&api.limits), requester: requester.clone(), bytes: 0 };
+    let pieces = content.scan(counter, |counter, piece| {
+        let length = piece.as_ref().map_or(0, Bytes::len);
+        counter.bytes = counter.bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        std::future::ready(Some(piece))
+    });
+    pieces.boxed()
+}
+
+/// Counts what came when the upload ends.
+struct Counter {
+    limits: Arc<RateLimits>,
+    requester: Requester,
+    bytes: u64,
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.limits.uploaded(&self.requester, self.bytes);
+    }
 }
 
 /// The content of an upload; one that is announced to be too large is not begun.

@@ -13,7 +13,7 @@ use http::HeaderMap;
 use http_kit::{Authenticated, MatrixError, RawJson};
 use ruma::OwnedServerName;
 
-use super::upload::{Naming, content, head};
+use super::upload::{Naming, content, counted, head};
 use crate::{Api, MediaError, find::is_media_id};
 
 pub(super) async fn handler(
@@ -28,7 +28,9 @@ pub(super) async fn handler(
     if !is_media_id(&id) {
         return Err(MediaError::NotFound.into());
     }
+    api.limits.begin_upload(&requester)?;
     let ready = api.ready_for(requester.user, &server, id).await?;
-    api.upload(ready, head(naming, &headers)?, content(body, api.config.max_upload())?).await?;
+    let content = counted(content(body, api.config.max_upload())?, &api, &requester);
+    api.upload(ready, head(naming, &headers)?, content).await?;
     Ok(RawJson(Bytes::from_static(b"{}")))
 }

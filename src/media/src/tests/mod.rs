@@ -201,6 +201,7 @@ impl TestMedia {
             server_name: SERVER.try_into().unwrap(),
             authenticator: Arc::new(Names),
             blobs,
+            limits: Arc::new(http_kit::RateLimits::off()),
             remote: Arc::clone(&others) as Arc<dyn RemoteMedia>,
             config,
         });

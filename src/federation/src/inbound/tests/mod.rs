@@ -1,4 +1,5 @@
 //! What other servers read, asked for by whole servers.
 
+mod limits;
 mod queries;
 mod reads;

@@ -50,7 +50,7 @@ pub use crate::{
     error::CallError,
     inbound::{OwnMedia, Picture},
     keys::{KeyRing, KeyStats},
-    net::{NetError, NetTransport, WebReply},
+    net::{NetError, NetTransport, Web, WebReply},
     outbox::{Outbox, OutboxStats},
     transport::{Call, CallLimits, Disabled, Reply, Streamed, Transport, TransportError},
 };

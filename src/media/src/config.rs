@@ -1,5 +1,6 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
+use http_kit::LimitConfig;
 use serde::Deserialize;
 
 /// What an operator may decide about files.
@@ -12,6 +13,8 @@ pub struct MediaConfig {
     pub s3: Option<S3Config>,
     /// The largest upload, in MiB.
     pub max_upload_mib: u64,
+    /// What all files of a user may take, in MiB; 0: as much as there is.
+    pub user_quota_mib: u64,
     /// The largest file of another server that is fetched, in MiB.
     pub max_remote_mib: u64,
     /// Room for files of other servers, in MiB; those that nobody looked at for longest go first.
@@ -26,6 +29,8 @@ pub struct MediaConfig {
     pub thumbnails_at_once: usize,
     /// Whether what is uploaded from now on can be had without logging in, at the deprecated paths.
     pub unauthenticated_downloads: bool,
+    /// What links lead to.
+    pub url_previews: PreviewConfig,
 }
 
 impl Default for MediaConfig {
@@ -34,6 +39,7 @@ impl Default for MediaConfig {
             dir: None,
             s3: None,
             max_upload_mib: 50,
+            user_quota_mib: 0,
             max_remote_mib: 50,
             remote_cache_mib: 4096,
             max_pending_uploads: 5,
@@ -41,6 +47,7 @@ impl Default for MediaConfig {
             max_thumbnail_megapixels: 32,
             thumbnails_at_once: 2,
             unauthenticated_downloads: false,
+            url_previews: PreviewConfig::default(),
         }
     }
 }
@@ -49,6 +56,11 @@ impl MediaConfig {
     /// The largest upload, in bytes.
     pub fn max_upload(&self) -> u64 {
         self.max_upload_mib.saturating_mul(1 << 20)
+    }
+
+    /// What all files of a user may take, in bytes, where that is bounded.
+    pub(crate) fn quota(&self) -> Option<u64> {
+        (self.user_quota_mib > 0).then(|| self.user_quota_mib.saturating_mul(1 << 20))
     }
 
     pub(crate) fn max_remote(&self) -> u64 {
@@ -65,6 +77,40 @@ impl MediaConfig {
 
     pub(crate) fn pending(&self) -> Duration {
         Duration::from_secs(self.pending_hours.saturating_mul(3600))
+    }
+}
+
+/// What an operator may decide about previews of links.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PreviewConfig {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// Whether links may lead to private and loopback addresses. On only in closed networks and tests.
+    pub allow_private_addresses: bool,
+    /// Ports that links may name; none: all.
+    pub ports: Vec<u16>,
+    /// Hosts that are not asked; `*.example.org` for those below one.
+    pub deny: Vec<String>,
+    /// The largest picture, in MiB.
+    pub max_picture_mib: u64,
+    /// How long a preview is shown before it is made anew, in hours.
+    pub fresh_hours: u64,
+    /// Previews that a user may have made.
+    pub rate: LimitConfig,
+}
+
+impl Default for PreviewConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            allow_private_addresses: false,
+            ports: vec![80, 443, 8080, 8443],
+            deny: Vec::new(),
+            max_picture_mib: 5,
+            fresh_hours: 24,
+            rate: LimitConfig::new(1.0, 30),
+        }
     }
 }
 

@@ -28,6 +28,12 @@ pub enum MediaError {
     /// The user has reserved too many ids, or has too many uploads under way (`M_LIMIT_EXCEEDED`).
     #[error("too many uploads at a time")]
     TooMany(Duration),
+    /// The user's files take all the room that they may (`M_FORBIDDEN`).
+    #[error("Your files take all the room that you have on this server")]
+    NoRoom,
+    /// It changed at the same time (503 `M_UNKNOWN`).
+    #[error("The file changed at the same time: try again")]
+    Changed,
     /// The upload broke off (`M_UNKNOWN`).
     #[error("The upload broke off")]
     BrokeOff,
@@ -63,7 +69,8 @@ impl From<MediaError> for MatrixError {
             MediaError::TooLarge(_) => Self::too_large(text),
             MediaError::RemoteTooLarge(_) => Self::new(StatusCode::BAD_GATEWAY, "M_TOO_LARGE", text),
             MediaError::CannotOverwrite => Self::new(StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA", text),
-            MediaError::NotYours => Self::forbidden(text),
+            MediaError::NotYours | MediaError::NoRoom => Self::forbidden(text),
+            MediaError::Changed => Self::unknown(text).with_status(StatusCode::SERVICE_UNAVAILABLE),
             MediaError::TooMany(after) => Self::limit_exceeded(after),
             MediaError::BrokeOff | MediaError::NoThumbnail(_) => Self::unknown(text),
             MediaError::Stalled => Self::unknown(text).with_status(StatusCode::REQUEST_TIMEOUT),

@@ -53,14 +53,19 @@ impl Media {
         if !is_media_id(id) {
             return Err(MediaError::NotFound);
         }
-        if server == self.server_name {
-            let file = self.find_own(id, effort).await?;
-            return Ok(Found { file, own: true });
+        let own = server == self.server_name;
+        if own {
+            match self.find_own(id, effort).await {
+                // It may be the picture of a preview, which is kept with what is from elsewhere.
+                Err(MediaError::NotFound) => {}
+                found => return Ok(Found { file: found?, own }),
+            }
         }
         let key = (server.as_str().to_owned(), id.to_owned());
         let known = self.db.get(&REMOTE, &key).await?;
         let Json(row) = match known {
             Some(row) => row,
+            None if own => return Err(MediaError::NotFound),
             // What is fetched now is not open where the deprecated paths are closed.
             None if !effort.remote || (effort.stranger && !self.config.unauthenticated_downloads) => {
                 return Err(MediaError::NotFound);
@@ -113,9 +118,9 @@ impl Media {
     /// [`MediaError::NotFound`] and those of the store.
     pub async fn quarantine(&self, server: &ServerName, id: &str, closed: bool) -> Result<(), MediaError> {
         let mut write = self.db.write();
-        if server == self.server_name {
+        let own = if server == self.server_name { self.db.get(&MEDIA, &id.to_owned()).await? } else { None };
+        if let Some(Json(before)) = own {
             let id = id.to_owned();
-            let Json(before) = self.db.get(&MEDIA, &id).await?.ok_or(MediaError::NotFound)?;
             let mut row = before.clone();
             row.state = match row.state {
                 State::Complete(file) | State::Quarantined(file) if closed => State::Quarantined(file),

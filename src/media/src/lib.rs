@@ -7,9 +7,11 @@
 //! | `tables` | rows that say what there is |
 //! | `loose` | objects that no row names yet, or no longer |
 //! | `uploads` | what local users upload |
+//! | `owned` | what a user's files take, and removing them |
 //! | `find` | from an `mxc://` address to a file |
 //! | [`remote`] | files of other servers, fetched and kept for a while |
 //! | `thumbnail` | pictures made smaller |
+//! | [`preview`] | what links lead to |
 //! | `serve` | headers under which content does no harm |
 //! | `routes` | the endpoints |
 //!
@@ -23,6 +25,8 @@ mod config;
 mod error;
 mod find;
 mod loose;
+mod owned;
+pub mod preview;
 pub mod remote;
 mod routes;
 mod serve;
@@ -50,12 +54,13 @@ use tokio::sync::{OnceCell, Semaphore, watch};
 use crate::{
     blobs::Blobs,
     loose::Loose,
+    preview::{Previews, web::Web},
     remote::{RemoteKey, RemoteMedia, RemoteMediaError},
     thumbnail::ThumbnailKey,
     turns::{Slots, Turns},
 };
 pub use crate::{
-    config::{MediaConfig, S3Config},
+    config::{MediaConfig, PreviewConfig, S3Config},
     error::MediaError,
     routes::router,
     thumbnail::variant::Wanted,
@@ -86,6 +91,8 @@ pub struct MediaParts {
     pub remote: Arc<dyn RemoteMedia>,
     /// What users may upload in a time.
     pub limits: Arc<RateLimits>,
+    /// The way to what links lead to.
+    pub web: Arc<dyn Web>,
     /// The operator's choices.
     pub config: MediaConfig,
 }
@@ -114,6 +121,7 @@ pub struct Media {
     pub(crate) removing: tokio::sync::Mutex<()>,
     pub(crate) rendering: Turns<ThumbnailKey>,
     pub(crate) renders: Arc<Semaphore>,
+    pub(crate) previews: Option<Previews>,
     authenticator: Arc<dyn Authenticator>,
     rng: Mutex<Box<dyn Rng + Send>>,
 }
@@ -127,9 +135,13 @@ impl fmt::Debug for Media {
 impl Media {
     /// Puts the parts together. Have [`Media::sweep`] run once after that.
     pub fn new(parts: MediaParts) -> Arc<Self> {
-        let MediaParts { db, clock, mut rng, server_name, authenticator, blobs, remote, limits, config } = parts;
+        let MediaParts { db, clock, mut rng, server_name, authenticator, blobs, remote, web, limits, config } = parts;
         let loose = Loose::new(Arc::clone(&db), blobs.clone(), rng.next_u64());
         let renders = Arc::new(Semaphore::new(config.thumbnails_at_once.max(1)));
+        let time = Arc::clone(&clock);
+        let time = http_kit::Clock::new(move || time.now_ms());
+        let previews = &config.url_previews;
+        let previews = previews.enabled.then(|| Previews::new(web, previews, time));
         Arc::new(Self {
             db,
             clock,
@@ -150,6 +162,7 @@ impl Media {
             removing: tokio::sync::Mutex::default(),
             rendering: Turns::default(),
             renders,
+            previews,
             authenticator,
             rng: Mutex::new(rng),
         })

@@ -19,7 +19,7 @@ use crate::{
     error::MediaError,
     loose::Head,
     serve,
-    tables::{REMOTE, REMOTE_USED, RemoteRow, THUMBNAILS, ThumbnailRow},
+    tables::{File, REMOTE, REMOTE_USED, RemoteRow, THUMBNAILS, ThumbnailRow},
 };
 
 /// How long a file may take to come whole.
@@ -174,6 +174,11 @@ impl Media {
             MediaError::TooLarge(why) => MediaError::RemoteTooLarge(why),
             other => other,
         })?;
+        self.keep_fetched(key, file).await
+    }
+
+    /// Keeps what was taken in, and removes others where there is no room for it.
+    pub(crate) async fn keep_fetched(&self, key: &RemoteKey, file: File) -> Result<RemoteRow, MediaError> {
         let (object, size, now) = (file.object.clone(), file.size, self.clock.now_ms());
         let open = self.config.unauthenticated_downloads;
         let row = RemoteRow { file, fetched_ms: now, used_ms: now, open, quarantined: false };
@@ -214,10 +219,10 @@ impl Media {
 
     async fn count_cached(&self) -> Result<Arc<AtomicU64>, MediaError> {
         let mut total: u64 = self.db.scan_all(&REMOTE_USED, &()).await?.iter().map(|(_, size)| size).sum();
-        for ((server, ..), Json(thumbnail)) in self.db.scan_all(&THUMBNAILS, &()).await? {
-            if let ThumbnailRow::Made { size, .. } = thumbnail
-                && server != self.server_name.as_str()
-            {
+        for ((server, id, _), Json(thumbnail)) in self.db.scan_all(&THUMBNAILS, &()).await? {
+            let ThumbnailRow::Made { size, .. } = thumbnail else { continue };
+            // Of what has an address of this server, only pictures of previews are kept here.
+            if server != self.server_name.as_str() || self.db.get(&REMOTE, &(server, id)).await?.is_some() {
                 total += size;
             }
         }
@@ -240,6 +245,15 @@ impl Media {
                 total.fetch_sub(freed.min(total.load(Ordering::Acquire)), Ordering::AcqRel);
             }
         }
+        Ok(())
+    }
+
+    /// Removes a file that is out of use.
+    pub(crate) async fn let_go(&self, key: &RemoteKey) -> Result<(), MediaError> {
+        let total = self.cached_bytes().await?;
+        let _alone = self.removing.lock().await;
+        let freed = self.remove_remote(key).await?;
+        total.fetch_sub(freed.min(total.load(Ordering::Acquire)), Ordering::AcqRel);
         Ok(())
     }
 

@@ -17,6 +17,9 @@ pub(crate) const THUMBNAILS: Table<(String, String, String), Json<ThumbnailRow>>
 /// Objects that no other row names, being written or about to be removed → the run of the server that does so.
 pub(crate) const LOOSE: Table<String, u64> = Table::new(Keyspace::Index, 133, "media_loose");
 
+/// A user's number → the bytes of their files; none where they were not counted yet.
+pub(crate) const STORED: Table<u64, u64> = Table::new(Keyspace::Index, 134, "media_stored");
+
 /// Content, and what it says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct File {

@@ -10,7 +10,7 @@ use crate::{
     blobs::Content,
     error::MediaError,
     loose::Head,
-    tables::{MEDIA, MediaRow, PENDING, State},
+    tables::{MEDIA, MediaRow, PENDING, STORED, State},
     turns::Slot,
 };
 
@@ -102,9 +102,27 @@ impl Media {
 
     async fn keep(&self, ready: Ready, head: Head, content: Content) -> Result<String, MediaError> {
         let Ready { owner, id: reserved, _slot } = ready;
-        let file = self.loose.take_in(self.new_object(), head, content, self.config.max_upload()).await?;
+        let (limit, left) = (self.config.max_upload(), self.room_left(owner).await?);
+        if left == 0 {
+            return Err(MediaError::NoRoom);
+        }
+        let taken = self.loose.take_in(self.new_object(), head, content, limit.min(left)).await;
+        let file = taken.map_err(|error| match error {
+            MediaError::TooLarge(_) if left < limit => MediaError::NoRoom,
+            other => other,
+        })?;
         let object = file.object.clone();
+        // What is stored is counted by one at a time; others may have uploaded meanwhile.
+        let _turn = self.reserving.take(owner).await;
+        let stored = match self.stored(owner).await {
+            Ok(stored) if self.config.quota().is_none_or(|quota| stored.saturating_add(file.size) <= quota) => stored,
+            counted => {
+                self.loose.discard(&object).await;
+                return Err(counted.err().unwrap_or(MediaError::NoRoom));
+            }
+        };
         let mut write = self.db.write();
+        write.put(&STORED, &owner, &stored.saturating_add(file.size));
         self.loose.bind(&mut write, &object);
         let row = self.row(owner, State::Complete(file));
         let waited_for = reserved.is_some();

@@ -73,6 +73,8 @@ pub(super) struct Connector {
     resolver: Arc<dyn Resolver>,
     tls: TlsConnector,
     allow_private: bool,
+    /// Whether plain HTTP is spoken where a URI asks for it.
+    plain: bool,
     clock: Arc<dyn Clock>,
     srv: Arc<SrvCache>,
 }
@@ -84,21 +86,35 @@ impl Connector {
         allow_private: bool,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { resolver, tls, allow_private, clock, srv: Arc::new(Cache::new(SRV_KEPT.0)) }
+        Self { resolver, tls, allow_private, plain: false, clock, srv: Arc::new(Cache::new(SRV_KEPT.0)) }
+    }
+
+    /// The same for pages of the web: plain HTTP is spoken as well.
+    pub(super) fn or_plain(self) -> Self {
+        Self { plain: true, ..self }
     }
 
     async fn connect(self, uri: Uri) -> Result<Stream, ConnectError> {
         let host = uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let plain = uri.scheme_str() == Some("http");
+        if plain && !self.plain {
+            return Err(ConnectError::Failed("only HTTPS is spoken".to_owned()));
+        }
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| ConnectError::Failed(format!("{host} is no name for a certificate")))?;
         let places = tokio::time::timeout(LOOKUP, self.places(host, uri.port_u16()));
         let places = places.await.map_err(|_| ConnectError::Timeout)??;
         let stream = self.first_open(places).await?;
         let _ = stream.set_nodelay(true);
+        if plain {
+            return Ok(Stream::Plain(TokioIo::new(stream)));
+        }
         let handshake = tokio::time::timeout(HANDSHAKE, self.tls.connect(name, stream));
         let stream = handshake.await.map_err(|_| ConnectError::Timeout)?;
-        stream.map(|stream| Stream(TokioIo::new(stream))).map_err(|error| ConnectError::Failed(format!("TLS: {error}")))
+        stream
+            .map(|stream| Stream::Tls(Box::new(TokioIo::new(stream))))
+            .map_err(|error| ConnectError::Failed(format!("TLS: {error}")))
     }
 
     /// Where a server may be, in the order to try.
@@ -181,38 +197,58 @@ impl tower::Service<Uri> for Connector {
     }
 }
 
-/// A TLS connection.
-pub(super) struct Stream(TokioIo<TlsStream<TcpStream>>);
+/// A connection, with TLS but where plain HTTP was asked for.
+pub(super) enum Stream {
+    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+    Plain(TokioIo<TcpStream>),
+}
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        let (_, tls) = self.0.inner().get_ref();
         let connected = Connected::new();
-        if tls.alpn_protocol() == Some(b"h2") { connected.negotiated_h2() } else { connected }
+        match self {
+            Self::Tls(stream) if stream.inner().get_ref().1.alpn_protocol() == Some(b"h2") => connected.negotiated_h2(),
+            _ => connected,
+        }
     }
 }
 
 impl Read for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        match &mut *self {
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
     }
 }
 
 impl Write for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        match &mut *self {
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        match &mut *self {
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        match &mut *self {
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        match self {
+            Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Plain(stream) => stream.is_write_vectored(),
+        }
     }
 
     fn poll_write_vectored(
@@ -220,6 +256,9 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        match &mut *self {
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
     }
 }

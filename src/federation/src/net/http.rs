@@ -73,7 +73,8 @@ impl Http {
     pub(super) async fn begin(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, TransportError> {
         request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
         // The port of HTTPS is left out of a Host header that is made of a URI; where a server's name has it, it belongs there.
-        if let Some(authority) = request.uri().authority()
+        if !request.headers().contains_key(header::HOST)
+            && let Some(authority) = request.uri().authority()
             && authority.port_u16() == Some(443)
             && let Ok(host) = HeaderValue::from_str(authority.as_str())
         {

@@ -12,6 +12,7 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod web;
 mod well_known;
 
 use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc};
@@ -25,8 +26,11 @@ use store::Clock;
 use tokio::time::Instant;
 use url::Url;
 
-pub use self::resolve::{Resolver, SrvTarget, SystemResolver};
 use self::{connect::Connector, http::Http, well_known::WellKnown};
+pub use self::{
+    resolve::{Resolver, SrvTarget, SystemResolver},
+    web::Web,
+};
 use crate::{
     FederationConfig,
     transport::{Call, CallLimits, Reply, Streamed, Transport, TransportError},

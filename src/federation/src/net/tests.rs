@@ -438,3 +438,43 @@ async fn a_url_that_a_user_named_is_posted_to_by_the_rules_for_addresses() {
     let refused = strict.post_json(&url, Bytes::from_static(b"{}"), limits).await;
     assert!(matches!(refused, Err(TransportError::ForbiddenAddress(_))), "{refused:?}");
 }
+
+#[tokio::test]
+async fn pages_of_the_web_come_by_http_and_https_and_from_allowed_addresses_alone() {
+    use super::Web;
+
+    let page = Router::new().route(
+        "/host",
+        get(|headers: HeaderMap| async move {
+            headers.get(header::HOST).map_or_else(String::new, |host| host.to_str().unwrap().to_owned())
+        }),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, page).await });
+    let web = |allowed: bool| {
+        let mut names = Names::default();
+        // Where a name leads is what counts, not how it looks.
+        names.addresses.insert(("example.org".to_owned(), 80), address);
+        names.addresses.insert(("example.org".to_owned(), 8080), address);
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        Web::with_resolver(allowed, clock, Arc::new(names)).unwrap()
+    };
+    let limits = CallLimits { timeout: Duration::from_secs(10), max_body: 100 };
+    let fetch = async |web: &Web, url: &str, limits| web.get(&url.parse().unwrap(), HeaderMap::new(), limits).await;
+    for url in ["http://example.org/host", "http://127.0.0.1:1/host", "http://[::1]:1/host", "https://10.0.0.1/"] {
+        assert!(matches!(fetch(&web(false), url, limits).await, Err(TransportError::ForbiddenAddress(_))), "{url}");
+    }
+    for (url, host) in
+        [("http://example.org/host", "example.org"), ("http://example.org:8080/host", "example.org:8080")]
+    {
+        let answer = fetch(&web(true), url, limits).await.unwrap();
+        let body: Vec<Bytes> = answer.body.map(|piece| piece.unwrap()).collect().await;
+        assert_eq!((answer.status, body.concat()), (StatusCode::OK, host.as_bytes().to_vec()));
+    }
+    let small = CallLimits { max_body: 5, ..limits };
+    assert!(matches!(fetch(&web(true), "http://example.org/host", small).await, Err(TransportError::TooLarge(5))));
+    // It speaks no TLS.
+    let tls = format!("https://127.0.0.1:{}/host", address.port());
+    assert!(matches!(fetch(&web(true), &tls, limits).await, Err(TransportError::Unreachable(_))));
+}

@@ -96,15 +96,20 @@ async fn look_up(http: &Http, host: &str) -> Result<(OwnedServerName, u64), Stri
     Err("too many redirects".to_owned())
 }
 
-/// The URL as a request's: with its port, so that it is not taken for the one of federation.
+/// The URL as a request's.
 pub(super) fn uri(url: &Url) -> Result<Uri, String> {
     if url.scheme() != "https" {
         return Err("a URL that is not HTTPS".to_owned());
     }
-    let host = url.host_str().ok_or("a URL without a host")?;
+    with_port(url)
+}
+
+/// The URL as a request's: with its port, so that it is not taken for the one of federation.
+pub(super) fn with_port(url: &Url) -> Result<Uri, String> {
+    let (scheme, host) = (url.scheme(), url.host_str().ok_or("a URL without a host")?);
     let port = url.port_or_known_default().ok_or("a URL without a port")?;
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    format!("https://{host}:{port}{target}").parse().map_err(|error: http::uri::InvalidUri| error.to_string())
+    format!("{scheme}://{host}:{port}{target}").parse().map_err(|error: http::uri::InvalidUri| error.to_string())
 }
 
 fn redirected(from: &Url, answer: &Answer) -> Result<Url, String> {

@@ -1,10 +1,12 @@
 //! The endpoints, one a file. Those at the deprecated paths are in `legacy`.
 
+mod admin;
 mod create;
 mod download;
 mod get_config;
 mod legacy;
 mod own;
+mod preview_url;
 mod thumbnail;
 mod upload;
 mod upload_to;
@@ -23,10 +25,13 @@ pub fn router() -> Router<Api> {
         .ruma(download::handler)
         .ruma(download::named)
         .ruma(thumbnail::handler)
+        .ruma(preview_url::handler)
+        .ruma(preview_url::legacy)
         .ruma(legacy::config)
         .ruma(legacy::download)
         .ruma(legacy::named)
         .ruma(legacy::thumbnail);
+    let router = router.merge(admin::router());
     let router = streamed::<ruma_media::create_content::v3::Request, _, _>(router, upload::handler);
     streamed::<ruma_media::create_content_async::v3::Request, _, _>(router, upload_to::handler)
 }

@@ -4,7 +4,9 @@
 mod bucket;
 mod downloads;
 mod kept;
+mod previews;
 mod remote;
+mod removed;
 mod thumbnails;
 mod uploads;
 
@@ -32,6 +34,7 @@ use tower::ServiceExt as _;
 use crate::{
     Api, Media, MediaConfig, MediaParts,
     blobs::Blobs,
+    preview::web::Web,
     remote::{RemoteFile, RemoteLimits, RemoteMedia, RemoteMediaError},
 };
 
@@ -46,6 +49,7 @@ impl Authenticator for Names {
         let user = match token {
             "alice" => Ok(1),
             "bob" => Ok(2),
+            "root" => Ok(3),
             _ => Err(AuthError::UnknownToken { soft_logout: false }),
         };
         let requester = user.map(|user| {
@@ -53,7 +57,7 @@ impl Authenticator for Names {
                 user_id: format!("@{token}:{SERVER}").try_into().unwrap(),
                 user,
                 device_id: None,
-                admin: false,
+                admin: token == "root",
                 appservice: None,
             })
         });
@@ -135,6 +139,7 @@ pub(crate) struct TestMedia {
     pub(crate) media: Arc<Media>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) others: Arc<Others>,
+    pub(crate) sites: Arc<previews::Sites>,
     store: Arc<MemoryStore>,
     router: Router,
 }
@@ -194,6 +199,7 @@ impl TestMedia {
         let db = Db::open(Arc::clone(&store) as Arc<dyn Store>, CommitterOptions::default(), |_| {}).unwrap();
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
         let others: Arc<Others> = Arc::default();
+        let sites: Arc<previews::Sites> = Arc::default();
         let media = Media::new(MediaParts {
             db,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -203,10 +209,11 @@ impl TestMedia {
             blobs,
             limits: Arc::new(http_kit::RateLimits::off()),
             remote: Arc::clone(&others) as Arc<dyn RemoteMedia>,
+            web: Arc::clone(&sites) as Arc<dyn Web>,
             config,
         });
         let router = http_kit::finish(crate::router().with_state(Api(Arc::clone(&media))));
-        Self { media, clock, others, store, router }
+        Self { media, clock, others, sites, store, router }
     }
 
     /// As after a start of the server, with other settings.

@@ -8,7 +8,7 @@ use std::sync::{Arc, atomic::Ordering};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use ruma::ServerName;
-use store::{CommitError, Json, Page};
+use store::{CommitError, DbWrite, Json, Page};
 
 use self::{
     render::{Rendered, is_picture, render},
@@ -20,7 +20,7 @@ use crate::{
     find::{Effort, Found},
     loose::Head,
     serve::Served,
-    tables::{REMOTE, THUMBNAILS, ThumbnailRow},
+    tables::{MEDIA, REMOTE, State, THUMBNAILS, ThumbnailRow},
 };
 
 /// The largest picture that is read into memory to be made smaller, in bytes.
@@ -131,21 +131,13 @@ impl Media {
     ) -> Result<(), MediaError> {
         let mut write = self.db.write();
         write.put(&THUMBNAILS, key, &Json(row));
-        if !found.own {
-            let of = (key.0.clone(), key.1.clone());
-            match self.db.get(&REMOTE, &of).await? {
-                // It may be removed at any moment, and its thumbnails with it.
-                Some(Json(row)) if row.file == found.file => {
-                    write.require(REMOTE.equals(&of, &Json(row)));
-                }
-                _ => {
-                    drop(write);
-                    if let Some((object, _)) = &made {
-                        self.loose.discard(object).await;
-                    }
-                    return Ok(());
-                }
+        // It may be removed at any moment, and its thumbnails with it.
+        if !self.as_long_as_it_is_there(&mut write, found, key).await? {
+            drop(write);
+            if let Some((object, _)) = &made {
+                self.loose.discard(object).await;
             }
+            return Ok(());
         }
         let Some((object, size)) = made else { return ignoring_conflict(write.commit().await) };
         self.loose.bind(&mut write, &object);
@@ -155,6 +147,32 @@ impl Media {
             total.fetch_add(size, Ordering::AcqRel);
         }
         ignoring_conflict(committed)
+    }
+
+    /// Makes a commit depend on a picture. False where that is gone.
+    async fn as_long_as_it_is_there(
+        &self,
+        write: &mut DbWrite<'_>,
+        found: &Found,
+        (server, id, _): &ThumbnailKey,
+    ) -> Result<bool, MediaError> {
+        if found.own {
+            return Ok(match self.db.get(&MEDIA, id).await? {
+                Some(Json(row)) if row.state == State::Complete(found.file.clone()) => {
+                    write.require(MEDIA.equals(id, &Json(row)));
+                    true
+                }
+                _ => false,
+            });
+        }
+        let of = (server.clone(), id.clone());
+        Ok(match self.db.get(&REMOTE, &of).await? {
+            Some(Json(row)) if row.file == found.file => {
+                write.require(REMOTE.equals(&of, &Json(row)));
+                true
+            }
+            _ => false,
+        })
     }
 }
 

@@ -40,6 +40,22 @@ fn type_of(format: ImageFormat) -> Option<&'static str> {
     }
 }
 
+/// How wide and high a picture is shown, and its type; none where it is no picture of a known kind.
+pub(crate) fn measure(source: &Bytes) -> Option<(u32, u32, &'static str)> {
+    let format = image::guess_format(source).ok()?;
+    let content_type = type_of(format)?;
+    let mut reader = ImageReader::with_format(Cursor::new(&**source), format);
+    let mut limits = Limits::no_limits();
+    // Nothing is decoded.
+    limits.max_alloc = Some(1 << 20);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().ok()?;
+    let (width, height) = decoder.dimensions();
+    let turned = decoder.orientation().is_ok_and(|orientation| matches!(orientation.to_exif(), 5..=8));
+    let (width, height) = if turned { (height, width) } else { (width, height) };
+    (width > 0 && height > 0).then_some((width, height, content_type))
+}
+
 fn unreadable(error: impl std::fmt::Display) -> MediaError {
     MediaError::NoThumbnail(error.to_string())
 }

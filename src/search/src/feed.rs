@@ -8,7 +8,7 @@ use store::Pos;
 use tokio::sync::Notify;
 
 /// Numbers kept, at most. Where more come, all are forgotten, and every room is looked through from where the index is.
-const MAX: usize = 100_000;
+const MAX: usize = 200_000;
 
 #[derive(Debug, Default)]
 struct Queue {

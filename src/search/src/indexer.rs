@@ -25,9 +25,9 @@ use crate::{
 };
 
 /// Events looked at in one go.
-const BATCH: usize = 512;
+const BATCH: usize = 256;
 /// The pause after that, unless somebody waits: who writes to rooms is not to notice.
-const REST: Duration = Duration::from_millis(20);
+const REST: Duration = Duration::from_millis(50);
 /// How long the first event after a quiet time waits for others.
 const GATHER: Duration = Duration::from_secs(1);
 /// Changes of the index after which they are made durable.

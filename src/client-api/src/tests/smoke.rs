@@ -8,5 +8,5 @@ async fn only_known_tokens_open_anything() {
     test.get("", "/v3/sync").await.refused(401, "M_MISSING_TOKEN");
     test.get("mallory", "/v3/sync").await.refused(401, "M_UNKNOWN_TOKEN");
     assert!(test.sync("alice", None).await["next_batch"].is_string());
-    test.post("alice", "/v3/search", json!({})).await.refused(404, "M_UNRECOGNIZED");
+    test.post("alice", "/v3/nothing", json!({})).await.refused(404, "M_UNRECOGNIZED");
 }

@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use crate::{
     auth_chain::ChainCache,
     error::EngineError,
+    feed::Feed,
     holds::{HoldStats, Holds},
     landed::Following,
     load,
@@ -168,6 +169,7 @@ pub(crate) struct View {
     pub(crate) outgoing: Watching,
     pub(crate) following: Following,
     pub(crate) news: NewsWatchers,
+    pub(crate) feed: Feed,
 }
 
 impl View {
@@ -240,6 +242,7 @@ impl Engine {
                 outgoing: Watching::default(),
                 following: Following::default(),
                 news: NewsWatchers::default(),
+                feed: Feed::default(),
             }),
             typing: Typing::new(Arc::clone(&clock)),
             db,

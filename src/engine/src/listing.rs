@@ -9,7 +9,7 @@ use std::{cmp::Reverse, sync::Arc};
 use ruma::directory::Filter;
 use serde::Serialize;
 
-use crate::{engine::Engine, error::EngineError, room::Room, summary::RoomSummary};
+use crate::{engine::Engine, error::EngineError, room::Room, summary::RoomSummary, tables::RoomNum};
 
 /// Published rooms looked at, at most: those that this server has known for longest.
 const LOOKED_AT: usize = 20_000;
@@ -80,8 +80,39 @@ impl Engine {
         since: ListingSince,
         limit: Option<usize>,
     ) -> Result<Listing, EngineError> {
+        self.listing(self.public_list().await?, filter, since, limit).await
+    }
+
+    /// The published rooms of this server, as many as are looked at.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn public_list(&self) -> Result<Vec<RoomNum>, EngineError> {
+        let mut rooms = Vec::new();
+        while rooms.len() < LOOKED_AT {
+            let page = self.public_rooms(rooms.last().copied().unwrap_or_default(), SCAN).await?;
+            let last = page.len() < SCAN;
+            rooms.extend(page);
+            if last {
+                break;
+            }
+        }
+        Ok(rooms)
+    }
+
+    /// A page of some rooms that pass the filter: `limit` of them, within bounds.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn listing(
+        &self,
+        rooms: Vec<RoomNum>,
+        filter: &Filter,
+        since: ListingSince,
+        limit: Option<usize>,
+    ) -> Result<Listing, EngineError> {
         let limit = limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-        let mut rooms = self.listed(filter).await?;
+        let mut rooms = self.listed(rooms, filter).await?;
         rooms.sort_unstable_by_key(|(place, _)| *place);
         let (from, to) = match since {
             ListingSince::Start => (0, limit),
@@ -105,34 +136,25 @@ impl Engine {
         Ok(Listing { chunk, next_batch, prev_batch, total_room_count_estimate: rooms.len() })
     }
 
-    async fn listed(&self, filter: &Filter) -> Result<Vec<(Place, Arc<Room>)>, EngineError> {
+    async fn listed(&self, rooms: Vec<RoomNum>, filter: &Filter) -> Result<Vec<(Place, Arc<Room>)>, EngineError> {
         let term = filter.generic_search_term.as_deref().map(str::trim).filter(|term| !term.is_empty());
         let term = term.map(str::to_lowercase);
         let mut out = Vec::new();
-        let (mut after, mut seen) = (0, 0);
-        while seen < LOOKED_AT {
-            let nums = self.public_rooms(after, SCAN).await?;
-            for num in &nums {
-                let room = self.room_by_num(*num).await?;
-                let info = room.info();
-                let of_type = filter.room_types.is_empty()
-                    || filter.room_types.iter().any(|wanted| wanted.as_str() == info.room_type.as_deref());
-                // Nobody can join a room that everybody has left.
-                if info.joined == 0 || !of_type {
-                    continue;
-                }
-                if let Some(term) = &term
-                    && !self.mentions(&room, term).await?
-                {
-                    continue;
-                }
-                out.push(((Reverse(info.joined), *num), room));
+        for num in rooms.into_iter().take(LOOKED_AT) {
+            let room = self.room_by_num(num).await?;
+            let info = room.info();
+            let of_type = filter.room_types.is_empty()
+                || filter.room_types.iter().any(|wanted| wanted.as_str() == info.room_type.as_deref());
+            // Nobody can join a room that everybody has left.
+            if info.joined == 0 || !of_type {
+                continue;
             }
-            seen += nums.len();
-            match nums.last() {
-                Some(last) if nums.len() == SCAN => after = *last,
-                _ => break,
+            if let Some(term) = &term
+                && !self.mentions(&room, term).await?
+            {
+                continue;
             }
+            out.push(((Reverse(info.joined), num), room));
         }
         Ok(out)
     }

@@ -14,6 +14,7 @@ use crate::{
     engine::Engine,
     error::EngineError,
     news::News,
+    feed::{FeedEntry, OutsideNews},
     receive::Received,
     row::Verdict,
     state::membership_in,
@@ -52,6 +53,9 @@ struct Stripped {
     event_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin_server_ts: Option<ruma::MilliSecondsSinceUnixEpoch>,
+    /// Only where the room is not said outside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_id: Option<String>,
 }
 
 impl Stripped {
@@ -63,7 +67,15 @@ impl Stripped {
             event_type: pdu.event_type.to_string(),
             event_id: None,
             origin_server_ts: None,
+            room_id: None,
         }
+    }
+
+    /// The event of a row as a client gets it, with its room.
+    fn in_timeline(row: &OutsideRow, room_id: &RoomId) -> Option<String> {
+        let mut event = serde_json::from_str::<Self>(&row.event).ok()?;
+        (event.event_id, event.room_id) = (Some(row.event_id.clone()), Some(room_id.to_string()));
+        serde_json::to_string(&event).ok()
     }
 }
 
@@ -142,7 +154,7 @@ impl Engine {
     pub async fn outside_event(&self, user: UserNum, room: RoomNum) -> Result<Option<String>, EngineError> {
         let Some(row) = self.outside(user, room).await? else { return Ok(None) };
         let Ok(mut event) = serde_json::from_str::<Stripped>(&row.event) else { return Ok(None) };
-        event.event_id = Some(row.event_id);
+        (event.event_id, event.room_id) = (Some(row.event_id), None);
         let ended = matches!(membership_in(event.content.get()), Membership::Leave | Membership::Ban);
         Ok(Some(event).filter(|_| ended).and_then(|event| serde_json::to_string(&event).ok()))
     }
@@ -267,6 +279,7 @@ impl Engine {
         if old.is_some_and(|old| old.membership == Membership::Join) {
             return Ok(false);
         }
+        let news = change.event.as_ref().and_then(|event| Stripped::in_timeline(event, room_id));
         let mut ops: Vec<Op> = vec![match change.event {
             Some(event) => OUTSIDE.put(&key, &Json(event)),
             None => OUTSIDE.delete(&key),
@@ -294,10 +307,14 @@ impl Engine {
                 None => USER_ROOMS.absent(&key),
             });
             write.ops(ops).put(&USER_ROOMS, &key, &row).wake(WakeKeys::None.and(user));
+            if let Some(event) = news {
+                view.feed.entry(&mut write, pos, || FeedEntry::Outside(OutsideNews { user, room: num, event }));
+            }
             write.on_done(move |outcome| {
                 if outcome == Outcome::Done {
                     view.user_room(user, num, row);
                     view.news.tell(|| News { room: num, members: None, users: vec![user] });
+                    view.feed.tell();
                 }
             });
             write
@@ -317,7 +334,7 @@ fn stripped_state(own: &Pdu, stripped: Vec<Box<RawValue>>) -> Result<Bytes, Engi
     let (mut shown, mut size) = (Vec::new(), 0);
     for raw in stripped.into_iter().take(MAX_STRIPPED) {
         let Ok(mut event) = serde_json::from_str::<Stripped>(raw.get()) else { continue };
-        (event.event_id, event.origin_server_ts) = (None, None);
+        (event.event_id, event.origin_server_ts, event.room_id) = (None, None, None);
         size += event.content.get().len();
         let is_own = event.event_type == "m.room.member" && Some(&event.state_key) == own.state_key.as_ref();
         if size <= MAX_STRIPPED_BYTES && !is_own {

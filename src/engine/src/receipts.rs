@@ -10,6 +10,7 @@ use crate::{
     engine::Engine,
     error::EngineError,
     news::News,
+    feed::FeedEntry,
     room::Room,
     tables::{EventNum, RECEIPT_STREAM, RECEIPTS, RECEIPTS_OUT, RoomNum, ServerNum, UserNum},
 };
@@ -113,6 +114,7 @@ impl Engine {
             }
             let place = format!("{}\u{0}{}\u{0}{}", key.1, key.2, key.3);
             write.put(&RECEIPT_STREAM, &(room.num, at), &place);
+            view.feed.entry(&mut write, at, || FeedEntry::Receipt(room.num));
             write.put(&RECEIPTS, &key, &Json(ReceiptRow { user_id, event_id, num, ts, pos: at }));
             for server in servers.iter() {
                 write.put(&RECEIPTS_OUT, &(*server, at), &room.num);
@@ -126,6 +128,7 @@ impl Engine {
                     if ours {
                         view.news.tell(|| News { room: room_here.num, members: None, users: vec![user] });
                     }
+                    view.feed.tell();
                 }
             });
             write
@@ -210,7 +213,7 @@ impl Engine {
 }
 
 /// Whose receipt stands at a place of the stream, of which kind and in which thread.
-fn key_of(room: RoomNum, place: &str) -> Option<(RoomNum, UserNum, String, String)> {
+pub(crate) fn key_of(room: RoomNum, place: &str) -> Option<(RoomNum, UserNum, String, String)> {
     let mut parts = place.split('\u{0}');
     let user = parts.next()?.parse::<UserNum>().ok()?;
     Some((room, user, parts.next()?.to_owned(), parts.next()?.to_owned()))

@@ -53,10 +53,33 @@ impl Engine {
                 membership: Some(self.membership_seen(room.num, viewer, row).await?.as_str()),
                 relations,
                 redacted_because: self.redaction_of(room, row).await?,
+                invite_state: None,
             };
             write_client_event(out, row, room.id.as_str(), how.format, &unsigned, replaced.as_ref());
         }
         Ok(())
+    }
+
+    /// An event as who is no user of the room gets it, such as an application service: a JSON object with the room's id, and with
+    /// `invite_state`, a JSON array, where it is an invitation to be shown with what is said of the room.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn render_alone(
+        &self,
+        room: &Room,
+        row: &EventRow,
+        invite_state: Option<String>,
+    ) -> Result<String, EngineError> {
+        let replaced = match row.replaces() {
+            0 => None,
+            num => self.event(room.num, num).await.ok(),
+        };
+        let redacted_because = self.redaction_of(room, row).await?;
+        let unsigned = Unsigned { now: self.now(), redacted_because, invite_state, ..Unsigned::default() };
+        let mut out = String::new();
+        write_client_event(&mut out, row, room.id.as_str(), Format::WithRoomId, &unsigned, replaced.as_ref());
+        Ok(out)
     }
 
     async fn redaction_of(&self, room: &Room, row: &EventRow) -> Result<Option<String>, EngineError> {

@@ -137,6 +137,8 @@ pub struct Unsigned {
     pub relations: Option<String>,
     /// The redaction that emptied it, as a client event.
     pub redacted_because: Option<String>,
+    /// `invite_room_state`, as JSON.
+    pub invite_state: Option<String>,
 }
 
 /// Appends an event as clients see it.
@@ -200,6 +202,10 @@ fn write_unsigned(out: &mut String, row: &EventRow, unsigned: &Unsigned, replace
     if let Some(because) = &unsigned.redacted_because {
         out.push_str(",\"redacted_because\":");
         out.push_str(because);
+    }
+    if let Some(state) = &unsigned.invite_state {
+        out.push_str(",\"invite_room_state\":");
+        out.push_str(state);
     }
     if unsigned.own_device && !row.txn_id().is_empty() {
         out.push_str(",\"transaction_id\":");

@@ -245,6 +245,21 @@ impl Engine {
             .collect())
     }
 
+    /// The memberships that differ between two states: whose, and the event of `to`, where there is one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn member_changes(
+        &self,
+        room: RoomNum,
+        from: NodeId,
+        to: NodeId,
+    ) -> Result<Vec<(String, Option<EventNum>)>, EngineError> {
+        let changes = state_tree::diff(&self.nodes_of(room), from, to).await?;
+        let members = changes.into_iter().filter(|change| change.event_type == "m.room.member");
+        Ok(members.map(|change| (change.state_key, change.new)).collect())
+    }
+
     /// The state after an event: the one before it with its own change.
     ///
     /// # Errors

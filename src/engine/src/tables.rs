@@ -6,6 +6,7 @@ use store::{Json, Keyspace, Pos, Table};
 
 use crate::{
     aliases::AliasRow,
+    feed::FeedEntry,
     head::HeadRow,
     outside::OutsideRow,
     partial::PartialRow,
@@ -59,6 +60,9 @@ pub const OUTBOX: Table<(ServerNum, Pos), EventPlace> = Table::new(Keyspace::Ord
 /// Receipts of local users on their way to other servers: (the server, the position at which the receipt was set) to the room. A
 /// newer receipt of the same user takes the place of an older one; rows go once they are delivered.
 pub const RECEIPTS_OUT: Table<(ServerNum, Pos), RoomNum> = Table::new(Keyspace::Orders, 10, "receipts_out");
+
+/// What happened, for who follows all of it.
+pub const FEED: Table<Pos, FeedEntry> = Table::new(Keyspace::Orders, 20, "feed");
 
 /// The newest end of each room.
 pub const HEADS: Table<RoomNum, HeadRow> = Table::new(Keyspace::State, 1, "heads");

@@ -3,12 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use dashmap::DashMap;
+use parking_lot::RwLock;
 use store::Clock;
 
 use crate::tables::{RoomNum, UserNum};
@@ -41,7 +42,7 @@ pub struct Typing {
     next: AtomicU64,
     rooms: DashMap<RoomNum, RoomTyping>,
     clock: Arc<dyn Clock>,
-    watcher: OnceLock<TypingWatcher>,
+    watchers: RwLock<Vec<TypingWatcher>>,
 }
 
 impl std::fmt::Debug for Typing {
@@ -52,12 +53,18 @@ impl std::fmt::Debug for Typing {
 
 impl Typing {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { epoch: clock.now_ms(), next: AtomicU64::new(0), rooms: DashMap::new(), clock, watcher: OnceLock::new() }
+        Self {
+            epoch: clock.now_ms(),
+            next: AtomicU64::new(0),
+            rooms: DashMap::new(),
+            clock,
+            watchers: RwLock::default(),
+        }
     }
 
-    /// Sets who is told of changes; the first stays. That somebody's time ran out is not told: see [`Typing::next_expiry`].
+    /// Adds who is told of changes. That somebody's time ran out is not told: see [`Typing::next_expiry`].
     pub fn watch(&self, watcher: TypingWatcher) {
-        let _ = self.watcher.set(watcher);
+        self.watchers.write().push(watcher);
     }
 
     /// The epoch of this run.
@@ -86,8 +93,8 @@ impl Typing {
             typing.changed = self.next.fetch_add(1, Ordering::SeqCst) + 1;
         }
         drop(typing);
-        if changed && let Some(watcher) = self.watcher.get() {
-            watcher(room);
+        if changed {
+            self.watchers.read().iter().for_each(|watcher| watcher(room));
         }
         changed
     }

@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use ruma::presence::PresenceState;
 use store::Clock;
 
@@ -92,7 +92,7 @@ pub struct Presence {
     epoch: u64,
     options: PresenceOptions,
     stream: Mutex<Stream>,
-    watcher: OnceLock<PresenceWatcher>,
+    watchers: RwLock<Vec<PresenceWatcher>>,
 }
 
 impl std::fmt::Debug for Presence {
@@ -103,17 +103,17 @@ impl std::fmt::Debug for Presence {
 
 impl Presence {
     pub(crate) fn new(clock: Arc<dyn Clock>, epoch: u64, options: PresenceOptions) -> Self {
-        Self { clock, epoch, options, stream: Mutex::default(), watcher: OnceLock::new() }
+        Self { clock, epoch, options, stream: Mutex::default(), watchers: RwLock::default() }
     }
 
-    /// Sets who is told of changes; the first stays.
+    /// Adds who is told of changes.
     pub fn watch(&self, watcher: PresenceWatcher) {
-        let _ = self.watcher.set(watcher);
+        self.watchers.write().push(watcher);
     }
 
     fn tell(&self, users: &[UserNum]) {
-        if let Some(watcher) = self.watcher.get().filter(|_| !users.is_empty()) {
-            watcher(users);
+        if !users.is_empty() {
+            self.watchers.read().iter().for_each(|watcher| watcher(users));
         }
     }
 

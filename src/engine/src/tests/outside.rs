@@ -9,7 +9,7 @@ use super::{
     entering::enter,
     peer::{ALICE, BOB, CAROL, Peer, assert_same, verdict},
 };
-use crate::{EngineError, Membership, Room, UserRoom, Verdict};
+use crate::{EngineError, FeedEntry, Membership, Room, UserRoom, Verdict};
 
 async fn place(peer: &Peer, room: &Room, user: &str) -> (u64, u64, Option<UserRoom>) {
     let user = peer.engine.user_num(<&UserId>::try_from(user).unwrap()).await.unwrap();
@@ -31,6 +31,7 @@ async fn invite(host: (&Peer, &Arc<Room>), guest: &Peer, user: &str) -> ruma::Ow
 async fn an_invitation_from_elsewhere_is_refused_taken_back_or_followed() {
     for version in [RoomVersionId::V1, RoomVersionId::V11, RoomVersionId::V12] {
         let (one, two) = (Peer::new("one"), Peer::new("two"));
+        two.engine.follow(Arc::new(|| {}));
         let room = one.create(&version).await;
         let id = invite((&one, &room), &two, BOB).await;
         let (bob, num, found) = place(&two, &room, BOB).await;
@@ -53,6 +54,15 @@ async fn an_invitation_from_elsewhere_is_refused_taken_back_or_followed() {
         assert_eq!(place(&two, &room, BOB).await.2.unwrap().membership, Membership::Leave);
         let event = two.engine.outside_event(bob, num).await.unwrap().unwrap();
         assert!(event.contains(leave.pdu.event_id.as_str()) && event.contains("\"leave\""));
+        // Who follows what happens here is told of both.
+        let told = two.engine.feed(0, 10).await.unwrap().into_iter().filter_map(|(_, entry)| match entry {
+            FeedEntry::Outside(news) => Some((news.user, news.room, serde_json::from_str(&news.event).unwrap())),
+            _ => None,
+        });
+        let told: Vec<(u64, u64, serde_json::Value)> = told.collect();
+        assert_eq!((told.len(), told[0].0, told[0].1), (2, bob, num));
+        assert_eq!((&told[0].2["event_id"], &told[0].2["room_id"]), (&json!(id), &json!(room.id)));
+        assert_eq!(told[1].2["content"], json!({"membership": "leave"}));
 
         // Taken back: by who invited, and by nobody else.
         invite((&one, &room), &two, CAROL).await;

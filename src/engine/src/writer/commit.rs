@@ -48,6 +48,7 @@ impl RoomWriter<'_> {
         let (engine, overlay) = (self.engine, &mut head.overlay);
         let (filled, reordered) = (self.filled.take(), self.reordered);
         // Whoever follows the room looks again where its newest position has moved on.
+        let view = engine.view();
         let positions = (staged.len() as u64 + u64::from(filled.is_some())).max(u64::from(self.aside));
         let ticket = self.engine.db.enqueue_at(positions, |first, mut write| {
             write.ops(ops);
@@ -57,6 +58,9 @@ impl RoomWriter<'_> {
             let mut pos = first;
             for event in &mut staged {
                 event.write(&room, pos, &mut write, overlay);
+                if event.row.in_stream() {
+                    view.feed.event(&mut write, pos, room.num, event.num);
+                }
                 pos += 1;
             }
             if let Some((begun, root)) = filled {
@@ -78,7 +82,6 @@ impl RoomWriter<'_> {
                 filled: filled.is_some(),
                 reordered,
             };
-            let view = engine.view();
             write.on_done(move |outcome| landed.publish(&view, &room, outcome));
             write
         });
@@ -180,6 +183,7 @@ impl Landed {
                 let members = grown.then(|| Arc::clone(&room.info().local_members));
                 view.news.tell(|| News { room: room.num, members, users });
             }
+            view.feed.tell();
         } else {
             room.broken.store(true, Ordering::Release);
         }

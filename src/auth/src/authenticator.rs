@@ -93,6 +93,9 @@ impl Auth {
 impl Authenticator for Auth {
     fn authenticate<'a>(&'a self, token: &'a str, meta: RequestMeta<'a>) -> AuthFuture<'a> {
         Box::pin(async move {
+            if let Some((index, service)) = self.appservices.by_token(token) {
+                return self.act_as((index, service), meta).await;
+            }
             let session = self.users.tokens.session(token).await.map_err(token_error)?;
             let warm = self.warm(session).await?;
             self.note_seen(&warm, meta);

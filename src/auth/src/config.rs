@@ -1,11 +1,12 @@
 //! How people may log in and register; part of the server's configuration.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use http_kit::LimitConfig;
 use serde::Deserialize;
 
 use crate::{
+    appservices::Appservices,
     oauth::OauthConfig,
     oidc::{OidcConfig, SsoConfig},
 };
@@ -57,6 +58,9 @@ pub struct AuthConfig {
     /// Where browsers reach this server. It is set once, for the Client-Server API, and handed on.
     #[serde(skip)]
     pub public_base_url: Option<String>,
+    /// The application services, whose files are read before.
+    #[serde(skip)]
+    pub appservices: Arc<Appservices>,
 }
 
 /// The section `[auth.registration]`.

@@ -9,6 +9,7 @@ use store::Db;
 use users::{UserNum, Users};
 
 use crate::{
+    appservices::{Appservices, ServiceUsers},
     authenticator::Requesters,
     config::{AuthConfig, LimitsConfig},
     entropy::Entropy,
@@ -70,9 +71,12 @@ pub struct Auth {
     pub(crate) sessions: Sessions,
     pub(crate) nonces: Nonces,
     pub(crate) requesters: Requesters,
+    pub(crate) service_users: ServiceUsers,
     pub(crate) limits: Limits,
     pub(crate) sso: Option<Sso>,
     pub(crate) oauth: Option<Oauth>,
+    /// The application services.
+    pub appservices: Arc<Appservices>,
     /// The tokens that let people register.
     pub registration_tokens: RegistrationTokens,
 }
@@ -104,6 +108,8 @@ impl Auth {
             sessions: Sessions::new(&config.interactive, clock.clone()),
             nonces: Nonces::new(clock.clone()),
             requesters: Requesters::new(config.tokens.cached_requesters),
+            service_users: ServiceUsers::default(),
+            appservices: Arc::clone(&config.appservices),
             limits: Limits::new(&config.limits, &clock),
             registration_tokens,
             sso,

@@ -2,6 +2,7 @@
 
 mod abandoned;
 mod account;
+mod appservices;
 mod devices;
 mod limits;
 mod login;

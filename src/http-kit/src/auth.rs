@@ -3,7 +3,7 @@
 use std::{borrow::Cow, future::Future, net::IpAddr, ops::Deref, pin::Pin, sync::Arc};
 
 use axum::extract::{FromRef, FromRequestParts};
-use http::{HeaderMap, Uri, header, request::Parts};
+use http::{HeaderMap, StatusCode, Uri, header, request::Parts};
 use ruma::{
     OwnedDeviceId, OwnedUserId,
     api::auth_scheme::{
@@ -49,6 +49,12 @@ impl Requester {
     /// A requester with what is known about it.
     pub fn new(info: RequesterInfo) -> Self {
         Self(Arc::new(info))
+    }
+
+    /// Whose transaction ids a request's are among: the device's, or those of the application service where it names no device.
+    pub fn transaction_scope(&self) -> &str {
+        let device = self.device_id.as_deref().map(ruma::DeviceId::as_str);
+        device.or_else(|| self.appservice.as_ref().map(|service| &*service.id)).unwrap_or_default()
     }
 }
 
@@ -109,6 +115,9 @@ pub enum AuthError {
     /// An application service asserted a user outside its namespaces.
     #[error("{0}")]
     Forbidden(String),
+    /// An application service asserted a device that its user does not have.
+    #[error("the user has no such device")]
+    UnknownDevice,
     /// The look-up failed.
     #[error("{0}")]
     Internal(Box<dyn std::error::Error + Send + Sync>),
@@ -120,6 +129,9 @@ impl From<AuthError> for MatrixError {
             AuthError::UnknownToken { soft_logout } => Self::unknown_token(soft_logout),
             AuthError::Locked => Self::user_locked(),
             AuthError::Forbidden(why) => Self::forbidden(why),
+            AuthError::UnknownDevice => {
+                Self::new(StatusCode::BAD_REQUEST, "M_UNKNOWN_DEVICE", "The user has no such device")
+            }
             AuthError::Internal(error) => Self::internal(error),
         }
     }
@@ -215,20 +227,45 @@ impl ClientAuth for AppserviceToken {
     }
 }
 
-/// Clients send their old, perhaps expired, token to `/login` and `/register`: only an application service's counts.
+/// The token of a request to `/login` or `/register`. Clients send their old, perhaps expired, one there: only an application
+/// service's counts.
+#[derive(Debug, Clone)]
+pub enum ServiceToken {
+    /// There was none.
+    Missing,
+    /// It is no application service's.
+    Other,
+    /// It is the one of this application service.
+    Of(Requester),
+}
+
+impl ServiceToken {
+    /// The application service.
+    ///
+    /// # Errors
+    /// 401 `M_MISSING_TOKEN` and `M_UNKNOWN_TOKEN`.
+    pub fn required(self) -> Result<Requester, MatrixError> {
+        match self {
+            Self::Of(requester) => Ok(requester),
+            Self::Missing => Err(MatrixError::missing_token("This needs the token of an application service")),
+            Self::Other => Err(MatrixError::unknown_token(false)),
+        }
+    }
+}
+
 impl ClientAuth for AppserviceTokenOptional {
-    type Identity = Option<Requester>;
+    type Identity = ServiceToken;
 
     async fn identify(
         token: Option<&str>,
         authenticator: &dyn Authenticator,
         meta: RequestMeta<'_>,
-    ) -> Result<Option<Requester>, MatrixError> {
-        let Some(token) = token else { return Ok(None) };
+    ) -> Result<ServiceToken, MatrixError> {
+        let Some(token) = token else { return Ok(ServiceToken::Missing) };
         match authenticator.authenticate(token, meta).await {
-            Ok(requester) => Ok(Some(requester).filter(|requester| requester.appservice.is_some())),
+            Ok(requester) if requester.appservice.is_some() => Ok(ServiceToken::Of(requester)),
             Err(AuthError::Internal(error)) => Err(MatrixError::internal(error)),
-            Err(_) => Ok(None),
+            _ => Ok(ServiceToken::Other),
         }
     }
 }

@@ -55,6 +55,7 @@ mod parse;
 mod peer;
 mod rates;
 mod reply;
+mod retry;
 mod token;
 mod with_json;
 
@@ -63,6 +64,7 @@ mod tests;
 
 pub use auth::{
     Appservice, AuthError, AuthFuture, Authenticated, Authenticator, ClientAuth, RequestMeta, Requester, RequesterInfo,
+    ServiceToken,
 };
 pub use clock::Clock;
 pub use cors::with_cors;
@@ -75,4 +77,5 @@ pub use limits::{LimitConfig, LimitKey, RateLimiter};
 pub use peer::{ClientIp, TrustedProxies};
 pub use rates::{Group, RateConfig, RateLimits};
 pub use reply::{RawJson, RawReply, Reply};
+pub use retry::retry_wait;
 pub use with_json::WithJson;

@@ -147,12 +147,37 @@ impl Devices {
         self.commit(lock, user, ops).await
     }
 
+    /// Creates a device that has no tokens, for an application service; one that exists gets the name, where one is given. Says
+    /// whether it was created.
+    ///
+    /// # Errors
+    /// [`UsersError::InvalidId`], [`UsersError::TooLarge`] and those of the store.
+    pub async fn create_without_tokens(
+        &self,
+        user: UserNum,
+        device: &DeviceId,
+        display_name: Option<String>,
+    ) -> Result<bool> {
+        check_id(device.as_str())?;
+        check_display_name(display_name.as_deref())?;
+        let lock = self.core.lock(user).await;
+        let key = (user, device.as_str().to_owned());
+        let old = self.core.db.get(&DEVICES, &key).await?.map(|Json(row)| row);
+        let created = old.is_none();
+        let row = match old {
+            Some(old) if display_name.is_none() || display_name == old.display_name => return Ok(false),
+            Some(old) => DeviceRow { display_name, ..old },
+            None => DeviceRow { display_name, created_ts: self.core.clock.now_ms() },
+        };
+        let ops = vec![DEVICES.put(&key, &Json(row))];
+        self.commit(lock, user, DeviceOps { ops, ended: Vec::new(), changed: vec![key.1] }).await?;
+        Ok(created)
+    }
+
     /// The operations that create a device; for use under the user's lock.
     pub(crate) async fn prepare(&self, user: UserNum, new: &NewDevice<'_>) -> Result<DeviceOps> {
         let id = new.device_id.as_str();
-        if id.is_empty() || id.len() > MAX_ID {
-            return Err(UsersError::InvalidId("the device id"));
-        }
+        check_id(id)?;
         check_display_name(new.display_name.as_deref())?;
         let key = (user, id.to_owned());
         let old = self.core.db.get(&DEVICES, &key).await?;
@@ -362,6 +387,13 @@ impl Devices {
         }
         Ok(())
     }
+}
+
+fn check_id(id: &str) -> Result<()> {
+    if id.is_empty() || id.len() > MAX_ID {
+        return Err(UsersError::InvalidId("the device id"));
+    }
+    Ok(())
 }
 
 fn check_display_name(name: Option<&str>) -> Result<()> {

@@ -41,6 +41,7 @@ pub trait UpstreamHttp: Send + Sync + 'static {
 
 /// The real network.
 pub struct WebClient {
+    timeout: Duration,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
@@ -56,6 +57,14 @@ impl WebClient {
     /// # Errors
     /// Where TLS cannot be set up.
     pub fn new() -> Result<Self, String> {
+        Self::with_timeout(TIMEOUT)
+    }
+
+    /// The same, which waits for an answer at most so long.
+    ///
+    /// # Errors
+    /// Where TLS cannot be set up.
+    pub fn with_timeout(timeout: Duration) -> Result<Self, String> {
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())
             .map_err(|error| error.to_string())?
@@ -68,7 +77,7 @@ impl WebClient {
             .pool_idle_timeout(Duration::from_secs(30))
             .http1_max_buf_size(64 << 10)
             .build(connector);
-        Ok(Self { client })
+        Ok(Self { timeout, client })
     }
 
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, UpstreamError> {
@@ -86,7 +95,7 @@ impl WebClient {
 
 impl UpstreamHttp for WebClient {
     fn call(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, UpstreamError>> {
-        async move { tokio::time::timeout(TIMEOUT, self.send(request)).await.unwrap_or(Err(UpstreamError::Timeout)) }
+        async move { tokio::time::timeout(self.timeout, self.send(request)).await.unwrap_or(Err(UpstreamError::Timeout)) }
             .boxed()
     }
 }

@@ -164,6 +164,7 @@ impl Auth {
                 Ok(Some(Problem::NameReserved))
             }
             Err(RouteError::Users(UsersError::InvalidLocalpart(_))) => Ok(Some(Problem::NameInvalid)),
+            Err(RouteError::Matrix(error)) if error.errcode == "M_EXCLUSIVE" => Ok(Some(Problem::NameReserved)),
             Err(error) => Err(error.into()),
         }
     }

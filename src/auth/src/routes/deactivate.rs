@@ -46,6 +46,7 @@ impl Auth {
         uninterrupted(async move {
             auth.hook.deactivate(user, &user_id, erase).await.map_err(MatrixError::internal)?;
             auth.users.deactivate(user).await?;
+            auth.service_users.clear();
             auth.end_browsers(user);
             auth.after_logout(user).await
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use http_kit::{MatrixError, RawJson, Ruma};
 use ruma::api::client::session::get_login_types::v3::{
-    IdentityProvider, LoginType, PasswordLoginType, Request, SsoLoginType, TokenLoginType,
+    ApplicationServiceLoginType, IdentityProvider, LoginType, PasswordLoginType, Request, SsoLoginType, TokenLoginType,
 };
 use serde_json::{Map, Value, json};
 
@@ -36,6 +36,9 @@ pub(super) async fn handler(State(auth): State<Arc<Auth>>, _request: Ruma<Reques
     let mut by_token = TokenLoginType::new();
     by_token.get_login_token = true;
     flows.push(shown(&LoginType::Token(by_token))?);
+    if !auth.appservices.is_empty() && auth.offers_login() {
+        flows.push(shown(&LoginType::ApplicationService(ApplicationServiceLoginType::new()))?);
+    }
     if auth.takes_id_tokens() {
         flows.push(shown(&LoginType::new(ID_TOKEN_LOGIN, Map::new()).map_err(MatrixError::internal)?)?);
     }

@@ -3,16 +3,17 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::extract::State;
-use http_kit::{MatrixError, Ruma, WithJson};
+use http_kit::{MatrixError, Requester, Ruma, WithJson};
 use ruma::api::client::account::register::v3::{Request, Response};
 use serde::Deserialize;
 use users::{
     UsersError,
-    accounts::{Grammar, NewAccount},
+    accounts::{AccountKind, Grammar, NewAccount},
     devices::NewDevice,
 };
 
 use crate::{
+    appservices::{SERVICE_LOGIN, no_service_login},
     credentials::registration_error,
     error::RouteError,
     interactive::{AuthDict, Binding, Flow, Progress, Stage, Ways},
@@ -50,7 +51,11 @@ pub(super) async fn handler(
     request: Ruma<WithJson<Request, Body>>,
 ) -> Result<Response, RouteError> {
     check_kind(request.query("kind").as_deref())?;
-    let body = request.body.json;
+    let mut body = request.body.json;
+    if body.kind.as_deref() == Some(SERVICE_LOGIN) {
+        let requester = request.requester.required()?;
+        return uninterrupted(async move { auth.register_for_service(&requester, body).await }).await;
+    }
     if let Some(kind) = body.kind {
         return Err(MatrixError::unknown(format!("{kind} is not among the ways to register here")).into());
     }
@@ -64,18 +69,23 @@ pub(super) async fn handler(
         auth.limits.registration_from(request.ip)?;
     }
     let ways = Ways { flows: flows.to_vec(), page: None };
-    let progress = auth.interact(body.auth, Binding::of_stranger(Operation::Register), &ways, None).await?;
-    let password = body.password.ok_or_else(|| MatrixError::missing_param("password"))?;
+    let progress = auth.interact(body.auth.take(), Binding::of_stranger(Operation::Register), &ways, None).await?;
+    let password = body.password.take().ok_or_else(|| MatrixError::missing_param("password"))?;
 
     let password_hash = auth.passwords.hash(password, auth.entropy.bytes()).await?;
     let new = NewAccount { password_hash: Some(password_hash), ..NewAccount::user(localpart) };
-    let wish = DeviceWish {
-        device_id: body.device_id,
-        display_name: body.initial_device_display_name,
-        refreshable: body.refresh_token == Some(true),
-    };
-    let inhibit_login = body.inhibit_login == Some(true);
+    let (wish, inhibit_login) = (body.wish(), body.inhibit_login == Some(true));
     uninterrupted(async move { auth.create(new, progress, wish, inhibit_login).await }).await
+}
+
+impl Body {
+    fn wish(&mut self) -> DeviceWish {
+        DeviceWish {
+            device_id: self.device_id.take(),
+            display_name: self.initial_device_display_name.take(),
+            refreshable: self.refresh_token == Some(true),
+        }
+    }
 }
 
 fn check_kind(kind: Option<&str>) -> Result<(), MatrixError> {
@@ -103,7 +113,9 @@ impl Auth {
     /// The localpart of the new account: what was asked for, in lower case, if it is free.
     async fn free_localpart(&self, username: Option<&str>, ip: Option<IpAddr>) -> Result<String, RouteError> {
         let Some(username) = username.filter(|name| !name.is_empty()) else {
-            return Ok(self.entropy.localpart());
+            let localpart = self.entropy.localpart();
+            self.check_not_owned(&localpart)?;
+            return Ok(localpart);
         };
         self.limits.registration_available(ip)?;
         let localpart = username.to_ascii_lowercase();
@@ -116,10 +128,45 @@ impl Auth {
         if self.is_reserved(localpart) {
             return Err(UsersError::InvalidLocalpart("it is reserved").into());
         }
+        self.check_not_owned(localpart)?;
         match self.users.accounts.is_available(localpart, Grammar::Strict).await? {
             true => Ok(()),
             false => Err(UsersError::UserInUse.into()),
         }
+    }
+
+    /// 400 `M_EXCLUSIVE` for a localpart that an application service has for itself.
+    pub(crate) fn check_not_owned(&self, localpart: &str) -> Result<(), RouteError> {
+        if self.appservices.is_empty() {
+            return Ok(());
+        }
+        let user_id = self.users.accounts.user_id(localpart, Grammar::Historical)?;
+        match self.appservices.owner_of_user(&user_id, None) {
+            Some(_) => Err(MatrixError::exclusive("This user name belongs to an application service").into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Registers a user of an application service, without a password and without stages.
+    /// [Server admin style permissions](https://spec.matrix.org/v1.19/application-service-api/#server-admin-style-permissions).
+    async fn register_for_service(&self, requester: &Requester, mut body: Body) -> Result<Response, RouteError> {
+        let service = self.service_of(requester)?;
+        let inhibit_login = body.inhibit_login == Some(true);
+        if !inhibit_login && !self.offers_login() {
+            return Err(no_service_login().into());
+        }
+        let localpart = body.username.take().filter(|name| !name.is_empty());
+        let localpart = localpart.ok_or_else(|| MatrixError::missing_param("username"))?;
+        let user_id = self.users.accounts.user_id(&localpart, Grammar::Historical)?;
+        if !service.acts_as(&user_id) {
+            return Err(MatrixError::exclusive(format!("{user_id} is not in your namespaces")).into());
+        }
+        if self.appservices.owner_of_user(&user_id, Some(&service.id)).is_some() {
+            return Err(MatrixError::exclusive(format!("{user_id} belongs to another application service")).into());
+        }
+        let kind = AccountKind::AppService;
+        let new = NewAccount { grammar: Grammar::Historical, kind, ..NewAccount::user(localpart) };
+        self.create_account(new, body.wish(), inhibit_login).await
     }
 
     pub(crate) fn is_reserved(&self, localpart: &str) -> bool {

@@ -45,12 +45,10 @@ pub(super) async fn register(
     if !signed(&body, secret)? {
         return Err(MatrixError::unknown("The mac is not right").with_status(http::StatusCode::FORBIDDEN).into());
     }
+    let localpart = body.username.to_ascii_lowercase();
+    auth.check_not_owned(&localpart)?;
     let hash = auth.passwords.hash(body.password, auth.entropy.bytes()).await?;
-    let new = NewAccount {
-        admin: body.admin == Some(true),
-        password_hash: Some(hash),
-        ..NewAccount::user(body.username.to_ascii_lowercase())
-    };
+    let new = NewAccount { admin: body.admin == Some(true), password_hash: Some(hash), ..NewAccount::user(localpart) };
     let created = auth.create_account(new, DeviceWish::default(), body.inhibit_login == Some(true)).await?;
     if let Some(name) = body.displayname {
         let value = to_raw_value(&name).map_err(MatrixError::internal)?;

@@ -103,7 +103,7 @@ async fn guests_application_services_and_odd_bodies_are_refused() {
     assert_code(&odd, 400, "M_INVALID_PARAM");
     assert_eq!(server.post(&format!("{REGISTER}?kind=user"), None, json!({})).await.0, 401);
     let service = json!({ "type": "m.login.application_service", "username": "bot" });
-    assert_code(&server.post(REGISTER, None, service).await, 400, "M_UNKNOWN");
+    assert_code(&server.post(REGISTER, None, service).await, 401, "M_MISSING_TOKEN");
     let odd = server.post(REGISTER, None, json!({ "username": 3 })).await;
     assert_code(&odd, 400, "M_BAD_JSON");
     assert_eq!(odd.1["field"], "username");

@@ -41,10 +41,7 @@ pub(super) fn next(error: &CallError, failures: u32) -> Next {
 /// The wait after the `failures`th failure in a row (from 1): doubling, and moved by up to a quarter either way by `jitter` (any
 /// number), so that destinations that failed together are not tried together.
 pub(super) fn wait(failures: u32, jitter: u32) -> Duration {
-    let doubled = 2u32.saturating_pow(failures.saturating_sub(1).min(16));
-    let wait = SHORTEST.saturating_mul(doubled).min(LONGEST);
-    let moved = wait.mul_f64(0.75 + 0.5 * f64::from(jitter) / f64::from(u32::MAX));
-    moved.min(LONGEST)
+    http_kit::retry_wait(failures, jitter, SHORTEST, LONGEST)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::{
     },
 };
 
+use appservices::Services;
 use axum::extract::FromRef;
 use engine::{Engine, Room, Viewer};
 use http_kit::{Authenticator, RateLimits, Requester};
@@ -89,6 +90,8 @@ pub struct AppParts {
     pub config: ClientApiConfig,
     /// Randomness, injected.
     pub rng: Mutex<Box<dyn Rng + Send>>,
+    /// Application services, where there are any.
+    pub services: Option<Arc<Services>>,
     /// Other servers.
     pub remotes: Arc<dyn RemoteQueries>,
     /// What users may do in a time.
@@ -127,6 +130,7 @@ impl AppParts {
             authenticator,
             config,
             rng: Mutex::new(rng),
+            services: None,
             limits: Arc::new(RateLimits::off()),
             notify,
             remotes: Arc::new(NoOtherServers),
@@ -138,6 +142,13 @@ impl AppParts {
             closing: AtomicBool::new(false),
             devices_flushed: AtomicU64::new(0),
         }
+    }
+
+    /// The same parts with application services; without this there are none.
+    #[must_use]
+    pub fn with_services(mut self, services: Arc<Services>) -> Self {
+        self.services = Some(services);
+        self
     }
 
     /// The same parts with other servers to ask; without this there are none.

@@ -9,6 +9,7 @@ mod access;
 mod account_data;
 mod admin;
 mod app;
+mod bridged;
 mod directory;
 mod discovery;
 mod error;

@@ -24,6 +24,7 @@ mod edus;
 mod error;
 pub mod inbound;
 pub mod keys;
+mod made;
 pub mod net;
 pub mod outbox;
 pub mod pdus;
@@ -50,6 +51,7 @@ pub use crate::{
     error::CallError,
     inbound::{OwnMedia, Picture},
     keys::{KeyRing, KeyStats},
+    made::MadeOnDemand,
     net::{NetError, NetTransport, Web, WebReply},
     outbox::{Outbox, OutboxStats},
     transport::{Call, CallLimits, Disabled, Reply, Streamed, Transport, TransportError},
@@ -91,6 +93,8 @@ pub struct Federation {
     pub keys: Arc<KeyRing>,
     /// What is on its way to others.
     pub outbox: Arc<Outbox>,
+    /// Who makes users and aliases when they are asked for. Set once; without it nobody does.
+    pub made: OnceLock<Arc<dyn MadeOnDemand>>,
     /// This server's files. Set once; without it there are none.
     pub own_media: OnceLock<Arc<dyn OwnMedia>>,
     /// What another server may do in a time. Set once; without it there are no limits.
@@ -138,6 +142,7 @@ impl Federation {
             client,
             keys,
             outbox,
+            made: OnceLock::new(),
             own_media: OnceLock::new(),
             limits: OnceLock::new(),
             inbound: inbound::InboundState::default(),

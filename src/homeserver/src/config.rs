@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use auth::AuthConfig;
+use auth::{AuthConfig, appservices::AppservicesConfig};
 use client_api::ClientApiConfig;
 use federation::FederationConfig;
 use figment::{
@@ -65,6 +65,9 @@ pub struct Config {
     /// Ways to log in.
     #[serde(default)]
     pub auth: AuthConfig,
+    /// Bridges and bots.
+    #[serde(default)]
+    pub appservices: AppservicesConfig,
     /// The Client-Server API.
     #[serde(default)]
     pub client_api: ClientApiConfig,
@@ -199,6 +202,7 @@ mod tests {
         assert!(config.media.dir.is_some() && config.media.s3.is_some());
         let kinds: Vec<_> = config.auth.oidc.iter().map(|provider| provider.kind).collect();
         assert_eq!(kinds, [auth::ProviderKind::Cognito, auth::ProviderKind::Generic]);
+        assert!(config.appservices.folder.is_some() && !config.appservices.files.is_empty());
         assert!(config.federation.extra_ca.is_some() && !config.federation.key_servers.is_empty());
     }
 

@@ -27,6 +27,15 @@ pub enum StartError {
     /// The settings of the ways to log in do not work.
     #[error(transparent)]
     Auth(#[from] auth::AuthConfigError),
+    /// The registration of an application service cannot be used.
+    #[error("an application service cannot be set up: {0}")]
+    Appservices(#[from] auth::appservices::RegistrationError),
+    /// What application services are to be told could not be read.
+    #[error(transparent)]
+    Delivery(#[from] appservices::DeliveryError),
+    /// What local users have could not be read or written.
+    #[error(transparent)]
+    Users(#[from] users::UsersError),
     /// The rooms could not be read.
     #[error(transparent)]
     Engine(#[from] engine::EngineError),

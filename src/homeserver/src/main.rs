@@ -3,6 +3,7 @@
 //! This crate reads the configuration, puts the parts together, listens, and shuts down; what the server does is in the
 //! crates it depends on.
 
+mod bridged;
 mod check;
 mod config;
 mod error;

@@ -49,6 +49,8 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
             let _ = stop.send(true);
         })?
     };
+    parts.auth.create_service_senders().await?;
+    parts.services.start().await?;
     let federation_routes = if config.federation.enabled {
         federation::router().with_state(federation::Api(Arc::clone(&parts.federation)))
     } else {
@@ -58,6 +60,7 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
         Router::new()
             .merge(federation_routes)
             .merge(client_api::router().with_state(parts.app.clone()))
+            .merge(appservices::router().with_state(appservices::Api(Arc::clone(&parts.services))))
             .merge(auth::router().with_state(AuthState(Arc::clone(&parts.auth))))
             .merge(expenses::router().with_state(expenses::Api(Arc::clone(&parts.expenses))))
             .merge(media::router().with_state(media::Api(Arc::clone(&parts.media))))
@@ -101,6 +104,8 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
     let mut pushes = stopping.clone();
     let source = Arc::new(parts.app.clone());
     outbox.spawn(Arc::clone(&parts.app.notify).run(source, async move { stopped(&mut pushes).await }));
+    let mut telling = stopping.clone();
+    outbox.spawn(Arc::clone(&parts.services).run(async move { stopped(&mut telling).await }));
     if config.federation.enabled {
         let mut late = stopping.clone();
         outbox.spawn(Arc::clone(&parts.federation).fetch_late_ledgers(async move { stopped(&mut late).await }));

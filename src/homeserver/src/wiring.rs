@@ -1,8 +1,12 @@
 //! Puts the parts together.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use auth::{AccountHook, Auth, AuthParts, HookFuture, UpstreamParts, WebClient};
+use appservices::{Services, ServicesParts};
+use auth::{AccountHook, Auth, AuthParts, HookFuture, UpstreamParts, WebClient, appservices::Appservices};
 use client_api::{App, AppParts, WeakApp};
 use engine::{CacheSizes, Engine, Identity, RoomNum};
 use expenses::{Expenses, LedgerIndex, OtherServers, RemoteInvitation};
@@ -21,6 +25,7 @@ use store_rocksdb::{RocksDbOptions, RocksDbStore};
 use users::{Users, UsersOptions};
 
 use crate::{
+    bridged::MadeByServices,
     config::Config,
     error::StartError,
     keys,
@@ -37,11 +42,15 @@ const MIGRATIONS: &[Migration] = &[];
 /// Ids whose numbers are kept in memory.
 const IDS_KEPT: usize = 100_000;
 
+/// How long an application service may take for an answer: some do their work before they answer.
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The server's parts.
 pub struct Parts {
     pub db: Arc<Db>,
     pub engine: Arc<Engine>,
     pub auth: Arc<Auth>,
+    pub services: Arc<Services>,
     pub app: App,
     pub expenses: Arc<Expenses>,
     pub federation: Arc<Federation>,
@@ -84,16 +93,19 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         Box::pin(std::future::ready(Ok(ops)))
     }));
     let hook = Arc::new(Accounts { engine: Arc::clone(&engine), app: OnceLock::new() });
+    let mut auth_config = config.auth.clone();
+    auth_config.appservices = Arc::new(Appservices::load(&config.appservices, &config.server_name)?);
     let auth = Auth::new(AuthParts {
         users: Arc::clone(&users),
         db: Arc::clone(&db),
         clock: Arc::clone(&clock),
         rng: StdRng::from_rng(&mut rand::rng()),
         server_name: config.server_name.clone(),
-        config: config.auth.clone(),
+        config: auth_config,
         hook: Arc::clone(&hook) as _,
         upstream: upstream(config)?,
     })?;
+    let services = services(&engine, &users, &db, &clock, &auth)?;
     let mut federation_config = config.federation.clone();
     federation_config.old_keys = keys.old;
     let federation = Federation::new(FederationParts {
@@ -105,6 +117,7 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         transport: transport(config, Arc::clone(&clock))?,
         config: federation_config,
     });
+    let _ = federation.made.set(Arc::new(MadeByServices(Arc::clone(&services))));
     let notify = Notify::new(NotifyParts {
         db: Arc::clone(&db),
         users: Arc::clone(&users),
@@ -120,6 +133,7 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         config.client_api.clone(),
         Box::new(StdRng::from_rng(&mut rand::rng())),
     );
+    parts = parts.with_services(Arc::clone(&services));
     if config.federation.enabled {
         parts = parts.with_remote_rooms(Arc::new(FederatedRooms(Arc::clone(&federation))));
     }
@@ -141,7 +155,26 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
     expenses.with_limits(Arc::clone(&limits));
     let _ = federation.limits.set(Arc::clone(&limits));
     let media = media(config, &db, clock, limits, &auth, &federation)?;
-    Ok(Parts { db, engine, auth, app, expenses, federation, media })
+    Ok(Parts { db, engine, auth, services, app, expenses, federation, media })
+}
+
+fn services(
+    engine: &Arc<Engine>,
+    users: &Arc<Users>,
+    db: &Arc<Db>,
+    clock: &Arc<dyn Clock>,
+    auth: &Arc<Auth>,
+) -> Result<Arc<Services>, StartError> {
+    Ok(Services::new(ServicesParts {
+        registrations: Arc::clone(&auth.appservices),
+        engine: Arc::clone(engine),
+        users: Arc::clone(users),
+        db: Arc::clone(db),
+        clock: Arc::clone(clock),
+        authenticator: Arc::clone(auth) as _,
+        http: Arc::new(WebClient::with_timeout(SERVICE_TIMEOUT).map_err(StartError::Upstream)?),
+        seed: rand::random(),
+    }))
 }
 
 fn rate_limits(config: &Config, clock: &Arc<dyn Clock>) -> Arc<RateLimits> {

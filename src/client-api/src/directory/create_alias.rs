@@ -23,6 +23,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     if alias.server_name() != app.engine.identity.server_name {
         return Err(MatrixError::invalid_param("roomAlias", "only aliases of this server can be made here").into());
     }
+    app.may_have_alias(&requester, alias)?;
     let (room, _) = app.room_joined_by(&body.room_id, &requester).await?;
     if app.engine.aliases_of(room.num).await?.len() >= MAX_ALIASES {
         return Err(MatrixError::forbidden("The room has too many aliases").into());

@@ -19,9 +19,14 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let alias = body.room_alias.as_str();
     let missing = || ApiError::from(MatrixError::not_found(format!("Room alias {alias} not found")));
     let row = app.engine.alias(alias).await?.ok_or_else(missing)?;
+    if requester.appservice.is_none() {
+        // What a service has for itself only the service removes.
+        app.may_have_alias(&requester, &body.room_alias)?;
+    }
     let room_id = <&RoomId>::try_from(row.room_id.as_str()).map_err(MatrixError::internal)?;
     let room = app.engine.room(room_id).await?;
-    if row.creator != requester.user_id.as_str() && !app.may_publish(&room, &requester).await? {
+    let is_own = row.creator == requester.user_id.as_str() || app.is_own_alias(&requester, &body.room_alias);
+    if !is_own && !app.may_publish(&room, &requester).await? {
         return Err(MatrixError::forbidden("Only its maker and the room's moderators can remove an alias").into());
     }
     match app.engine.remove_alias(alias).await {

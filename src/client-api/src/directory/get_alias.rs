@@ -28,15 +28,13 @@ impl App {
     ) -> Result<(OwnedRoomId, Vec<OwnedServerName>), ApiError> {
         let us = &self.engine.identity.server_name;
         let not_found = || MatrixError::not_found(format!("Room alias {alias} not found"));
-        let Some(row) = self.engine.alias(alias.as_str()).await? else {
-            if alias.server_name() == us {
-                return Err(not_found().into());
-            }
+        if alias.server_name() != us {
             return match self.remotes.alias(alias).await {
                 Err(crate::RemoteError::NotFound) => Err(not_found().into()),
                 other => Ok(other?),
             };
-        };
+        }
+        let row = self.local_alias(alias).await?.ok_or_else(not_found)?;
         let room_id = OwnedRoomId::try_from(row.room_id).map_err(MatrixError::internal)?;
         let mut servers = vec![us.clone()];
         if let Ok(room) = self.engine.room(&room_id).await {

@@ -7,7 +7,7 @@ use ruma::{
         IncomingRequest, auth_scheme::AccessTokenOptional, client::directory::get_public_rooms::v3 as ruma_endpoint,
         error::DeserializationError,
     },
-    directory::Filter,
+    directory::{Filter, RoomNetwork},
     metadata,
 };
 
@@ -47,5 +47,6 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     if requester.is_none() && body.server.as_ref().is_some_and(|server| *server != app.engine.identity.server_name) {
         return Err(MatrixError::missing_token("Log in to see the rooms of other servers").into());
     }
-    app.published_rooms(body.server.as_deref(), &Filter::default(), body.since.as_deref(), body.limit).await
+    let page = (body.since.as_deref(), body.limit);
+    app.published_rooms(body.server.as_deref(), &RoomNetwork::Matrix, &Filter::default(), page).await
 }

@@ -3,7 +3,6 @@
 //! [Capabilities negotiation](https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation).
 
 mod capabilities;
-mod thirdparty_protocols;
 mod versions;
 mod well_known;
 
@@ -13,9 +12,5 @@ use http_kit::RumaRouter;
 use crate::App;
 
 pub(crate) fn router() -> Router<App> {
-    Router::new()
-        .ruma(versions::handler)
-        .ruma(well_known::handler)
-        .ruma(capabilities::handler)
-        .ruma(thirdparty_protocols::handler)
+    Router::new().ruma(versions::handler).ruma(well_known::handler).ruma(capabilities::handler)
 }

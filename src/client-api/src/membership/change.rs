@@ -167,7 +167,7 @@ impl App {
             via.extend(servers);
             return Ok((room_id, via));
         }
-        let row = self.engine.alias(alias.as_str()).await?;
+        let row = self.local_alias(alias).await?;
         let row = row.ok_or_else(|| MatrixError::not_found("No room has this alias"))?;
         Ok((OwnedRoomId::try_from(row.room_id).map_err(MatrixError::internal)?, via))
     }
@@ -210,7 +210,7 @@ impl App {
             return Ok(());
         }
         // Looked up, not given a number: names that somebody made up leave no trace.
-        let Some(account) = self.users.accounts.by_user_id(user_id).await? else {
+        let Some(account) = self.local_account(user_id).await? else {
             return Err(MatrixError::not_found("There is no such user").into());
         };
         if self.users.invite_answer(account.num, sender).await? == InviteAnswer::Refuse {

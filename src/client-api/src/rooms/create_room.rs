@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::extract::State;
 use engine::{FirstEvent, NewRoom, Preset, RoomPlan};
 use http::StatusCode;
-use http_kit::{Group, MatrixError, Ruma};
+use http_kit::{Group, MatrixError, Requester, Ruma};
 use ruma::{
     OwnedUserId, RoomAliasId, UserId,
     api::client::room::{
@@ -44,7 +44,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     check_creators(&creation_content, &rules)?;
     let power_levels = object(body.power_level_content_override.as_ref(), "power_level_content_override")?;
     let alias = match &body.room_alias_name {
-        Some(name) => Some(app.free_alias(name).await?),
+        Some(name) => Some(app.free_alias(&requester, name).await?),
         None => None,
     };
     let (elsewhere, initial_state) = app.first_state(&body, &requester.user_id).await?;
@@ -175,16 +175,15 @@ impl App {
     /// The alias with a localpart, where it is free.
     ///
     /// # Errors
-    /// 400 `M_INVALID_PARAM` and `M_ROOM_IN_USE`.
-    async fn free_alias(&self, name: &str) -> Result<String, ApiError> {
+    /// 400 `M_INVALID_PARAM`, `M_EXCLUSIVE` and `M_ROOM_IN_USE`.
+    async fn free_alias(&self, requester: &Requester, name: &str) -> Result<String, ApiError> {
         let refused = || MatrixError::invalid_param("room_alias_name", "not the local part of a room alias");
         if name.is_empty() || name.contains(|letter: char| letter == ':' || letter.is_whitespace() || letter == '\0') {
             return Err(refused().into());
         }
         let alias = format!("#{name}:{}", self.engine.identity.server_name);
-        if alias.len() > MAX_ALIAS || RoomAliasId::parse(&alias).is_err() {
-            return Err(refused().into());
-        }
+        let parsed = RoomAliasId::parse(&alias).ok().filter(|_| alias.len() <= MAX_ALIAS).ok_or_else(refused)?;
+        self.may_have_alias(requester, &parsed)?;
         if self.engine.alias(&alias).await?.is_some() {
             return Err(MatrixError::room_in_use("The room alias is taken").into());
         }

@@ -40,10 +40,3 @@ async fn capabilities_name_the_versions_that_rooms_can_be_made_in() {
     }
     assert_eq!(versions["available"].as_object().unwrap().len(), 12);
 }
-
-#[tokio::test]
-async fn there_are_no_bridges() {
-    let test = TestApp::new(&["alice"]).await;
-    assert_eq!(test.get("alice", "/v3/thirdparty/protocols").await.ok(), json!({}));
-    test.get("", "/v3/thirdparty/protocols").await.refused(401, "M_MISSING_TOKEN");
-}

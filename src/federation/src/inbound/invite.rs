@@ -124,7 +124,7 @@ async fn may_be_invited(api: &Api, user_id: &UserId, sender: &UserId) -> Result<
     if !api.engine.is_local(user_id) {
         return Err(MembershipError::BadEvent("The invited user is not one of this server's".to_owned()));
     }
-    let account = api.users.accounts.by_user_id(user_id).await?;
+    let account = api.account_or_made(user_id).await?;
     let account = account.filter(|account| !account.deactivated).ok_or(MembershipError::UnknownUser)?;
     match api.users.invite_answer(account.num, sender).await? {
         InviteAnswer::Refuse => Err(MembershipError::InviteBlocked),

@@ -35,7 +35,7 @@ impl From<RouteError> for MatrixError {
 route_error!(RouteError);
 
 pub(super) async fn handler(State(api): State<Api>, request: Signed<Request>) -> Result<Response, RouteError> {
-    let row = api.engine.alias(request.body.room_alias.as_str()).await?.ok_or(RouteError::UnknownAlias)?;
+    let row = api.alias_or_made(&request.body.room_alias).await?.ok_or(RouteError::UnknownAlias)?;
     let room_id = OwnedRoomId::try_from(row.room_id).map_err(|_| RouteError::UnknownAlias)?;
     let mut servers = vec![api.server_name().to_owned()];
     if let Ok(room) = api.engine.room(&room_id).await {

@@ -1,9 +1,15 @@
+use std::sync::Arc;
+
 use engine::Direction;
+use futures::future::BoxFuture;
 use http::{Method, StatusCode};
-use ruma::{RoomAliasId, RoomVersionId, directory::Filter};
+use ruma::{OwnedRoomId, RoomAliasId, RoomVersionId, UserId, directory::Filter};
 use serde_json::{Value, json, value::to_raw_value};
 
-use crate::{CallError, CallLimits, testing::World};
+use crate::{
+    CallError, CallLimits, MadeOnDemand,
+    testing::{TestServer, World},
+};
 
 fn missing<T: std::fmt::Debug>(result: Result<T, CallError>) -> bool {
     result.unwrap_err().is_status(StatusCode::NOT_FOUND)
@@ -32,6 +38,35 @@ async fn profiles_and_aliases_are_asked_of_their_servers() {
     let (found, servers) = two.query_directory(alias).await.unwrap();
     assert_eq!((found, servers), (room, vec!["one".try_into().unwrap()]));
     assert!(missing(two.query_directory(<&RoomAliasId>::try_from("#none:one").unwrap()).await));
+}
+
+/// Makes the alias that it is asked for, and no user.
+struct Maker(Arc<TestServer>, OwnedRoomId);
+
+impl MadeOnDemand for Maker {
+    fn user<'a>(&'a self, _: &'a UserId) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
+
+    fn alias<'a>(&'a self, alias: &'a RoomAliasId) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let room = self.0.room(&self.1).await;
+            self.0.engine().set_alias(alias.as_str(), &room, &self.0.user_id("ann")).await.unwrap();
+            true
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_alias_may_be_made_when_another_server_asks_for_it() {
+    let world = World::new(&["one", "two"]);
+    let (one, two) = (world.server("one"), world.server("two").federation());
+    let ann = one.register("ann").await;
+    let room = one.create_room(&ann, RoomVersionId::V11).await;
+    let alias = <&RoomAliasId>::try_from("#bridged:one").unwrap();
+    assert!(missing(two.query_directory(alias).await));
+    let _ = one.federation().made.set(Arc::new(Maker(Arc::clone(one), room.clone())));
+    assert_eq!(two.query_directory(alias).await.unwrap().0, room);
 }
 
 #[tokio::test]

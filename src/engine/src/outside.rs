@@ -13,8 +13,8 @@ use store::{IdKind, Json, Op, Outcome, Precondition, Value, WakeKeys};
 use crate::{
     engine::Engine,
     error::EngineError,
-    news::News,
     feed::{FeedEntry, OutsideNews},
+    news::News,
     receive::Received,
     row::Verdict,
     state::membership_in,

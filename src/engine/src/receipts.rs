@@ -9,8 +9,8 @@ use store::{Json, Outcome, Page, Pos, WakeKeys};
 use crate::{
     engine::Engine,
     error::EngineError,
-    news::News,
     feed::FeedEntry,
+    news::News,
     room::Room,
     tables::{EventNum, RECEIPT_STREAM, RECEIPTS, RECEIPTS_OUT, RoomNum, ServerNum, UserNum},
 };

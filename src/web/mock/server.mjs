@@ -40,7 +40,12 @@ route("POST", `${V3}/register`, ({ body }) => {
   if (world.users.has(`@${body.username}:${world.serverName}`)) throw new HttpError(400, "M_USER_IN_USE", "The name is taken");
   return world.newToken(world.addUser(body.username, body.password, body.username));
 }, { open: true });
+route("GET", `${V3}/login`, () => ({ flows: [{ type: "m.login.password" }, { type: "m.login.token" }] }), { open: true });
 route("POST", `${V3}/login`, ({ body }) => {
+  if (body.type === "m.login.token") {
+    if (body.token !== "ann-comes-from-her-provider") throw new HttpError(403, "M_FORBIDDEN", "The token is not valid");
+    return world.newToken(`@ann:${world.serverName}`);
+  }
   const user = body.identifier?.user ?? "";
   const userId = user.startsWith("@") ? user : `@${user}:${world.serverName}`;
   if (world.users.get(userId)?.password !== body.password) throw new HttpError(403, "M_FORBIDDEN", "Wrong name or password");

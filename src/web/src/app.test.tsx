@@ -3,9 +3,12 @@ import { cleanup, render, screen, waitFor, within } from "@testing-library/react
 import userEvent from "@testing-library/user-event";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { App } from "./app";
+import { leaveFor } from "./lib/leave";
 import { shouldRetry } from "./ledger/queries";
 import { type Mock, startMock } from "./test/mock";
 import { dismissToasts } from "./ui/toast";
+
+vi.mock("./lib/leave", () => ({ leaveFor: vi.fn() }));
 
 let mock: Mock;
 beforeAll(async () => {
@@ -82,6 +85,53 @@ describe("logging in", () => {
     await again.click(await screen.findByRole("button", { name: "Log out" }));
     await screen.findByRole("heading", { name: "Welcome back" });
     expect(localStorage.getItem("cliquepay.session")).toBeNull();
+  });
+});
+
+describe("logging in through a provider", () => {
+  const PROVIDERS = { flows: [{ type: "m.login.sso", identity_providers: [{ id: "cognito", name: "Example accounts" }] }, { type: "m.login.token" }] };
+
+  function offer(answer: unknown) {
+    vi.stubGlobal("fetch", (path: string, init?: RequestInit) => {
+      const asked = path === "/_matrix/client/v3/login" && (init?.method ?? "GET") === "GET";
+      return asked ? Promise.resolve(Response.json(answer)) : mock.fetch(path, init);
+    });
+  }
+  /** Goes to the provider and gives the address that it is told to come back to. */
+  async function leave(user: ReturnType<typeof userEvent.setup>) {
+    await user.click(await screen.findByRole("button", { name: "Continue with Example accounts" }));
+    const gone = new URL(String(vi.mocked(leaveFor).mock.lastCall?.[0]), window.location.origin);
+    expect(gone.pathname).toBe("/_matrix/client/v3/login/sso/redirect/cognito");
+    return new URL(gone.searchParams.get("redirectUrl") ?? "");
+  }
+  function comeBack(address: URL, token: string) {
+    cleanup();
+    address.searchParams.set("loginToken", token);
+    history.replaceState(null, "", `${address.pathname}${address.search}#/login`);
+    open();
+  }
+
+  it("leads there and back into the app, and leaves no token in the address", async () => {
+    offer(PROVIDERS);
+    const address = await leave(open());
+    expect(screen.queryByLabelText("Password")).toBeNull();
+    comeBack(address, "ann-comes-from-her-provider");
+    await screen.findByRole("link", { name: /Lisbon in May/ });
+    expect(window.location.search).toBe("");
+  });
+
+  it("takes no token that this browser did not ask for, nor one that the server refuses", async () => {
+    offer(PROVIDERS);
+    const address = await leave(open());
+    comeBack(new URL("/?login=somebody-elses", window.location.origin), "ann-comes-from-her-provider");
+    await screen.findByText(/was not completed here/);
+    expect(localStorage.getItem("cliquepay.session")).toBeNull();
+    // What was noted is used up by that.
+    comeBack(address, "ann-comes-from-her-provider");
+    await screen.findByText(/was not completed here/);
+    comeBack(await leave(userEvent.setup()), "another");
+    await screen.findByText(/was not completed here/);
+    expect(window.location.search).toBe("");
   });
 });
 

@@ -90,9 +90,10 @@ impl Sso {
         db: Arc<Db>,
         clock: &Clock,
     ) -> Result<Option<Self>, OidcConfigError> {
-        let Checked { providers: settled, base, allowed } =
+        let Checked { providers: settled, base, mut allowed } =
             check_all(&config.sso, &config.oidc, config.oauth.enabled, config.public_base_url.as_deref())?;
         let Some(base) = base else { return Ok(None) };
+        allowed.push(Allowed::own(&base));
         let (mut providers, mut sealer) = (Vec::new(), None);
         if !settled.is_empty() {
             let none = |what: &str| OidcConfigError::All(format!("auth.oidc: there is no {what} for it"));

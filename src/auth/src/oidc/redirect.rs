@@ -11,7 +11,11 @@ const NEVER: &[&str] =
 
 /// A place that needs no question.
 #[derive(Debug, Clone)]
-pub(crate) struct Allowed(Url);
+pub(crate) struct Allowed {
+    url: Url,
+    /// And what lies below it.
+    below: bool,
+}
 
 impl Allowed {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
@@ -19,20 +23,27 @@ impl Allowed {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(format!("{text}: no query and no fragment, please"));
         }
-        Ok(Self(url))
+        Ok(Self { url, below: true })
+    }
+
+    /// The web app that this server comes with: the page at its root alone.
+    pub(crate) fn own(base: &Url) -> Self {
+        let mut url = base.clone();
+        url.set_path("/");
+        Self { url, below: false }
     }
 
     fn covers(&self, url: &Url) -> bool {
-        let same = |f: fn(&Url) -> Option<&str>| f(&self.0) == f(url);
-        let (own, path) = (self.0.path(), url.path());
+        let same = |f: fn(&Url) -> Option<&str>| f(&self.url) == f(url);
+        let (own, path) = (self.url.path(), url.path());
         // A path ends where a segment ends: `/app` covers `/app/x`, not `/apple`.
         let below = path
             .strip_prefix(own)
             .is_some_and(|rest| rest.is_empty() || own.is_empty() || own.ends_with('/') || rest.starts_with('/'));
-        self.0.scheme() == url.scheme()
+        self.url.scheme() == url.scheme()
             && same(Url::host_str)
-            && self.0.port_or_known_default() == url.port_or_known_default()
-            && below
+            && self.url.port_or_known_default() == url.port_or_known_default()
+            && (own == path || (self.below && below))
     }
 }
 
@@ -106,6 +117,18 @@ mod tests {
 
     fn allowed(url: &str) -> Vec<Allowed> {
         vec![Allowed::parse(url).unwrap()]
+    }
+
+    #[test]
+    fn of_this_server_the_web_app_alone_is_trusted() {
+        let list = [Allowed::own(&Url::parse("https://chat.example:8448/below").unwrap())];
+        let trusted = |url: &str| Target::parse(url, &list).unwrap().trusted;
+        assert!(trusted("https://chat.example:8448/") && trusted("https://chat.example:8448/?login=1#/home"));
+        assert!(!trusted("https://chat.example:8448/below") && !trusted("https://chat.example/"));
+        assert!(
+            !trusted("https://chat.example:8448/_matrix/media/v3/download/x/y")
+                && !trusted("http://chat.example:8448/")
+        );
     }
 
     #[test]

@@ -58,6 +58,44 @@ export function login(http: Http, user: string, password: string): Promise<Login
   });
 }
 
+/** Somebody through whom people log in; without an id the server chooses. */
+export interface Provider {
+  id?: string;
+  name?: string;
+}
+
+/** The ways to log in that this app can use. */
+export interface LoginWays {
+  password: boolean;
+  providers: Provider[];
+}
+
+interface LoginFlow {
+  type: string;
+  identity_providers?: { id: string; name?: string }[];
+}
+
+/** Asks how people log in here. */
+export async function loginWays(http: Http): Promise<LoginWays> {
+  const { flows } = await http.request<{ flows: LoginFlow[] }>("GET", `${V3}/login`);
+  const sso = flows.find((flow) => flow.type === "m.login.sso");
+  const named = sso?.identity_providers ?? [];
+  const password = flows.some((flow) => flow.type === "m.login.password");
+  // Without names the server's own page is meant, which asks for the same password.
+  return { password, providers: named.length > 0 || !sso || password ? named : [{}] };
+}
+
+/** Where a browser goes to log in through a provider, who then sends it to `redirectUrl` with a token. */
+export function providerHref(provider: Provider, redirectUrl: string): string {
+  const id = provider.id === undefined ? "" : `/${enc(provider.id)}`;
+  return `${V3}/login/sso/redirect${id}?redirectUrl=${enc(redirectUrl)}`;
+}
+
+/** Logs in with the token that a provider's log-in ends with. It opens once. */
+export function loginWithToken(http: Http, token: string): Promise<LoginResponse> {
+  return http.request("POST", `${V3}/login`, { body: { type: "m.login.token", token, initial_device_display_name: DEVICE_NAME } });
+}
+
 /** The calls of a person who is logged in. Every call throws MatrixError or NetworkError. */
 export class MatrixClient {
   constructor(readonly http: Http) {}

@@ -1,9 +1,12 @@
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useCallback, useEffect, useState } from "react";
 import { useI18n } from "@/i18n";
 import { explain } from "@/lib/problem";
 import { navigate, routeHref } from "@/lib/router";
-import { login, NeedsToken, register } from "@/matrix/client";
+import { login, type LoginWays, loginWays, NeedsToken, register } from "@/matrix/client";
 import { Http, MatrixError } from "@/matrix/http";
+import type { LoginResponse } from "@/matrix/types";
+import { Providers } from "@/screens/providers";
+import { ForeignReturn, loginThatReturned } from "@/state/handover";
 import type { Session } from "@/state/session";
 import { Note } from "@/ui/bits";
 import { Button } from "@/ui/button";
@@ -30,6 +33,24 @@ export function AuthScreen({ mode, expired, onSignedIn }: Props) {
   const [busy, setBusy] = useState(false);
   const signup = mode === "signup";
 
+  const ways = useWays();
+
+  const enter = useCallback(
+    (answer: LoginResponse) => {
+      onSignedIn({ userId: answer.user_id, accessToken: answer.access_token, deviceId: answer.device_id });
+      navigate({ screen: "home" }, { replace: true });
+    },
+    [onSignedIn],
+  );
+
+  useEffect(() => {
+    const refused = (error: unknown) => error instanceof ForeignReturn || (error instanceof MatrixError && error.status === 403);
+    loginThatReturned(new Http("", undefined)).then(
+      (answer) => answer && enter(answer),
+      (error: unknown) => setProblem({ text: refused(error) ? t("auth.provider_failed") : explain(error, t) }),
+    );
+  }, [enter, t]);
+
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     const user = name.trim();
@@ -40,8 +61,7 @@ export function AuthScreen({ mode, expired, onSignedIn }: Props) {
     try {
       const http = new Http("", undefined);
       const answer = signup ? await register(http, user.toLowerCase(), password, token || undefined) : await login(http, user, password);
-      onSignedIn({ userId: answer.user_id, accessToken: answer.access_token, deviceId: answer.device_id });
-      navigate({ screen: "home" }, { replace: true });
+      enter(answer);
     } catch (error) {
       if (error instanceof NeedsToken) setToken("");
       setProblem(problemOf(error, signup, t));
@@ -58,7 +78,10 @@ export function AuthScreen({ mode, expired, onSignedIn }: Props) {
         <p className="text-muted">{t("auth.pitch")}</p>
       </header>
       {expired ? <Note role="status">{t("auth.expired")}</Note> : null}
-      <form className="flex flex-col gap-5" onSubmit={(event) => void submit(event)} noValidate>
+      {problem && !problem.field ? <Note tone="negative" role="alert">{problem.text}</Note> : null}
+      {ways.providers.length > 0 ? <Providers providers={ways.providers} /> : null}
+      {ways.password && ways.providers.length > 0 ? <p className="text-center text-sm text-muted">{t("auth.or_password")}</p> : null}
+      {ways.password ? <form className="flex flex-col gap-5" onSubmit={(event) => void submit(event)} noValidate>
         <Field label={t("auth.name")} hint={signup ? t("auth.name_hint") : undefined} error={problem?.field === "name" ? problem.text : undefined}>
           {(ids) => <Input {...ids} name="username" value={name} autoComplete="username" autoCapitalize="none" autoCorrect="off" spellCheck={false} onChange={(event) => setName(event.target.value)} />}
         </Field>
@@ -74,19 +97,32 @@ export function AuthScreen({ mode, expired, onSignedIn }: Props) {
             {(ids) => <Input {...ids} name="token" value={token} autoCapitalize="none" autoComplete="off" onChange={(event) => setToken(event.target.value)} />}
           </Field>
         ) : null}
-        {problem && !problem.field ? <Note tone="negative" role="alert">{problem.text}</Note> : null}
         <Button type="submit" size="lg" disabled={busy}>
           {t(busy ? "common.one_moment" : signup ? "auth.signup" : "auth.login")}
         </Button>
-      </form>
-      <p className="text-sm text-muted">
+      </form> : null}
+      {ways.password ? <p className="text-sm text-muted">
         {t(signup ? "auth.have_account" : "auth.no_account")}{" "}
         <a className="inline-flex min-h-(--tap) items-center font-medium text-accent underline-offset-4 hover:underline" href={routeHref({ screen: signup ? "login" : "signup" })}>
           {t(signup ? "auth.login" : "auth.signup")}
         </a>
-      </p>
+      </p> : null}
     </main>
   );
+}
+
+/** How people log in here; with a password until the server says otherwise. */
+function useWays(): LoginWays {
+  const [ways, setWays] = useState<LoginWays>({ password: true, providers: [] });
+  useEffect(() => {
+    let gone = false;
+    // Whoever cannot be asked now says so when somebody logs in.
+    loginWays(new Http("", undefined)).then((found) => !gone && setWays(found), () => undefined);
+    return () => {
+      gone = true;
+    };
+  }, []);
+  return ways;
 }
 
 function check(user: string, password: string, signup: boolean) {

@@ -29,6 +29,7 @@ const STEPS = [
   cancelled_at_the_provider,
   in_another_browser,
   used_twice,
+  confirm_by_logging_in_again,
   not_in_a_frame,
   for_everybody,
   out_of_the_provider_as_well,
@@ -71,11 +72,10 @@ async function first_login_in_german(state) {
   await visitor.close();
 }
 
-/** With an account there is no page but the provider's, and none at all while the provider knows the browser. */
+/** With an account there is no page for newcomers any more, and none at all while the provider knows the browser. */
 async function logged_in_before({ world, ann }) {
   const visitor = await world.visitor();
-  await visitor.leave(world.trusted, "");
-  await visitor.shows("Log in");
+  await visitor.leaveForOwnPage();
   await visitor.page.getByRole("link", { name: "Log in with Example accounts" }).click();
   await visitor.signIn("ann");
   const first = await world.client({ type: "m.login.token", token: await visitor.arrives() });
@@ -88,11 +88,11 @@ async function logged_in_before({ world, ann }) {
   await visitor.close();
 }
 
-/** A client that names no provider leads to the server's own page, where a password will do. */
+/** On the server's own page a password will do. */
 async function with_a_password({ world }) {
   const name = await register(world.url, fresh("paula"));
   const visitor = await world.visitor();
-  await visitor.leave(world.trusted, "");
+  await visitor.leaveForOwnPage();
   await visitor.fillIn(name, "not the password");
   await visitor.page.getByRole("alert").waitFor();
   assert.equal(visitor.answer.status(), 403);
@@ -218,6 +218,45 @@ async function with_an_id_token({ world }) {
   const refused = await call(world.url, "POST", "/_matrix/client/v3/login", { body: { type: "org.matrix.login.jwt", token: stranger } });
   assert.deepEqual([refused.status, refused.body.errcode], [403, "M_FORBIDDEN"]);
   assert.ok(await world.isFree("carla"));
+}
+
+/** Ben has no password: another identity in place of his first is confirmed at the provider, by himself and nobody else. */
+async function confirm_by_logging_in_again({ world, ben }) {
+  await ben.crypto.bootstrapCrossSigning({ authUploadDeviceSigningKeys: (makeRequest) => makeRequest(null) });
+  const first = await ben.crypto.getCrossSigningKeyId();
+  await ben.crypto.bootstrapCrossSigning({
+    setupNewCrossSigning: true,
+    authUploadDeviceSigningKeys: async (makeRequest) => {
+      const { session, flows } = await challenge(makeRequest, null);
+      assert.ok(flows.some(({ stages }) => stages.length === 1 && stages[0] === "m.login.sso"), JSON.stringify(flows));
+      const page = `${world.url}/_matrix/client/v3/auth/m.login.sso/fallback/web?session=${encodeURIComponent(session)}`;
+      await challenge(makeRequest, { session });
+      for (const [username, heading, status] of [["ann", REFUSED, 403], ["ben", "Confirmed", 200]]) {
+        const visitor = await world.visitor();
+        await visitor.page.goto(page);
+        await visitor.shows("Is that you?", { words: [ben.userId] });
+        await visitor.picture("17-is-that-you");
+        await visitor.page.click("a.go");
+        await visitor.signIn(username);
+        await visitor.shows(heading, { status });
+        await visitor.picture(`18-confirmed-by-${username}`);
+        await visitor.close();
+        if (username !== "ben") await challenge(makeRequest, { session });
+      }
+      return makeRequest({ session });
+    },
+  });
+  assert.notEqual(await ben.crypto.getCrossSigningKeyId(), first);
+}
+
+/** What a request that is not confirmed yet is answered. */
+async function challenge(makeRequest, auth) {
+  const error = await makeRequest(auth).then(
+    () => assert.fail("it was not asked for"),
+    (error) => error,
+  );
+  assert.equal(error.httpStatus, 401, String(error));
+  return error.data;
 }
 
 /** Every page, looked at by axe, in both languages and colours. */

@@ -80,8 +80,14 @@ export class Visitor {
   }
 
   /** Goes to log in for a client at `place`; the provider's page is next, unless it knows the browser. */
-  async leave(place = this.world.trusted, provider = "/cognito") {
-    await this.page.goto(`${this.world.url}/_matrix/client/v3/login/sso/redirect${provider}?redirectUrl=${encodeURIComponent(place)}`);
+  async leave(place = this.world.trusted) {
+    await this.page.goto(`${this.world.url}/_matrix/client/v3/login/sso/redirect/cognito?redirectUrl=${encodeURIComponent(place)}`);
+  }
+
+  /** The same for a client that knows of OAuth and names no provider: the server's own page is next. */
+  async leaveForOwnPage(place = this.world.trusted) {
+    await this.page.goto(`${this.world.url}/_matrix/client/v3/login/sso/redirect?action=login&redirectUrl=${encodeURIComponent(place)}`);
+    await this.shows("Log in");
   }
 
   /** Fills the provider's form in. */

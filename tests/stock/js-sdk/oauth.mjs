@@ -274,6 +274,11 @@ async function for_everybody(state) {
     await fillIn(visitor, state.alice);
     await visitor.page.locator("button[value=allow]").waitFor();
     await visitor.isAccessible();
+    for (const action of ["profile", "devices_list", "account_deactivate", "cross_signing_reset"]) {
+      await visitor.page.goto(`${state.metadata.account_management_uri}?action=org.matrix.${action}`);
+      await visitor.isAccessible();
+      await visitor.picture(`33-account-${action}-${language}`);
+    }
     await visitor.close();
   }
 }

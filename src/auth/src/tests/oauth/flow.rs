@@ -26,6 +26,26 @@ async fn the_metadata_say_what_clients_need() {
 }
 
 #[tokio::test]
+async fn it_is_there_where_browsers_can_reach_it_safely() {
+    let with = |base: Option<&str>, enabled: Option<bool>| {
+        let mut config = AuthConfig { public_base_url: base.map(str::to_owned), ..config() };
+        config.oauth.enabled = enabled;
+        parts(config).map(|(auth, ..)| auth.oauth().is_ok())
+    };
+    assert!(with(Some(BASE), None).unwrap() && with(Some("http://127.0.0.1:8008"), None).unwrap());
+    // An address that worked for everything else goes on to work.
+    assert!(!with(Some("http://matrix.example.org"), None).unwrap() && !with(None, None).unwrap());
+    assert!(!with(Some(BASE), Some(false)).unwrap());
+    for base in [Some("http://matrix.example.org"), None] {
+        let refusal = with(base, Some(true)).unwrap_err().to_string();
+        assert!(refusal.contains("client_api.public_base_url"), "{refusal}");
+    }
+    let mut zero = oauth_config();
+    zero.oauth.code_seconds = 0;
+    assert!(parts(zero).unwrap_err().to_string().contains("auth.oauth.code_seconds"));
+}
+
+#[tokio::test]
 async fn an_app_logs_a_device_in_and_out() {
     let server = Server::with_oauth();
     server.user("ann").await;

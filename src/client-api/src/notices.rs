@@ -36,6 +36,12 @@ pub(crate) struct Range<'a> {
     pub(crate) invitations: bool,
 }
 
+impl Range<'_> {
+    fn asks_for_invitation_at(&self, pos: Pos) -> bool {
+        self.invitations && self.after < pos && pos <= self.to
+    }
+}
+
 /// An event that the user's push rules ask a notification for.
 pub(crate) struct Found {
     pub(crate) pos: Pos,
@@ -148,11 +154,9 @@ impl<'a> Walk<'a> {
                 self.cursors.push(Cursor::Room { num, place, page, view: None });
                 self.heap.extend(first.map(|pos| (pos, self.cursors.len() - 1)));
             }
-            Membership::Invite if self.range.invitations => {
-                if (self.range.after.saturating_add(1)..=self.range.to).contains(&place.pos) {
-                    self.cursors.push(Cursor::Invitation { num, place });
-                    self.heap.push((place.pos, self.cursors.len() - 1));
-                }
+            Membership::Invite if self.range.asks_for_invitation_at(place.pos) => {
+                self.cursors.push(Cursor::Invitation { num, place });
+                self.heap.push((place.pos, self.cursors.len() - 1));
             }
             _ => {}
         }

@@ -210,13 +210,13 @@ mod tests {
     fn rate_limits_are_a_switch_or_a_section() {
         let limits = |text: &str| {
             let text = format!("server_name = \"x\"\n{text}");
-            Figment::new().merge(Toml::string(&text)).extract::<Config>().map(|config| config.rate_limits)
+            Figment::new().merge(Toml::string(&text)).extract::<Config>().map(|config| config.rate_limits).ok()
         };
         assert!(limits("").unwrap().enabled && limits("rate_limits = true").unwrap().enabled);
         assert!(!limits("rate_limits = false").unwrap().enabled);
         let some = limits("[rate_limits]\njoins = { per_second = 3.0, burst = 7 }").unwrap();
         assert!(some.enabled && some.joins == http_kit::LimitConfig::new(3.0, 7));
-        assert!(limits("[rate_limits]\njions = { per_second = 3.0, burst = 7 }").is_err());
+        assert!(limits("[rate_limits]\njions = { per_second = 3.0, burst = 7 }").is_none());
     }
 
     #[test]

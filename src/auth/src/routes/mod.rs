@@ -10,6 +10,7 @@ mod delete_devices;
 mod get_device;
 mod get_login_token;
 mod list_devices;
+mod list_threepids;
 mod login;
 mod login_page;
 mod login_types;
@@ -56,6 +57,7 @@ where
         .ruma_with(small, change_password::handler)
         .ruma_with(small, deactivate::handler)
         .ruma_with(small, list_devices::handler)
+        .ruma_with(small, list_threepids::handler)
         .ruma_with(small, get_device::handler)
         .ruma_with(small, update_device::handler)
         .ruma_with(small, delete_device::handler)

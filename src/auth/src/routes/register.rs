@@ -3,9 +3,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::extract::State;
-use http_kit::{MatrixError, Requester, Ruma, WithJson};
+use http_kit::{MatrixError, RawJson, Requester, Ruma, WithJson};
 use ruma::api::client::account::register::v3::{Request, Response};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use users::{
     UsersError,
     accounts::{AccountKind, Grammar, NewAccount},
@@ -49,12 +50,12 @@ pub(super) struct Body {
 pub(super) async fn handler(
     State(auth): State<Arc<Auth>>,
     request: Ruma<WithJson<Request, Body>>,
-) -> Result<Response, RouteError> {
+) -> Result<RawJson, RouteError> {
     check_kind(request.query("kind").as_deref())?;
     let mut body = request.body.json;
     if body.kind.as_deref() == Some(SERVICE_LOGIN) {
         let requester = request.requester.required()?;
-        return uninterrupted(async move { auth.register_for_service(&requester, body).await }).await;
+        return uninterrupted(async move { auth.register_for_service(&requester, body).await }).await.map(shown);
     }
     if let Some(kind) = body.kind {
         return Err(MatrixError::unknown(format!("{kind} is not among the ways to register here")).into());
@@ -75,7 +76,20 @@ pub(super) async fn handler(
     let password_hash = auth.passwords.hash(password, auth.entropy.bytes()).await?;
     let new = NewAccount { password_hash: Some(password_hash), ..NewAccount::user(localpart) };
     let (wish, inhibit_login) = (body.wish(), body.inhibit_login == Some(true));
-    uninterrupted(async move { auth.create(new, progress, wish, inhibit_login).await }).await
+    uninterrupted(async move { auth.create(new, progress, wish, inhibit_login).await }).await.map(shown)
+}
+
+/// The answer without what there is none of: ruma says `null` where nobody was logged in.
+fn shown(made: Response) -> RawJson {
+    let mut fields = Map::from_iter([("user_id".to_owned(), made.user_id.to_string().into())]);
+    let texts = [("access_token", made.access_token), ("refresh_token", made.refresh_token)];
+    let device = ("device_id", made.device_id.map(String::from));
+    fields.extend(texts.into_iter().chain([device]).filter_map(|(name, text)| Some((name.to_owned(), text?.into()))));
+    if let Some(lifetime) = made.expires_in {
+        let ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+        fields.insert("expires_in_ms".to_owned(), ms.into());
+    }
+    RawJson(Value::Object(fields).to_string().into())
 }
 
 impl Body {

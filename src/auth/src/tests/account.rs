@@ -67,3 +67,12 @@ async fn an_account_whose_rooms_cannot_be_left_stays_open() {
     assert_eq!(server.post(DEACTIVATE, Some(&token), close).await.0, 200);
     assert_eq!(*server.hook.called.lock(), [("@ann:example.org".to_owned(), false)]);
 }
+
+#[tokio::test]
+async fn accounts_have_no_addresses() {
+    let server = Server::new();
+    let (token, _) = server.user("ann").await;
+    let path = "/_matrix/client/v3/account/3pid";
+    assert_eq!(server.get(path, Some(&token)).await, (200, json!({ "threepids": [] })));
+    assert_code(&server.get(path, None).await, 401, "M_MISSING_TOKEN");
+}

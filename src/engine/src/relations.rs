@@ -101,18 +101,27 @@ impl Engine {
         for ((_, row), related) in events.iter().zip(related) {
             // Everything in a ledger refers to the create event, so that it can be paged: that is no bundle.
             let bundled = related.is_some() && !row.is_redacted() && row.type_json() != "\"m.room.create\"";
-            out.push(if bundled { self.bundle(room, viewer, row).await? } else { None });
+            out.push(if bundled { self.bundle(room, viewer, row, true).await? } else { None });
         }
         Ok(out)
     }
 
-    async fn bundle(&self, room: &Room, viewer: &Viewer<'_>, row: &EventRow) -> Result<Option<String>, EngineError> {
+    /// With `threads`, of a thread as well; what is in one has none of its own.
+    async fn bundle(
+        &self,
+        room: &Room,
+        viewer: &Viewer<'_>,
+        row: &EventRow,
+        threads: bool,
+    ) -> Result<Option<String>, EngineError> {
         let prefix = (room.num, row.event_id().to_owned());
         let rows = self.db.scan_prefix(&RELATIONS, &prefix, Page::last(BUNDLE_SCAN)).await?;
         let rows = self.seen_relations(room, viewer, rows).await?;
         let mut parts: Vec<String> = Vec::new();
         parts.extend(self.replacement(room, row, &rows));
-        parts.extend(self.thread(room, viewer, &rows));
+        if threads {
+            parts.extend(self.thread(room, viewer, row, &rows).await?);
+        }
         parts.extend(references(&rows));
         Ok((!parts.is_empty()).then(|| format!("{{{}}}", parts.join(","))))
     }
@@ -158,20 +167,27 @@ impl Engine {
         })
     }
 
-    fn thread(&self, room: &Room, viewer: &Viewer<'_>, rows: &[(String, EventRow)]) -> Option<String> {
-        let (mut count, mut participated, mut latest) = (0u64, false, None);
+    async fn thread(
+        &self,
+        room: &Room,
+        viewer: &Viewer<'_>,
+        root: &EventRow,
+        rows: &[(String, EventRow)],
+    ) -> Result<Option<String>, EngineError> {
+        // Whoever sent the root takes part.
+        let (mut count, mut participated, mut latest) = (0u64, root.sender_num() == viewer.num, None);
         for (_, row) in rows.iter().filter(|(kind, _)| kind == "m.thread") {
             count += 1;
             participated |= row.sender_num() == viewer.num;
             latest.get_or_insert(row);
         }
-        latest.map(|row| {
-            let mut out = String::from("\"m.thread\":{\"latest_event\":");
-            let unsigned = Unsigned { now: self.now(), ..Unsigned::default() };
-            write_client_event(&mut out, row, room.id.as_str(), Format::WithRoomId, &unsigned, None);
-            out.push_str(&format!(",\"count\":{count},\"current_user_participated\":{participated}}}"));
-            out
-        })
+        let Some(row) = latest else { return Ok(None) };
+        let relations = Box::pin(self.bundle(room, viewer, row, false)).await?;
+        let mut out = String::from("\"m.thread\":{\"latest_event\":");
+        let unsigned = Unsigned { now: self.now(), relations, ..Unsigned::default() };
+        write_client_event(&mut out, row, room.id.as_str(), Format::WithRoomId, &unsigned, None);
+        out.push_str(&format!(",\"count\":{count},\"current_user_participated\":{participated}}}"));
+        Ok(Some(out))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod checks;
 mod redact_event;
+mod relations;
 mod send_message;
 mod send_state;
 

@@ -35,7 +35,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
         device: Some(device),
         txn_id: Some(body.txn_id.as_str()),
     };
-    let txn = TxnKey { user: requester.user, device, path: uri.path() };
+    let txn = TxnKey { user: requester.user, device: requester.transaction_scope(), path: uri.path() };
     let event_id = app.engine.send(&room, event, Some(txn)).await?;
     app.after_sending(requester.user);
     Ok(Response::new(event_id))

@@ -21,19 +21,21 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     if event_type == TimelineEventType::RoomRedaction {
         return Err(MatrixError::forbidden("Redactions go through /redact").into());
     }
+    let (kind, content) = (event_type.to_string(), body.body.json().get());
+    let txn = TxnKey { user: requester.user, device: requester.transaction_scope(), path: uri.path() };
+    app.check_relation(&room, &requester, (&kind, content), &txn).await?;
     let device = requester.device_id.as_deref().map(ruma::DeviceId::as_str).unwrap_or_default();
     let event = NewEvent {
         sender: &requester.user_id,
         sender_num: requester.user,
         event_type,
         state_key: None,
-        content: body.body.json().get(),
+        content,
         redacts: None,
         origin_server_ts: body.timestamp.filter(|_| requester.appservice.is_some()).map(|ts| ts.get().into()),
         device: Some(device),
         txn_id: Some(body.txn_id.as_str()),
     };
-    let txn = TxnKey { user: requester.user, device, path: uri.path() };
     let event_id = app.engine.send(&room, event, Some(txn)).await?;
     app.after_sending(requester.user);
     Ok(Response::new(event_id))

@@ -103,3 +103,24 @@ async fn relations_are_for_those_who_see_the_event() {
     test.get("bob", &format!("/v1/rooms/{room}/relations/{root}")).await.refused(404, "M_NOT_FOUND");
     test.get("alice", &format!("/v1/rooms/{room}/relations/$nothing")).await.refused(404, "M_NOT_FOUND");
 }
+
+#[tokio::test]
+async fn nobody_annotates_an_event_twice_in_the_same_way() {
+    let test = TestApp::new(&["alice", "bob"]).await;
+    let room = test.public_room(&["alice", "bob"]).await;
+    let said = test.say("alice", &room, "x").await;
+    let react = async |who: &str, key: &str, txn: &str| {
+        let content = json!({"m.relates_to": {"rel_type": "m.annotation", "event_id": said, "key": key}});
+        test.put(who, &format!("/v3/rooms/{room}/send/m.reaction/{txn}"), content).await
+    };
+    let first = react("alice", "+", "1").await.ok()["event_id"].clone();
+    react("alice", "+", "2").await.refused(400, "M_DUPLICATE_ANNOTATION");
+    // The same request again is the same annotation; another key, user or type is another one.
+    assert_eq!(react("alice", "+", "1").await.ok()["event_id"], first);
+    react("alice", "-", "3").await.ok();
+    react("bob", "+", "4").await.ok();
+    relate(&test, "alice", &room, "com.example.vote", ("m.annotation", &said)).await;
+    let redact = format!("/v3/rooms/{room}/redact/{}/r", first.as_str().unwrap());
+    test.put("alice", &redact, json!({})).await.ok();
+    react("alice", "+", "5").await.ok();
+}

@@ -52,11 +52,32 @@ async fn own_threads_and_those_that_are_none() {
     let participated = format!("/v1/rooms/{room}/threads?include=participated");
     assert_eq!(shown(&test.get("bob", &participated).await.ok()), [(two.as_str(), own.as_str())]);
     assert_eq!(shown(&test.get("alice", &participated).await.ok()).len(), 2, "whoever started takes part");
-    // A reply to what is itself a reply makes no thread, nor does one to something unknown, nor one that was redacted.
-    reply(&test, "alice", &room, &own).await;
+    // There is no reply to what is itself a reply; none to something unknown makes a thread, nor one that was redacted.
+    let nested = json!({"body": "r", "m.relates_to": {"rel_type": "m.thread", "event_id": own}});
+    let path = format!("/v3/rooms/{room}/send/m.room.message/nested");
+    test.put("alice", &path, nested).await.refused(400, "M_UNKNOWN");
     reply(&test, "alice", &room, "$nothing").await;
     test.put("bob", &format!("/v3/rooms/{room}/redact/{own}/r"), json!({})).await.ok();
     let all = test.get("bob", &format!("/v1/rooms/{room}/threads")).await.ok();
     assert_eq!(all["chunk"].as_array().unwrap().len(), 1, "{all}");
     test.get("carol", &format!("/v1/rooms/{room}/threads")).await.refused(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn a_thread_says_whether_one_takes_part_and_shows_its_newest_event_as_it_is_now() {
+    let test = TestApp::new(&["alice", "bob", "carol"]).await;
+    let room = test.public_room(&["alice", "bob", "carol"]).await;
+    let root = test.say("alice", &room, "root").await;
+    let last = reply(&test, "bob", &room, &root).await;
+    let replaces = json!({"rel_type": "m.replace", "event_id": last});
+    let edit = json!({"msgtype": "m.text", "body": "* r", "m.new_content": {"body": "e"}, "m.relates_to": replaces});
+    let edit = test.send("bob", &room, "m.room.message", edit).await;
+    for (who, takes_part) in [("alice", true), ("bob", true), ("carol", false)] {
+        let event = test.get(who, &format!("/v3/rooms/{room}/event/{root}")).await.ok();
+        let thread = &event["unsigned"]["m.relations"]["m.thread"];
+        assert_eq!((&thread["count"], &thread["current_user_participated"]), (&json!(1), &json!(takes_part)), "{who}");
+        let latest = &thread["latest_event"];
+        assert_eq!(latest["event_id"], json!(last));
+        assert_eq!(latest["unsigned"]["m.relations"]["m.replace"]["event_id"], json!(edit));
+    }
 }

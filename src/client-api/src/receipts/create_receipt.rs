@@ -6,7 +6,7 @@ use ruma::{
     RoomId,
     api::client::receipt::create_receipt::v3::{Request, Response},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{FULLY_READ, thread::MAIN};
@@ -14,8 +14,13 @@ use crate::{ApiError, App};
 
 #[derive(Deserialize)]
 pub(super) struct Body {
-    /// Any JSON: what is wrong with it is told by its own code.
+    /// Any JSON, `null` too: what is wrong with it is told by its own code.
+    #[serde(default, deserialize_with = "whatever")]
     thread_id: Option<Value>,
+}
+
+fn whatever<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
 }
 
 pub(super) async fn handler(

@@ -90,6 +90,7 @@ async fn receipts_name_threads_that_the_event_is_in() {
         (&outside, json!("")),
         (&outside, json!("side")),
         (&outside, json!(7)),
+        (&outside, Value::Null),
     ] {
         send(event, thread).await.refused(400, "M_INVALID_PARAM");
     }

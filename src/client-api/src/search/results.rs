@@ -1,6 +1,6 @@
 //! A page of what was found, each looked at again: the index knows only roughly who may see what.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use engine::{EventNum, EventRow, RoomNum};
 use http::StatusCode;
@@ -88,16 +88,17 @@ impl App {
         num: RoomNum,
         requester: &'a Requester,
     ) -> Result<Option<&'b Reader<'a>>, ApiError> {
-        if !readers.contains_key(&num) {
-            let room = self.engine.room_by_num(num).await?;
-            let reader = match self.reader(&room.id, requester).await {
-                Ok(reader) => Some(reader),
-                Err(ApiError(error)) if error.status == StatusCode::FORBIDDEN => None,
-                Err(error) => return Err(error),
-            };
-            readers.insert(num, reader);
-        }
-        Ok(readers.get(&num).and_then(Option::as_ref))
+        let place = match readers.entry(num) {
+            Entry::Occupied(known) => return Ok(known.into_mut().as_ref()),
+            Entry::Vacant(place) => place,
+        };
+        let room = self.engine.room_by_num(num).await?;
+        let reader = match self.reader(&room.id, requester).await {
+            Ok(reader) => Some(reader),
+            Err(ApiError(error)) if error.status == StatusCode::FORBIDDEN => None,
+            Err(error) => return Err(error),
+        };
+        Ok(place.insert(reader).as_ref())
     }
 }
 

@@ -105,7 +105,7 @@ impl App {
             if open.contains(num) {
                 return Ok(true);
             }
-            if is_open(&*self.engine.room_by_num(*num).await?.info()) {
+            if is_open(&self.engine.room_by_num(*num).await?.info()) {
                 open.insert(*num);
                 return Ok(true);
             }

@@ -6,7 +6,7 @@ use crate::{config::Config, error::StartError, wiring};
 
 /// Compares and reports; the exit code says whether all is well.
 pub async fn run(config: Config) -> Result<ExitCode, StartError> {
-    let parts = wiring::open(&config, || {})?;
+    let parts = wiring::open(&config, wiring::Purpose::Maintain, || {})?;
     let mut findings = Vec::new();
     let (mut rooms, mut events) = (0u64, 0u64);
     let mut after = 0;

@@ -80,6 +80,9 @@ pub struct Config {
     /// Push notifications.
     #[serde(default)]
     pub push: PushConfig,
+    /// Looking for what was said.
+    #[serde(default)]
+    pub search: SearchConfig,
 }
 
 /// `[tls]`
@@ -104,6 +107,22 @@ pub struct StoreConfig {
     pub cache_mib: usize,
     /// Memtables, in MiB.
     pub write_buffer_mib: usize,
+}
+
+/// `[search]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SearchConfig {
+    /// Whether users can search.
+    pub enabled: bool,
+    /// What may be held in memory before it is written to the index, in MiB, from 15.
+    pub memory_mib: usize,
+}
+
+impl Default for SearchConfig {
+    fn default() -> Self {
+        Self { enabled: true, memory_mib: 20 }
+    }
 }
 
 impl Default for StoreConfig {
@@ -163,6 +182,7 @@ impl Config {
             figment.merge(environment).extract().map_err(|error| StartError::Config(Box::new(error)))?;
         if !config.rate_limits.enabled {
             config.auth.limits.enabled = false;
+            config.media.url_previews.rate.enabled = false;
         }
         config.auth.public_base_url.clone_from(&config.client_api.public_base_url);
         Ok(config)

@@ -48,6 +48,9 @@ pub enum StartError {
     /// Content cannot be kept where it should be.
     #[error("the content repository cannot be opened: {0}")]
     Media(#[from] media::MediaError),
+    /// The search index can neither be opened nor made.
+    #[error(transparent)]
+    Search(#[from] search::SearchError),
     /// The certificate or its key cannot be used.
     #[error("the certificate cannot be used: {0}")]
     Tls(String),

@@ -56,7 +56,7 @@ enum Command {
 
 async fn rotate_key(config: Config) -> Result<ExitCode, StartError> {
     // Whoever has the data folder open is alone in it: a server that runs would go on signing with the old key.
-    let parts = wiring::open(&config, || {})?;
+    let parts = wiring::open(&config, wiring::Purpose::Maintain, || {})?;
     let version = keys::rotate(&config.data_dir, SystemClock.now_ms())?;
     parts.db.shutdown();
     println!("the signing key is now ed25519:{version}");

@@ -5,13 +5,15 @@ use std::{sync::Arc, time::Duration};
 use axum::response::Response;
 use federation::{CallError, CallLimits, Federation, OwnMedia, Picture, TransportError};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_kit::MatrixError;
 use media::{
     Media, Wanted,
+    preview::web::{Web, WebAnswer, WebError, WebLimits},
     remote::{RemoteFile, RemoteLimits, RemoteMedia, RemoteMediaError},
 };
 use ruma::ServerName;
+use url::Url;
 
 /// [`RemoteMedia`] over [`Federation`].
 #[derive(Debug)]
@@ -68,5 +70,38 @@ impl OwnMedia for ForOthers {
     ) -> BoxFuture<'a, Result<Response, MatrixError>> {
         let Picture { width, height, crop } = picture;
         self.0.own_thumbnail(id, Wanted { width, height, crop }, wait).boxed()
+    }
+}
+
+/// [`Web`] over federation's rules for addresses.
+#[derive(Debug)]
+pub struct Links(pub federation::Web);
+
+fn failed(error: TransportError) -> WebError {
+    match error {
+        TransportError::ForbiddenAddress(_) => WebError::ForbiddenAddress,
+        TransportError::TooLarge(_) => WebError::TooLarge,
+        other => WebError::Failed(other.to_string()),
+    }
+}
+
+impl Web for Links {
+    fn get<'a>(&'a self, url: &'a Url, limits: WebLimits) -> BoxFuture<'a, Result<WebAnswer, WebError>> {
+        const ACCEPT: HeaderValue =
+            HeaderValue::from_static("text/html, application/xhtml+xml, image/webp, image/*;q=0.9, */*;q=0.5");
+        let max_body = usize::try_from(limits.max_size).unwrap_or(usize::MAX);
+        let limits = CallLimits { timeout: limits.time, max_body };
+        async move {
+            let answer =
+                self.0.get(url, HeaderMap::from_iter([(header::ACCEPT, ACCEPT)]), limits).await.map_err(failed)?;
+            let text = |name| answer.headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+            Ok(WebAnswer {
+                status: answer.status,
+                content_type: text(header::CONTENT_TYPE),
+                location: text(header::LOCATION),
+                content: answer.body.map(|piece| piece.map_err(failed)).boxed(),
+            })
+        }
+        .boxed()
     }
 }

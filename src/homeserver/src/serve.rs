@@ -44,7 +44,7 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
     let (stop, stopping) = watch::channel(false);
     let parts = {
         let (failed, stop) = (Arc::clone(&failed), stop.clone());
-        wiring::open(&config, move || {
+        wiring::open(&config, wiring::Purpose::Serve, move || {
             failed.store(true, Ordering::Release);
             let _ = stop.send(true);
         })?
@@ -99,6 +99,7 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
         }
     });
     let housekeeping = tokio::spawn(housekeeping::run(parts.app.clone(), stopping.clone()));
+    let expire = tokio::spawn(housekeeping::expire(Arc::clone(&parts.media), stopping.clone()));
     let recheck = tokio::spawn(housekeeping::recheck(Arc::clone(&parts.auth), stopping.clone()));
     let mut outbox = tokio::task::JoinSet::new();
     let mut pushes = stopping.clone();
@@ -114,6 +115,11 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
         let mut stopping = stopping.clone();
         outbox.spawn(Arc::clone(&parts.federation.outbox).run(async move { stopped(&mut stopping).await }));
     }
+    let mut indexing = tokio::task::JoinSet::new();
+    if let Some(search) = parts.search.clone() {
+        let mut stopping = stopping.clone();
+        indexing.spawn(search.run(async move { stopped(&mut stopping).await }));
+    }
 
     wait_for_signal(stopping).await;
     let _ = stop.send(true);
@@ -122,11 +128,13 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
     let drained = async {
         while listening.join_next().await.is_some() {}
         while outbox.join_next().await.is_some() {}
+        while indexing.join_next().await.is_some() {}
     };
     let _ = tokio::time::timeout(GRACE, drained).await;
     housekeeping.abort();
     sweep.abort();
     recheck.abort();
+    expire.abort();
     if let Err(error) = parts.app.users.devices.flush().await {
         debug!(%error, "last-seen times were not written");
     }

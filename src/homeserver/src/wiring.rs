@@ -15,11 +15,13 @@ use http_kit::{MatrixError, RateLimits, Requester, RequesterInfo};
 use media::{
     Media, MediaParts,
     blobs::Blobs,
+    preview::web::{NoWeb, Web},
     remote::{NoRemoteMedia, RemoteMedia},
 };
 use notify::{Notify, NotifyParts};
 use rand::{SeedableRng as _, rngs::StdRng};
 use ruma::{OwnedEventId, UserId};
+use search::Search;
 use store::{Clock, CommitterOptions, Db, Ids, Migration, SCHEMA_VERSION, Store, SystemClock, open_schema};
 use store_rocksdb::{RocksDbOptions, RocksDbStore};
 use users::{Users, UsersOptions};
@@ -55,10 +57,24 @@ pub struct Parts {
     pub expenses: Arc<Expenses>,
     pub federation: Arc<Federation>,
     pub media: Arc<Media>,
+    pub search: Option<Arc<Search>>,
+}
+
+/// What the server is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To answer requests.
+    Serve,
+    /// To look at the data, or to change something beside it.
+    Maintain,
 }
 
 /// Opens the data folder and makes all parts. `on_fatal` is told when the store has failed.
-pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Result<Parts, StartError> {
+pub fn open(
+    config: &Config,
+    purpose: Purpose,
+    on_fatal: impl Fn() + Send + Sync + 'static,
+) -> Result<Parts, StartError> {
     std::fs::create_dir_all(&config.data_dir).map_err(StartError::Io)?;
     let mut options = RocksDbOptions::new(config.data_dir.join("db"));
     options.sync = config.store.sync;
@@ -92,7 +108,7 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
         let ops = forget.forget_device(user, device.as_str());
         Box::pin(std::future::ready(Ok(ops)))
     }));
-    let hook = Arc::new(Accounts { engine: Arc::clone(&engine), app: OnceLock::new() });
+    let hook = Arc::new(Accounts { engine: Arc::clone(&engine), app: OnceLock::new(), media: OnceLock::new() });
     let mut auth_config = config.auth.clone();
     auth_config.appservices = Arc::new(Appservices::load(&config.appservices, &config.server_name)?);
     let auth = Auth::new(AuthParts {
@@ -137,6 +153,10 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
     if config.federation.enabled {
         parts = parts.with_remote_rooms(Arc::new(FederatedRooms(Arc::clone(&federation))));
     }
+    let search = search(config, purpose, &engine)?;
+    if let Some(search) = &search {
+        parts = parts.with_search(Arc::clone(search));
+    }
     let limits = rate_limits(config, &clock);
     let parts = parts.with_remotes(Arc::new(Remotes(Arc::clone(&federation)))).with_limits(Arc::clone(&limits));
     let app = App::new(parts);
@@ -155,7 +175,8 @@ pub fn open(config: &Config, on_fatal: impl Fn() + Send + Sync + 'static) -> Res
     expenses.with_limits(Arc::clone(&limits));
     let _ = federation.limits.set(Arc::clone(&limits));
     let media = media(config, &db, clock, limits, &auth, &federation)?;
-    Ok(Parts { db, engine, auth, services, app, expenses, federation, media })
+    let _ = hook.media.set(Arc::clone(&media));
+    Ok(Parts { db, engine, auth, services, app, expenses, federation, media, search })
 }
 
 fn services(
@@ -175,6 +196,14 @@ fn services(
         http: Arc::new(WebClient::with_timeout(SERVICE_TIMEOUT).map_err(StartError::Upstream)?),
         seed: rand::random(),
     }))
+}
+
+fn search(config: &Config, purpose: Purpose, engine: &Arc<Engine>) -> Result<Option<Arc<Search>>, StartError> {
+    if purpose != Purpose::Serve || !config.search.enabled {
+        return Ok(None);
+    }
+    let (folder, memory) = (config.data_dir.join("search"), config.search.memory_mib << 20);
+    Ok(Some(Search::open(Arc::clone(engine), Some(&folder), memory)?))
 }
 
 fn rate_limits(config: &Config, clock: &Arc<dyn Clock>) -> Arc<RateLimits> {
@@ -200,6 +229,12 @@ fn media(
     } else {
         Arc::new(NoRemoteMedia)
     };
+    let web: Arc<dyn Web> = if config.media.url_previews.enabled {
+        let private = config.media.url_previews.allow_private_addresses;
+        Arc::new(media_links::Links(federation::Web::new(private, Arc::clone(&clock))?))
+    } else {
+        Arc::new(NoWeb)
+    };
     let media = Media::new(MediaParts {
         db: Arc::clone(db),
         clock,
@@ -209,6 +244,7 @@ fn media(
         blobs,
         remote,
         limits,
+        web,
         config: config.media.clone(),
     });
     let _ = federation.own_media.set(Arc::new(ForOthers(Arc::clone(&media))));
@@ -266,12 +302,16 @@ struct Accounts {
     engine: Arc<Engine>,
     /// Made after the log-ins that it uses.
     app: OnceLock<WeakApp>,
+    media: OnceLock<Arc<Media>>,
 }
 
 impl AccountHook for Accounts {
-    fn deactivate<'a>(&'a self, user: u64, user_id: &'a UserId, _erase: bool) -> HookFuture<'a> {
+    fn deactivate<'a>(&'a self, user: u64, user_id: &'a UserId, erase: bool) -> HookFuture<'a> {
         Box::pin(async move {
             self.engine.leave_all(user, user_id).await?;
+            if let Some(media) = self.media.get().filter(|_| erase) {
+                media.remove_all_of(user).await?;
+            }
             Ok(())
         })
     }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use auth::{
-    Auth, AuthConfig, AuthParts, DeactivationHook, HookFuture,
+    AccountHook, Auth, AuthConfig, AuthParts, HookFuture,
     appservices::{Appservices, Registration},
 };
 use axum::{Router, body::Body};
@@ -66,8 +66,12 @@ namespaces: {}
 
 struct NoHook;
 
-impl DeactivationHook for NoHook {
+impl AccountHook for NoHook {
     fn deactivate<'a>(&'a self, _: UserNum, _: &'a UserId, _: bool) -> HookFuture<'a> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn set_display_name<'a>(&'a self, _: UserNum, _: &'a UserId, _: &'a str) -> HookFuture<'a> {
         Box::pin(async { Ok(()) })
     }
 }

@@ -120,10 +120,10 @@ mod tests {
         for num in 0..MAX {
             feed.push(1, &[num as u32], num as u64);
         }
-        feed.push(1, &[7], 123_456);
-        feed.push(1, &[8], 123_457);
+        feed.push(1, &[7], 1_000_000);
+        feed.push(1, &[8], 1_000_001);
         let taken = feed.take(10);
-        assert_eq!((taken.lost_to, taken.seq, taken.all), (Some(123_456), MAX as u64 + 2, true));
+        assert_eq!((taken.lost_to, taken.seq, taken.all), (Some(1_000_000), MAX as u64 + 2, true));
         assert_eq!(taken.items, [(1, 8)], "what came since is there");
         assert_eq!(feed.take(10).lost_to, None);
     }

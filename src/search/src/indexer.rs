@@ -13,11 +13,14 @@ use tantivy::{
     IndexWriter,
     indexer::{IndexWriterOptions, LogMergePolicy, UserOperation},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep, timeout},
+};
 use tracing::{debug, warn};
 
 use crate::{
-    Done, Opened, Search,
+    Done, FAILING, Opened, Search,
     cursor::Cursor,
     error::SearchError,
     fields,
@@ -26,7 +29,7 @@ use crate::{
 
 /// Events looked at in one go.
 const BATCH: usize = 256;
-/// The pause after that, unless somebody waits: who writes to rooms is not to notice.
+/// The pause after so many, unless somebody waits: who writes to rooms is not to notice.
 const REST: Duration = Duration::from_millis(50);
 /// How long the first event after a quiet time waits for others.
 const GATHER: Duration = Duration::from_secs(1);
@@ -56,7 +59,7 @@ impl Search {
             };
             warn!(error = %failure, "the search index was not written; it is tried again");
             // Nobody waits for what does not come.
-            self.done.send_replace(Done { seq: u64::MAX, whole: false });
+            self.done.send_replace(Done { seq: FAILING, whole: false });
             tokio::select! {
                 () = stop.as_mut() => return,
                 () = sleep(AGAIN) => {}
@@ -93,6 +96,8 @@ struct Indexer {
     /// Whether there was nothing in the index at first: then nothing has to be removed before it is added.
     empty: bool,
     changes: usize,
+    /// Events looked at since the last pause.
+    looked_at: usize,
     committed: (Cursor, Instant),
 }
 
@@ -117,6 +122,7 @@ impl Indexer {
             seq: 0,
             empty: cursor == Cursor::default() && search.reader.searcher().num_docs() == 0,
             changes: 0,
+            looked_at: 0,
             committed: (cursor, Instant::now()),
             search,
         })
@@ -131,9 +137,15 @@ impl Indexer {
             }
             let search = Arc::clone(&self.search);
             let asked = search.asked.notified();
+            let tired = self.looked_at >= BATCH;
+            if tired {
+                self.looked_at = 0;
+            }
             let pause = async {
-                if more {
+                if more && tired && !search.is_awaited() {
                     sleep(REST).await;
+                } else if more {
+                    yield_now().await;
                 } else {
                     // What was gathered is committed when its time has come, also where nothing else does.
                     let news = async {
@@ -180,6 +192,7 @@ impl Indexer {
         }
         self.seq = taken.seq;
         if !taken.items.is_empty() {
+            self.looked_at += taken.items.len();
             let found = self.read(&taken.items).await?;
             self.put(found).await?;
         }
@@ -200,6 +213,7 @@ impl Indexer {
         }
         let (cursor, target) = (self.cursor, self.target);
         let walk = self.walk.get_or_insert_with(|| Walk::new(cursor, target));
+        self.looked_at += walk.next_step();
         match walk.step(&self.search.engine).await? {
             Step::Events(events) => self.put(events).await?,
             Step::Room => self.cursor = walk.cursor(),
@@ -255,7 +269,11 @@ impl Indexer {
             self.changes = 0;
             self.committed = (self.cursor, Instant::now());
         }
-        self.search.done.send_replace(Done { seq: self.seq, whole: self.is_whole() });
+        let whole = self.is_whole();
+        if whole {
+            self.search.built.store(true, Ordering::Release);
+        }
+        self.search.done.send_replace(Done { seq: self.seq, whole });
         Ok(())
     }
 

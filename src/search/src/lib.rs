@@ -36,7 +36,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -79,6 +79,25 @@ struct Done {
     whole: bool,
 }
 
+/// In place of a number: the index cannot be written at the moment.
+const FAILING: u64 = u64::MAX;
+
+/// One who waits, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// The index of all rooms. [`Search::run`] keeps it up to date.
 pub struct Search {
     engine: Arc<Engine>,
@@ -91,8 +110,12 @@ pub struct Search {
     /// What was in the index when it was opened, and what it lacks.
     opened: Mutex<Option<Opened>>,
     done: watch::Sender<Done>,
+    /// Whether the index was whole at some time: what it lacks then is waited for.
+    built: AtomicBool,
     /// How much of the feed somebody waits for.
     wanted: AtomicU64,
+    /// How many wait.
+    waiting: AtomicUsize,
     asked: Notify,
     places: Arc<Semaphore>,
 }
@@ -131,13 +154,15 @@ impl Search {
             feed,
             opened: Mutex::new(Some(Opened { cursor, frontier })),
             done: watch::Sender::default(),
+            built: AtomicBool::new(cursor != Cursor::default()),
             wanted: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
             asked: Notify::new(),
             places: Arc::new(Semaphore::new(AT_ONCE)),
         }))
     }
 
-    /// Looks for events. Everything that was acknowledged before is found, unless the index is being made anew or cannot keep up.
+    /// Looks for events. Everything that was acknowledged before is found, unless the index is being made anew or cannot be written.
     ///
     /// # Errors
     /// Where the index cannot be read.
@@ -174,7 +199,12 @@ impl Search {
     /// Returns when what landed before is in the index, or that takes too long.
     async fn fresh(&self) {
         let wanted = self.feed.came();
-        let _ = tokio::time::timeout(PATIENCE, self.until(|done| done.seq >= wanted, wanted)).await;
+        let is_enough = |done: &Done| {
+            let built = self.built.load(Ordering::Acquire);
+            // While it fails, nobody knows when there will be more.
+            done.seq == FAILING || (done.seq >= wanted && (done.whole || !built))
+        };
+        let _ = tokio::time::timeout(PATIENCE, self.until(is_enough, wanted)).await;
     }
 
     /// Returns when everything that landed before is in the index, also what landed while nobody looked.
@@ -188,9 +218,14 @@ impl Search {
         if is_enough(&done.borrow()) {
             return;
         }
+        let _waiting = Waiting::new(&self.waiting);
         self.wanted.fetch_max(wanted, Ordering::AcqRel);
         self.asked.notify_one();
         // It only ends early where the index is gone.
         let _ = done.wait_for(is_enough).await;
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
     }
 }

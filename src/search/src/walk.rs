@@ -11,9 +11,9 @@ use crate::{cursor::Cursor, error::SearchError};
 /// Rooms read at a time.
 const ROOMS: usize = 500;
 /// Events of a room read first: most rooms have nothing new.
-const FIRST: EventNum = 16;
+const FIRST: EventNum = 4;
 /// Events read at a time after that.
-const PIECE: EventNum = 512;
+const PIECE: EventNum = 256;
 /// Places in the stream read at a time.
 const PLACES: usize = 4096;
 
@@ -59,6 +59,11 @@ impl Walk {
     /// How far the index is once everything up to here is in it.
     pub(crate) fn cursor(&self) -> Cursor {
         Cursor { pos: self.from, ahead: Some((self.done, self.to)) }
+    }
+
+    /// The events that the next step looks at, at most; at least 1.
+    pub(crate) fn next_step(&self) -> usize {
+        self.current.as_ref().map_or(1, |current| usize::try_from(current.piece.min(current.next).max(1)).unwrap_or(1))
     }
 
     /// Goes a bounded bit further.

@@ -124,3 +124,37 @@ async fn somebody_without_an_account_makes_one() {
     assert_eq!(app.exchange(&code).await.0, 200);
     assert_eq!(server.log_in("ann", PASSWORD).await.0, 200);
 }
+
+#[tokio::test]
+async fn an_app_on_somebodys_device_is_answered_in_its_own_scheme_or_on_its_own_port() {
+    let server = Server::with_oauth();
+    server.user("ann").await;
+    let uris = json!(["com.example.app:/callback", "com.example:callback?x=y", "http://[::1]/callback"]);
+    let app = server.app_with(json!({ "application_type": "native", "redirect_uris": uris })).await;
+    for (given, begins, source) in [
+        ("com.example.app:/callback", "com.example.app:/callback?code=cpc_", "'self' com.example.app:;"),
+        ("com.example:callback?x=y", "com.example:callback?x=y&code=cpc_", "'self' com.example:;"),
+        ("http://[::1]:4711/callback", "http://[::1]:4711/callback?code=cpc_", "'self' http:;"),
+    ] {
+        let mut browser = server.browser();
+        let url = app.url("PHONE", &[("redirect_uri", given), ("login_hint", "mxid:@ann:example.org")]);
+        browser.get(&url).await.assert_shows(200, "value=\"@ann:example.org\"");
+        let page = app.consent(&mut browser, "ann", &url).await;
+        // The answer to the form may lead there, and nowhere else.
+        let policy = page.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.contains(source), "{policy}");
+        let answer = browser.submit(&page, &[("decision", "allow")]).await.location();
+        assert!(answer.starts_with(begins), "{answer}");
+        let code = parameter(&url::Url::parse(&answer).unwrap(), "code");
+        // It is exchanged with the very place that it was sent to.
+        assert_error(&app.exchange(&code).await, 400, "invalid_grant");
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", code.as_str()),
+            ("redirect_uri", given),
+            ("client_id", &app.client_id),
+            ("code_verifier", VERIFIER),
+        ];
+        assert_eq!(server.form(TOKEN, &fields).await.0, 200, "{given}");
+    }
+}

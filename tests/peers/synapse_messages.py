@@ -10,16 +10,18 @@ Each is an event as Synapse itself would have made it after the room's last one:
 the hash that Synapse computes. They are not signed, which nobody looks at. Run it with the Python of Synapse's own environment.
 """
 
+import base64
+import hashlib
 import json
 import pathlib
 import sqlite3
 import sys
 
-from synapse.api.room_versions import KNOWN_ROOM_VERSIONS
-from synapse.events import make_event_from_dict
-from synapse.crypto.event_signing import compute_content_hash
-import base64
-import hashlib
+# In this folder `synapse` is a script of ours.
+sys.path.pop(0)
+from synapse.api.room_versions import KNOWN_ROOM_VERSIONS  # noqa: E402
+from synapse.crypto.event_signing import compute_content_hash  # noqa: E402
+from synapse.events import make_event_from_dict  # noqa: E402
 
 EVENTS = (
     "insert into events (stream_ordering, topological_ordering, event_id, type, room_id, processed, outlier, depth,"
@@ -45,7 +47,6 @@ class Room:
         (self.group,) = db.execute("select state_group from event_to_state_groups where event_id = ?", (self.last,)).fetchone()
         (version,) = db.execute("select room_version from rooms where room_id = ?", (room_id,)).fetchone()
         self.version = KNOWN_ROOM_VERSIONS[version]
-        self.kept = (self.last,)
 
     def add(self, db: sqlite3.Connection, position: int, body: str) -> None:
         """One more message."""

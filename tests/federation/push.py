@@ -12,6 +12,7 @@ import queue
 import ssl
 import sys
 import threading
+import time
 
 from world import CliquePay, Refused, World, quote
 
@@ -53,6 +54,10 @@ class Gateway:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
+                if gateway.server is None:
+                    # A connection that was kept alive ends with the gateway.
+                    self.close_connection = True
+                    return
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 gateway.taken.put((self.path, body["notification"]))
                 answer = json.dumps({"rejected": gateway.rejected}).encode()
@@ -71,8 +76,9 @@ class Gateway:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        server, self.server = self.server, None
+        server.shutdown()
+        server.server_close()
 
     def next(self) -> dict:
         path, notification = self.taken.get(timeout=PATIENCE_SECONDS)
@@ -121,7 +127,9 @@ def what_happens_arrives(gateway, ann, ben, room):
 def what_was_missed_arrives(server, gateway, ann, ben, room):
     gateway.stop()
     missed = [ben.say(room, "the gateway is down"), ben.say(room, "still")]
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while "did not take a notification" not in server.log(10_000):
+        assert time.monotonic() < deadline, "nothing was said of a gateway that is down"
         threading.Event().wait(0.1)
     server.kill()
     server.start()

@@ -35,6 +35,10 @@ const REST: Duration = Duration::from_millis(50);
 const GATHER: Duration = Duration::from_secs(1);
 /// Changes of the index after which they are made durable.
 const COMMIT_EVERY: usize = 20_000;
+/// Bytes of events after which they are. Whoever stops the server waits for what was handed over and is not in the index yet.
+const COMMIT_BYTES: usize = 2 << 20;
+/// Batches that are still looked at when the server stops; what is left is looked for after the next start.
+const LAST_STEPS: usize = 4;
 /// How long they wait for that otherwise, where nobody searches.
 const COMMIT_AFTER: Duration = Duration::from_secs(30);
 /// How long the index is left alone after it failed.
@@ -96,6 +100,8 @@ struct Indexer {
     /// Whether there was nothing in the index at first: then nothing has to be removed before it is added.
     empty: bool,
     changes: usize,
+    /// The size of the events behind them.
+    bytes: usize,
     /// Events looked at since the last pause.
     looked_at: usize,
     committed: (Cursor, Instant),
@@ -122,6 +128,7 @@ impl Indexer {
             seq: 0,
             empty: cursor == Cursor::default() && search.reader.searcher().num_docs() == 0,
             changes: 0,
+            bytes: 0,
             looked_at: 0,
             committed: (cursor, Instant::now()),
             search,
@@ -165,7 +172,10 @@ impl Indexer {
                 () = pause => {}
             }
         }
-        while !self.search.feed.is_empty() {
+        for _ in 0..LAST_STEPS {
+            if self.search.feed.is_empty() {
+                break;
+            }
             self.step().await?;
         }
         self.commit().await
@@ -247,7 +257,16 @@ impl Indexer {
                 changes.push(UserOperation::Delete(fields.id(*room, *num)));
             }
             changes.extend(document.map(UserOperation::Add));
+            self.bytes += row.json().len();
+            if self.bytes >= COMMIT_BYTES {
+                self.hand_over(std::mem::take(&mut changes)).await?;
+                self.make_durable().await?;
+            }
         }
+        self.hand_over(changes).await
+    }
+
+    async fn hand_over(&mut self, changes: Vec<UserOperation>) -> Result<(), SearchError> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -255,8 +274,20 @@ impl Indexer {
         self.with_writer(move |writer| Ok(writer.run(changes).map(drop)?)).await
     }
 
-    /// Makes what was changed durable, and shows it to searches.
+    /// Makes what was changed durable, and says up to where searches find everything.
     async fn commit(&mut self) -> Result<(), SearchError> {
+        self.make_durable().await?;
+        let whole = self.is_whole();
+        if whole {
+            self.search.built.store(true, Ordering::Release);
+        }
+        self.search.done.send_replace(Done { seq: self.seq, whole });
+        Ok(())
+    }
+
+    /// Makes what was changed durable.
+    async fn make_durable(&mut self) -> Result<(), SearchError> {
+        self.bytes = 0;
         if self.changes > 0 || self.cursor != self.committed.0 {
             let (payload, search) = (self.cursor.encode(), Arc::clone(&self.search));
             self.with_writer(move |writer| {
@@ -269,11 +300,6 @@ impl Indexer {
             self.changes = 0;
             self.committed = (self.cursor, Instant::now());
         }
-        let whole = self.is_whole();
-        if whole {
-            self.search.built.store(true, Ordering::Release);
-        }
-        self.search.done.send_replace(Done { seq: self.seq, whole });
         Ok(())
     }
 

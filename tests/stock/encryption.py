@@ -110,7 +110,7 @@ class Scene:
 
     async def token(self) -> str:
         """A login token of Ben's, by way of the provider."""
-        knows = {"username": "ben", "password": self.provider["password"], "localpart": "ben-of-nio"}
+        knows = {"username": "benno", "password": self.provider["password"], "localpart": "ben-of-nio"}
         flows = (await asyncio.to_thread(call, self.url, "GET", "/_matrix/client/v3/login"))["flows"]
         sso = next(flow for flow in flows if flow["type"] == "m.login.sso")
         assert any(flow["type"] == "m.login.token" for flow in flows), flows

@@ -36,6 +36,8 @@ function makeUsers() {
     "22222222-aaaa-4bbb-8ccc-000000000006": user(6, { email: "emil@example.org" }),
     fred: user(7, { email: "fred@example.org" }),
     gina: user(8, { email: "gina@example.org" }),
+    // Whoever logs in in another scenario is no newcomer in the next one.
+    benno: user(9, { email: "benno@example.org", name: "Benno" }),
   };
 }
 

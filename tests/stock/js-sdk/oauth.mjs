@@ -120,7 +120,7 @@ async function log_in_through_the_provider(state) {
   await visitor.shows("Anmelden");
   await visitor.picture("24-log-in-de");
   await visitor.page.getByRole("link", { name: "Mit Example accounts anmelden" }).click();
-  await visitor.signIn("google_123");
+  await visitor.signIn("google_456");
   await visitor.shows("Willkommen");
   const name = fresh("dora");
   await visitor.name(name);

@@ -165,10 +165,6 @@ impl Outbox {
             ListUpdate::Announce { user, room } => {
                 let servers = self.servers_in(room).await?;
                 let stream = self.users.device_lists.stream_id(user).await?;
-                // A list that has never changed holds no keys, so there is nothing to know before somebody asks for it.
-                if stream == 0 {
-                    return Ok((servers, Vec::new()));
-                }
                 let devices = self.users.devices.list(user).await?.into_iter().take(MAX_ANNOUNCED);
                 let edus = devices.map(|device| {
                     let device = device.device_id.to_string();

@@ -36,6 +36,9 @@ struct Body<'a> {
     events: &'a [Box<RawValue>],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     ephemeral: &'a [Box<RawValue>],
+    /// The same under the name from before it was part of the specification.
+    #[serde(rename = "de.sorunome.msc2409.ephemeral", skip_serializing_if = "<[_]>::is_empty")]
+    old_ephemeral: &'a [Box<RawValue>],
 }
 
 impl Draft {
@@ -89,8 +92,9 @@ impl Services {
     }
 
     /// The transaction that a draft becomes.
-    pub(super) fn transaction(&self, draft: &Draft) -> Result<InFlight, DeliveryError> {
-        let body = to_raw_value(&Body { events: &draft.events, ephemeral: &draft.ephemeral })?;
+    pub(super) fn transaction(&self, service: &Registration, draft: &Draft) -> Result<InFlight, DeliveryError> {
+        let old_ephemeral = if service.old_ephemeral { draft.ephemeral.as_slice() } else { &[] };
+        let body = to_raw_value(&Body { events: &draft.events, ephemeral: &draft.ephemeral, old_ephemeral })?;
         let txn_id = format!("{:x}-{:016x}", self.clock.now_ms(), self.random());
         Ok(InFlight { txn_id, body, upto: draft.upto, events: draft.events.len() })
     }

@@ -78,7 +78,7 @@ impl Services {
             }
             return Ok((None, draft.more));
         }
-        let row = self.transaction(&draft)?;
+        let row = self.transaction(service, &draft)?;
         if durable {
             let mut write = self.db.write();
             write.put(&IN_FLIGHT, &service.id.to_string(), &Json(row.clone()));

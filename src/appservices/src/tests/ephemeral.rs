@@ -84,3 +84,20 @@ async fn who_does_not_ask_for_it_gets_none_of_it() {
     let seen = hs.bridge.transaction().await;
     assert!(seen.events().contains(&end) && seen.body.get("ephemeral").is_none(), "{seen:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_it_by_its_old_name_finds_it_under_that_too() {
+    for (asked, old) in [("receive_ephemeral", false), ("de.sorunome.msc2409.push_ephemeral", true)] {
+        let mut hs = Hs::new(&[&IRC.replace("receive_ephemeral", asked)]).await;
+        let room = hs.room().await;
+        hs.member(&room, GHOST, GHOST, "join").await;
+        let said = hs.say(&room, ALICE, "x").await;
+        hs.tell();
+        hs.bridge.until(&said).await;
+        read(&hs, &room, ALICE, "m.read", "", &said).await;
+        hs.tell();
+        let body = hs.bridge.transaction().await.body;
+        assert!(!body["ephemeral"].as_array().unwrap().is_empty(), "{body}");
+        assert_eq!(body.get("de.sorunome.msc2409.ephemeral") == body.get("ephemeral"), old, "{body}");
+    }
+}

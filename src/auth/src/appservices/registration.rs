@@ -72,6 +72,9 @@ pub struct Registration {
     pub rate_limited: bool,
     /// Whether it is told of typing, receipts and presence.
     pub receive_ephemeral: bool,
+    /// Whether it asked for those by the name from before they were part of the specification, and so knows only the old name of the
+    /// list that they come in.
+    pub old_ephemeral: bool,
     /// What it bridges to, by name.
     pub protocols: Vec<String>,
     /// What it is interested in.
@@ -150,6 +153,7 @@ impl Registration {
             sender,
             rate_limited: draft.rate_limited.unwrap_or(true),
             receive_ephemeral: draft.receive_ephemeral.or(draft.push_ephemeral).unwrap_or(false),
+            old_ephemeral: draft.receive_ephemeral.is_none() && draft.push_ephemeral == Some(true),
             protocols,
             namespaces: Namespaces {
                 users: namespace("users", users)?,
@@ -296,7 +300,10 @@ namespaces:
         assert!(service.url.is_none() && service.rate_limited && !service.receive_ephemeral);
         assert_eq!(service.as_token.reveal(), "123");
         let pushed = parse(&format!("{text}de.sorunome.msc2409.push_ephemeral: true\n")).unwrap();
-        assert!(pushed.receive_ephemeral);
+        assert!(pushed.receive_ephemeral && pushed.old_ephemeral);
+        let both =
+            parse(&format!("{text}de.sorunome.msc2409.push_ephemeral: true\nreceive_ephemeral: true\n")).unwrap();
+        assert!(both.receive_ephemeral && !both.old_ephemeral);
     }
 
     #[test]

@@ -80,7 +80,8 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
         listening.spawn(server.clone().accept(listener, None));
     }
     if let Some(settings) = &config.tls {
-        let acceptor = tls::acceptor(settings)?;
+        let (acceptor, certificate) = tls::acceptor(settings)?;
+        listening.spawn(certificate.follow(stopping.clone()));
         for address in &settings.listen {
             let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen(*address, error))?;
             info!(%address, "listening with TLS");

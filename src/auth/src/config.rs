@@ -190,8 +190,11 @@ pub struct LimitsConfig {
     pub enabled: bool,
     /// Log-ins, right or wrong, from one address. Default one in 5 s, bursts of 20.
     pub login_per_ip: LimitConfig,
-    /// Passwords, right or wrong, for one account. Default one in 20 s, bursts of 10.
+    /// Passwords, right or wrong, for one account from all addresses together. Default one in 2 s, bursts of 100: it must not be easy
+    /// to keep somebody out.
     pub login_per_user: LimitConfig,
+    /// Passwords, right or wrong, for one account from one address. Default one in 20 s, bursts of 10.
+    pub login_per_user_and_ip: LimitConfig,
     /// Accounts created, and registration tokens tried, from one address. Default one in 10 s, bursts of 20.
     pub registration_per_ip: LimitConfig,
     /// Pages of a log-in that are opened from one address, and codes that its devices ask for. Default one a second, bursts of 50.
@@ -207,7 +210,8 @@ impl Default for LimitsConfig {
         Self {
             enabled: true,
             login_per_ip: LimitConfig::new(0.2, 20),
-            login_per_user: LimitConfig::new(0.05, 10),
+            login_per_user: LimitConfig::new(0.5, 100),
+            login_per_user_and_ip: LimitConfig::new(0.05, 10),
             registration_per_ip: LimitConfig::new(0.1, 20),
             pages_per_ip: LimitConfig::new(1.0, 50),
             clients_per_ip: LimitConfig::new(0.2, 30),

@@ -1,5 +1,7 @@
 //! Checking who somebody says they are.
 
+use std::net::IpAddr;
+
 use http_kit::{MatrixError, Requester};
 use users::accounts::Account;
 
@@ -123,7 +125,7 @@ impl Auth {
         };
         let own = account.filter(|account| account.num == requester.user);
         // It counts as a try, whoever was named: else this would be a way to guess around the limit.
-        self.limits.login_as(requester.user_id.localpart())?;
+        self.limits.confirms(requester.user_id.localpart())?;
         let hash = own.as_ref().and_then(|account| account.password_hash.clone());
         let right = self.passwords.verify(password, hash).await?;
         if own.is_none() {
@@ -151,8 +153,13 @@ impl Auth {
     }
 
     /// The account that a name and a password open.
-    pub(crate) async fn open_account(&self, name: &str, password: String) -> Result<Account, RouteError> {
-        self.limits.login_as(self.localpart_of(name).unwrap_or(name))?;
+    pub(crate) async fn open_account(
+        &self,
+        name: &str,
+        password: String,
+        ip: Option<IpAddr>,
+    ) -> Result<Account, RouteError> {
+        self.limits.login_as(self.localpart_of(name).unwrap_or(name), ip)?;
         let account = self.find_account(name).await?;
         let hash = account.as_ref().and_then(|account| account.password_hash.clone());
         let right = self.passwords.verify(password, hash).await?;

@@ -239,7 +239,10 @@ impl Sessions {
             self.sessions.remove(&ongoing.id);
             return Ok(std::mem::take(&mut *progress));
         }
-        self.sessions.insert(ongoing.id.clone(), Arc::clone(&ongoing.session));
+        // Where a stranger has shown nothing yet there is nothing to keep: a flood of them pushes nobody out.
+        if ongoing.session.binding.user.is_some() || !progress.completed.is_empty() {
+            self.sessions.insert(ongoing.id.clone(), Arc::clone(&ongoing.session));
+        }
         let completed = progress.completed.clone();
         let page = ways.page.as_ref().map(|page| format!("{page}&session={}", ongoing.id));
         Err(Box::new(Challenge { flows: flows.clone(), completed, session: ongoing.id.clone(), error, page }))

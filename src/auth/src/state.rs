@@ -156,6 +156,7 @@ fn check(config: &AuthConfig) -> Result<(), AuthConfigError> {
 pub(crate) struct Limits {
     login_per_ip: RateLimiter,
     login_per_user: RateLimiter,
+    login_per_user_and_ip: RateLimiter,
     registration_per_ip: RateLimiter,
     pages_per_ip: RateLimiter,
     clients_per_ip: RateLimiter,
@@ -171,6 +172,7 @@ impl Limits {
         Self {
             login_per_ip: limiter(&config.login_per_ip),
             login_per_user: limiter(&config.login_per_user),
+            login_per_user_and_ip: limiter(&config.login_per_user_and_ip),
             registration_per_ip: limiter(&config.registration_per_ip),
             pages_per_ip: limiter(&config.pages_per_ip),
             clients_per_ip: limiter(&config.clients_per_ip),
@@ -182,8 +184,18 @@ impl Limits {
         ip.map_or(Ok(()), |ip| self.login_per_ip.check(LimitKey::ip(ip)))
     }
 
-    pub(crate) fn login_as(&self, localpart: &str) -> Result<(), MatrixError> {
-        self.login_per_user.check(LimitKey::name(&localpart.to_lowercase()))
+    /// Somebody tries a password for an account.
+    pub(crate) fn login_as(&self, localpart: &str, ip: Option<IpAddr>) -> Result<(), MatrixError> {
+        let name = localpart.to_lowercase();
+        if let Some(LimitKey::Ip(ip)) = ip.map(LimitKey::ip) {
+            self.login_per_user_and_ip.check(LimitKey::name(&format!("{ip}/{name}")))?;
+        }
+        self.login_per_user.check(LimitKey::name(&name))
+    }
+
+    /// Somebody who is logged in tries their own password. No stranger can use that up.
+    pub(crate) fn confirms(&self, localpart: &str) -> Result<(), MatrixError> {
+        self.login_per_user_and_ip.check(LimitKey::name(&format!("/{localpart}")))
     }
 
     pub(crate) fn registration_from(&self, ip: Option<IpAddr>) -> Result<(), MatrixError> {

@@ -10,10 +10,10 @@ use store::{DbWrite, Json, Op, Pos};
 
 use crate::{
     core::{Core, UserLock},
-    encryption::{DeviceLists, deletion_of_device},
+    encryption::{DeviceLists, deletion_of_device, key_id_of},
     error::{Result, UsersError},
     hash::Hash,
-    tables::{DEVICE_SEEN, DEVICES, UserNum},
+    tables::{CROSS_SIGNING_KEYS, DEVICE_SEEN, DEVICES, UserNum},
     tokens::{NewGrant, NewTokens, Tokens},
 };
 
@@ -167,11 +167,23 @@ impl Devices {
         let row = match old {
             Some(old) if display_name.is_none() || display_name == old.display_name => return Ok(false),
             Some(old) => DeviceRow { display_name, ..old },
-            None => DeviceRow { display_name, created_ts: self.core.clock.now_ms() },
+            None => {
+                self.check_unlike_keys(user, &key.1).await?;
+                DeviceRow { display_name, created_ts: self.core.clock.now_ms() }
+            }
         };
         let ops = vec![DEVICES.put(&key, &Json(row))];
         self.commit(lock, user, DeviceOps { ops, ended: Vec::new(), changed: vec![key.1] }).await?;
         Ok(created)
+    }
+
+    /// A device is not named like one of its user's cross-signing keys.
+    async fn check_unlike_keys(&self, user: UserNum, device: &str) -> Result<()> {
+        let keys = self.core.db.scan_all(&CROSS_SIGNING_KEYS, &user).await?;
+        match keys.iter().any(|(_, Json(key))| key_id_of(key) == Some(device)) {
+            true => Err(UsersError::KeyIdInUse),
+            false => Ok(()),
+        }
     }
 
     /// The operations that create a device; for use under the user's lock.
@@ -191,6 +203,7 @@ impl Devices {
                 DeviceRow { display_name: new.display_name.clone().or(old.display_name), ..old }
             }
             None => {
+                self.check_unlike_keys(user, id).await?;
                 out.changed.push(id.to_owned());
                 DeviceRow { display_name: new.display_name.clone(), created_ts: self.core.clock.now_ms() }
             }
@@ -287,6 +300,37 @@ impl Devices {
     pub async fn delete_all(&self, user: UserNum, except: Option<&DeviceId>) -> Result<()> {
         let lock = self.core.lock(user).await;
         let ops = self.deletion_of_all(user, except).await?;
+        self.commit(lock, user, ops).await
+    }
+
+    /// Logs all devices of a user out and keeps them: clients are told to log in again
+    /// ([soft logout](https://spec.matrix.org/v1.19/client-server-api/#soft-logout)), and have their keys when they do.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn log_out_softly(&self, user: UserNum) -> Result<()> {
+        let lock = self.core.lock(user).await;
+        let mut out = DeviceOps::default();
+        for ((_, id), _) in self.core.db.scan_all(&DEVICES, &user).await? {
+            self.tokens.end_of_device(user, &OwnedDeviceId::from(id), &mut out).await?;
+        }
+        self.commit(lock, user, out).await
+    }
+
+    /// Deletes the devices of a user with which nobody is logged in.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn delete_logged_out(&self, user: UserNum) -> Result<()> {
+        let lock = self.core.lock(user).await;
+        let mut ended = Vec::new();
+        for ((_, id), _) in self.core.db.scan_all(&DEVICES, &user).await? {
+            let id = OwnedDeviceId::from(id);
+            if !self.tokens.is_live(user, &id).await? {
+                ended.push(id);
+            }
+        }
+        let ops = self.deletion(user, &ended).await?;
         self.commit(lock, user, ops).await
     }
 

@@ -303,6 +303,39 @@ impl Tokens {
         Ok(())
     }
 
+    /// Adds the end of all tokens of a device that stays: its access tokens are known as expired, the others are gone. The caller holds
+    /// the user's lock.
+    pub(crate) async fn end_of_device(&self, user: UserNum, device: &DeviceId, out: &mut DeviceOps) -> Result<()> {
+        let now = self.core.clock.now_ms();
+        let prefix = (user, device.as_str().to_owned());
+        let rows = self.core.db.scan_all(&DEVICE_TOKENS, &prefix).await?;
+        let hashes: Vec<Hash> = rows.into_iter().map(|((_, _, hash), ())| hash).collect();
+        for (hash, row) in hashes.iter().zip(self.core.db.multi_get(&TOKENS, &hashes).await?) {
+            let Some(Json(row)) = row else { continue };
+            if row.kind == TokenKind::Access {
+                let expires_ts = Some(row.expires_ts.map_or(now, |end| end.min(now)));
+                Self::add_rows(&mut out.ops, *hash, TokenRow { expires_ts, replaces: None, ..row });
+                out.ended.push(*hash);
+            } else {
+                delete_token(&row, *hash, out);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether somebody is logged in with a device, or can be by a refresh token that they have.
+    pub(crate) async fn is_live(&self, user: UserNum, device: &DeviceId) -> Result<bool> {
+        let now = self.core.clock.now_ms();
+        let rows = self.core.db.scan_all(&DEVICE_TOKENS, &(user, device.as_str().to_owned())).await?;
+        let hashes: Vec<Hash> = rows.into_iter().map(|((_, _, hash), ())| hash).collect();
+        let rows = self.core.db.multi_get(&TOKENS, &hashes).await?;
+        Ok(rows.into_iter().flatten().any(|Json(row)| match row.kind {
+            TokenKind::Access => row.expires_ts.is_none_or(|end| end > now),
+            TokenKind::Refresh => true,
+            TokenKind::Grant => false,
+        }))
+    }
+
     /// Drops sessions from memory once their rows are gone.
     pub(crate) fn forget(&self, hashes: &[Hash]) {
         for hash in hashes {
@@ -325,6 +358,22 @@ impl Tokens {
         write.put(&LOGIN_TOKENS, &hash, &Json(LoginTokenRow { user, expires_ts }));
         write.put(&LOGIN_TOKEN_ENDS, &(expires_ts, hash), &());
         Ok(write.commit().await?)
+    }
+
+    /// Takes back all login tokens that were given out for a user and not used yet.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn forget_logins(&self, user: UserNum) -> Result<()> {
+        let mut write = self.core.db.write();
+        let mut found = false;
+        for (hash, Json(row)) in self.core.db.scan_all(&LOGIN_TOKENS, &()).await? {
+            if row.user == user {
+                write.delete(&LOGIN_TOKENS, &hash).delete(&LOGIN_TOKEN_ENDS, &(row.expires_ts, hash));
+                found = true;
+            }
+        }
+        if found { Ok(write.commit().await?) } else { Ok(()) }
     }
 
     /// Uses up a login token: of two that try at once, one succeeds.

@@ -348,7 +348,7 @@ impl Auth {
         session.is_some_and(|session| self.sessions.approve(session, visitor.user, &stages))
     }
 
-    async fn change_password_here(&self, visitor: &Visitor, form: &Fields) -> Result<(), Refused> {
+    async fn change_password_here(self: &Arc<Self>, visitor: &Visitor, form: &Fields) -> Result<(), Refused> {
         let text = |name: &str| form.get(name).unwrap_or_default().to_owned();
         let (old, new) = (text("password"), text("new_password"));
         match self.passwords.check_new(&new) {
@@ -356,7 +356,7 @@ impl Auth {
             Err(PasswordError::TooShort(_)) => return Err(Refused::Again(Problem::PasswordTooShort)),
             Err(_) => return Err(Refused::Again(Problem::PasswordTooLong)),
         }
-        if self.limits.login_as(visitor.user_id.localpart()).is_err() {
+        if self.limits.confirms(visitor.user_id.localpart()).is_err() {
             return Err(Refused::Again(Problem::TooMany));
         }
         let hash = self.users.accounts.get(visitor.user).await.map_err(Trouble::from)?;
@@ -373,6 +373,7 @@ impl Auth {
         self.end_browsers(visitor.user);
         if form.get("log_out") == Some("yes") {
             self.users.devices.delete_all(visitor.user, None).await.map_err(Trouble::from)?;
+            self.after_logout(visitor.user).await.map_err(Trouble::from)?;
         }
         Ok(())
     }

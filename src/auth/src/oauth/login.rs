@@ -183,9 +183,11 @@ impl Auth {
         headers: &HeaderMap,
     ) -> Result<Response, Trouble> {
         let sso = sso(self)?;
-        self.waiting_of(sso, flow, None, headers)?;
+        let waiting = self.waiting_of(sso, flow, None, headers)?;
+        // A client of old has a log-in at the provider count, however it came by it; what does not take every log-in here does not there.
+        let again = waiting.since_ms > 0 && !matches!(waiting.purpose, Purpose::Client(_));
         let found = sso.find(provider).ok_or(Trouble(StatusCode::NOT_FOUND, Problem::NoSuchProvider))?;
-        self.go_to_provider(sso, found, crate::oidc::Goal::Waiting(flow.to_owned()), ip).await
+        self.go_to_provider(sso, found, (crate::oidc::Goal::Waiting(flow.to_owned()), again), ip).await
     }
 
     /// Logs a browser in with a name and a password.
@@ -205,7 +207,7 @@ impl Auth {
         if self.limits.login_from(ip).is_err() {
             return again(Problem::TooMany);
         }
-        let account = match self.open_account(name, given.password).await {
+        let account = match self.open_account(name, given.password, ip).await {
             Ok(account) => account,
             Err(RouteError::Password(PasswordError::Busy)) => return again(Problem::TooMany),
             Err(RouteError::Matrix(error)) => match error.status {

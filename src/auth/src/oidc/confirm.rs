@@ -64,7 +64,7 @@ impl Auth {
             return Err(FlowError::Unknown.into());
         };
         let found = sso.find(provider).ok_or(Trouble(StatusCode::NOT_FOUND, Problem::NoSuchProvider))?;
-        self.go_to_provider(sso, found, Goal::Confirm { session, user }, ip).await
+        self.go_to_provider(sso, found, (Goal::Confirm { session, user }, true), ip).await
     }
 
     /// Somebody has logged in at their provider once more.

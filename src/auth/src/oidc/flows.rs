@@ -37,6 +37,9 @@ pub(crate) struct AtProvider {
     pub(crate) nonce: String,
     /// What the code is exchanged with (PKCE).
     pub(crate) verifier: String,
+    /// They are to show there once more who they are, since then, in Unix milliseconds; `None`: it does not matter since when they are
+    /// logged in there.
+    pub(crate) again_since: Option<u64>,
     pub(crate) goal: Goal,
 }
 

@@ -119,31 +119,26 @@ impl Auth {
             (None, _) => return Ok(choose(sso, given, headers)),
             (Some(id), _) => sso.find(id).ok_or(Trouble(StatusCode::NOT_FOUND, Problem::NoSuchProvider))?,
         };
-        self.go_to_provider(sso, found, Goal::Client(target), ip).await
+        self.go_to_provider(sso, found, (Goal::Client(target), false), ip).await
     }
 
-    /// Sends a browser to a provider.
+    /// Sends a browser to a provider; with `again` whoever is logged in there already has to show once more who they are.
     pub(crate) async fn go_to_provider(
         &self,
         sso: &Sso,
         (index, provider): (usize, &Provider),
-        goal: Goal,
+        (goal, again): (Goal, bool),
         ip: Option<IpAddr>,
     ) -> Result<Response, Trouble> {
         self.limits.login_from(ip).map_err(RouteError::from)?;
         let (nonce, verifier) = (self.entropy.token(""), self.entropy.token(""));
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier));
-        let confirms = matches!(goal, Goal::Confirm { .. });
-        let step = AtProvider { provider: index, nonce: nonce.clone(), verifier, goal };
+        let again_since = again.then(|| self.clock.now_ms());
+        let step = AtProvider { provider: index, nonce: nonce.clone(), verifier, again_since, goal };
         let begun = self.begin_step(sso, Step::AtProvider(step))?;
         let redirect_uri = callback(sso, provider);
-        let attempt = Attempt {
-            state: &begun.id,
-            nonce: &nonce,
-            challenge: &challenge,
-            redirect_uri: &redirect_uri,
-            again: confirms,
-        };
+        let attempt =
+            Attempt { state: &begun.id, nonce: &nonce, challenge: &challenge, redirect_uri: &redirect_uri, again };
         let url = provider.authorization_url(&attempt).await.map_err(|error| trouble(provider, &error))?;
         go(&url, [Some(begun.cookie)])
     }
@@ -175,6 +170,10 @@ impl Auth {
         let code = answer.code.filter(|code| (1..=MAX_CODE).contains(&code.len())).ok_or(over)?;
         let exchanged = provider.exchange(&code, &step.verifier, &step.nonce, &callback(sso, provider)).await;
         let (claims, refresh) = exchanged.map_err(|error| trouble(provider, &error))?;
+        // Who takes the wish for it out of the address, or a provider that does not know it, ends here.
+        if step.again_since.is_some_and(|since| !claims.logged_in_since(since)) {
+            return Err(Trouble(StatusCode::FORBIDDEN, Problem::NotAskedAgain));
+        }
         let identity = (provider.settled.issuer.clone(), claims.subject.clone());
         let begun = match sso.identities.find(&identity).await? {
             None if matches!(step.goal, Goal::Confirm { .. }) => {

@@ -26,6 +26,9 @@ impl Auth {
         if identities.is_empty() || !self.users.devices.list(user).await?.is_empty() {
             return Ok(());
         }
+        // What was let in and did not come yet would have no grant: nobody would ask for it whether its user is still there.
+        self.end_browsers(user);
+        self.users.tokens.forget_logins(user).await?;
         for identity in identities {
             let Some(grant) = sso.identities.grant(&identity).await? else {
                 continue;

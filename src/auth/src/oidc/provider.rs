@@ -189,7 +189,8 @@ impl Provider {
             .append_pair("code_challenge", attempt.challenge)
             .append_pair("code_challenge_method", "S256");
         if attempt.again {
-            url.query_pairs_mut().append_pair("prompt", "login");
+            // The second has the provider say since when somebody is logged in (OpenID Connect Core, section 3.1.2.1).
+            url.query_pairs_mut().append_pair("prompt", "login").append_pair("max_age", "0");
         }
         Ok(url.into())
     }

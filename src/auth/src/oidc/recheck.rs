@@ -24,8 +24,11 @@ const CONCURRENT: usize = 8;
 const AGAIN_MS: u64 = 60_000;
 /// When a grant of a provider that is not configured any more is looked at again, in milliseconds.
 const UNKNOWN_AGAIN_MS: u64 = 3_600_000;
-/// How much longer than login tokens live a grant that has ended is remembered, in milliseconds.
+/// How much later than their last login token somebody is logged out once more, in milliseconds.
 const AFTER_TOKENS_MS: u64 = 1000;
+/// How long the devices are kept of somebody whom the provider does not vouch for any more, in milliseconds: thirty days. A refresh token ends by
+/// itself, too, and whoever logs in again is to have their keys.
+const KEEP_DEVICES_MS: u64 = 30 * 24 * 3_600_000;
 
 impl Auth {
     /// Looks at every grant whose time has come; to be called every few seconds. Whoever was disabled at their provider is
@@ -55,14 +58,10 @@ impl Auth {
 
     async fn recheck(&self, sso: &Sso, identity: &Identity) -> Result<(), RouteError> {
         let Some(grant) = sso.identities.grant(identity).await? else { return Ok(()) };
-        if grant.ended {
-            // Once more, for login tokens that were given out before the end.
-            self.end_browsers(grant.user);
-            self.users.devices.delete_all(grant.user, None).await?;
-            sso.identities.drop_grant(identity, grant).await?;
-            return Ok(());
-        }
         let now = self.clock.now_ms();
+        if grant.ended {
+            return self.after_end(sso, identity, grant, now).await;
+        }
         let Some(provider) = sso.of_issuer(&identity.0) else {
             return self.look_again(sso, identity, grant, None, now.saturating_add(UNKNOWN_AGAIN_MS)).await;
         };
@@ -110,8 +109,22 @@ impl Auth {
         if sso.identities.end(identity, grant, now, due).await? {
             tracing::info!(issuer = %identity.0, user, "the provider ended a session: its user is logged out");
             self.end_browsers(user);
-            self.users.devices.delete_all(user, None).await?;
+            self.users.devices.log_out_softly(user).await?;
         }
         Ok(())
+    }
+
+    /// Once more, for login tokens that were given out before the end; and after a long time the devices go.
+    async fn after_end(&self, sso: &Sso, identity: &Identity, grant: Grant, now: u64) -> Result<(), RouteError> {
+        let ended = sso.identities.find(identity).await?.and_then(|row| row.ended_ts).unwrap_or(now);
+        let kept_until = ended.saturating_add(KEEP_DEVICES_MS);
+        if now >= kept_until {
+            self.users.devices.delete_logged_out(grant.user).await?;
+            sso.identities.drop_grant(identity, grant).await?;
+            return Ok(());
+        }
+        self.end_browsers(grant.user);
+        self.users.devices.log_out_softly(grant.user).await?;
+        self.look_again(sso, identity, grant, None, kept_until).await
     }
 }

@@ -65,6 +65,12 @@ impl Claims {
         self.all.get(name)?.as_str().filter(|text| !text.is_empty())
     }
 
+    /// Whether the token says that its user showed who they are after `since_ms`, in Unix milliseconds.
+    pub(crate) fn logged_in_since(&self, since_ms: u64) -> bool {
+        let since = i64::try_from(since_ms / 1000).unwrap_or(i64::MAX).saturating_sub(LEEWAY_SECONDS);
+        self.all.get("auth_time").and_then(Value::as_f64).is_some_and(|seconds| seconds as i64 >= since)
+    }
+
     /// Whether a claim that lists names has this one.
     pub(crate) fn lists(&self, name: &str, wanted: &str) -> bool {
         match self.all.get(name) {

@@ -32,6 +32,7 @@ pub(crate) enum Problem {
     AppReturn,
     UnknownCode,
     OtherAccount,
+    NotAskedAgain,
     NoSuchDevice,
     NameTooLong,
     NotAgreed,
@@ -170,6 +171,9 @@ fn english(problem: Problem) -> &'static str {
         Problem::UnknownApp => "The app is not known here, or not any more.",
         Problem::AppReturn => "The app wants to be answered at a place that is not its own. Nobody was sent there.",
         Problem::OtherAccount => "You logged in with another account. Nothing was confirmed.",
+        Problem::NotAskedAgain => {
+            "You were to log in once more, and the provider did not ask you to. Log out there, and try again."
+        }
         Problem::NoSuchDevice => "You are not logged in with this device, or not any more.",
         Problem::NameTooLong => "This name is too long.",
         Problem::NotAgreed => "Tick the box to say that you are sure.",
@@ -236,6 +240,9 @@ fn german(problem: Problem) -> &'static str {
             "Die App möchte an einem Ort Antwort bekommen, der nicht ihr eigener ist. Dorthin wurde niemand geschickt."
         }
         Problem::OtherAccount => "Du hast dich mit einem anderen Konto angemeldet. Nichts wurde bestätigt.",
+        Problem::NotAskedAgain => {
+            "Du solltest dich noch einmal anmelden, und der Anbieter hat dich nicht gefragt. Melde dich dort ab, und versuche es noch einmal."
+        }
         Problem::NoSuchDevice => "Mit diesem Gerät bist du nicht angemeldet, oder nicht mehr.",
         Problem::NameTooLong => "Dieser Name ist zu lang.",
         Problem::NotAgreed => "Kreuz das Kästchen an, wenn du sicher bist.",

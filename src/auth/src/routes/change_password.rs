@@ -33,8 +33,9 @@ pub(super) async fn handler(
     let log_out = body.logout_devices != Some(false);
     uninterrupted(async move {
         auth.users.accounts.set_password_hash(requester.user, Some(hash)).await?;
+        // What a browser was let in with is no password of this account any more.
+        auth.end_browsers(requester.user);
         if log_out {
-            auth.end_browsers(requester.user);
             auth.users.devices.delete_all(requester.user, requester.device_id.as_deref()).await?;
         }
         Ok(Response::new())

@@ -15,7 +15,7 @@ pub(super) async fn handler(
     request: Ruma<WithJson<Request, IgnoredAny>>,
 ) -> Result<Response, RouteError> {
     auth.confirm(&request.requester, Operation::LoginToken, &request.json_body).await?;
-    auth.limits.login_as(request.requester.user_id.localpart())?;
+    auth.limits.confirms(request.requester.user_id.localpart())?;
     let lifetime_ms = u64::from(auth.config.sso.token_seconds) * 1000;
     let token = auth.login_token(request.requester.user, lifetime_ms).await?;
     Ok(Response::new(Duration::from_millis(lifetime_ms), token))

@@ -58,7 +58,7 @@ pub(super) async fn handler(
         let name = named(body.identifier.as_ref(), body.user.as_deref())?
             .ok_or_else(|| MatrixError::missing_param("identifier"))?;
         let password = body.password.take().ok_or_else(|| MatrixError::missing_param("password"))?;
-        auth.open_account(name, password).await?
+        auth.open_account(name, password, request.ip).await?
     } else {
         let token = body.token.take().ok_or_else(|| MatrixError::missing_param("token"))?;
         if body.kind == ID_TOKEN_LOGIN {

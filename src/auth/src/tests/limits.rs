@@ -5,6 +5,7 @@ fn limited() -> AuthConfig {
     config.limits.enabled = true;
     config.limits.login_per_ip = http_kit::LimitConfig::new(1.0, 3);
     config.limits.login_per_user = http_kit::LimitConfig::new(1.0, 2);
+    config.limits.login_per_user_and_ip = http_kit::LimitConfig::new(1.0, 2);
     config.limits.registration_per_ip = http_kit::LimitConfig::new(1.0, 2);
     config.limits.names_per_ip = http_kit::LimitConfig::new(1.0, 4);
     config
@@ -44,6 +45,21 @@ async fn an_account_can_be_tried_so_often_from_all_addresses_together() {
     assert_code(&log_in(&server, 4, "bob", "x").await, 403, "M_FORBIDDEN");
     server.clock.advance(1000);
     assert_eq!(log_in(&server, 3, "Ann", PASSWORD).await.0, 200);
+}
+
+#[tokio::test]
+async fn who_tries_wrong_passwords_keeps_nobody_else_out() {
+    let mut config = limited();
+    config.limits.login_per_ip = http_kit::LimitConfig::new(1.0, 100);
+    config.limits.login_per_user = http_kit::LimitConfig::new(1.0, 4);
+    let server = Server::with(config);
+    server.user("ann").await;
+    let mut answers = Vec::new();
+    for _ in 0..50 {
+        answers.push(log_in(&server, 1, "ann", "x").await.0);
+    }
+    assert_eq!(answers.iter().filter(|status| **status == 429).count(), 48);
+    assert_eq!(log_in(&server, 2, "ann", PASSWORD).await.0, 200);
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ pub use self::{
     signatures::Failures,
 };
 pub(crate) use self::{
-    keys::{deletion_of_account, deletion_of_device},
+    keys::{deletion_of_account, deletion_of_device, key_id_of},
     rows::{BackupRow, FallbackRow, ListRow, RemoteListRow, StreamEntry},
 };
 

@@ -91,7 +91,7 @@ async fn people_without_a_password_confirm_at_their_provider() {
         page.assert_shows(200, "@ann:example.org");
         let leave = browser.get(&link(&page)).await.location();
         // The provider is to ask, also where it knows the browser.
-        assert!(leave.contains("&prompt=login"), "{leave}");
+        assert!(leave.contains("&prompt=login&max_age=0"), "{leave}");
         let back = site.op.authorize(&leave, user);
         // In another browser it does not go on.
         site.browser().get(&back).await.assert_shows(403, "in another browser");
@@ -102,6 +102,12 @@ async fn people_without_a_password_confirm_at_their_provider() {
         assert_eq!(site.server.post(UPLOAD, Some(&token), body.clone()).await.0, 401);
     }
     assert_eq!(site.accounts().await, ["@ann:example.org", "@eve:example.org"]);
+    // A provider that asked nobody, or an address from which the wish was taken, confirms nothing.
+    for since in [json!(0), json!("now"), json!(null)] {
+        site.op.tamper(move |draft| draft.claims["auth_time"] = since);
+        confirm("ann").await.assert_shows(403, "the provider did not ask you to");
+        assert_eq!(site.server.post(UPLOAD, Some(&token), body.clone()).await.0, 401);
+    }
     let page = confirm("ann").await;
     page.assert_shows(200, "Confirmed");
     assert!(page.body.contains("onAuthDone"));

@@ -29,6 +29,49 @@ async fn a_user_who_was_disabled_upstream_is_out_within_the_bound() {
     assert!(site.server.works(&bob).await);
 }
 
+/// A refresh token of Cognito's ends after some weeks by itself: that must not cost anybody their keys.
+#[tokio::test]
+async fn who_is_logged_out_by_the_provider_keeps_their_devices_for_a_month() {
+    let site = Site::new();
+    let token = site.log_in("ann").await;
+    let ann = site.account("ann").await.unwrap();
+    let devices = || async { site.server.auth.users.devices.list(ann.num).await.unwrap() };
+    let before = devices().await;
+    site.op.disable("ann");
+    site.server.clock.advance(BOUND_MS);
+    recheck(&site).await;
+    let answer = site.server.get(WHOAMI, Some(&token)).await;
+    assert_code(&answer, 401, "M_UNKNOWN_TOKEN");
+    assert_eq!(answer.1["soft_logout"], true);
+    site.server.clock.advance(BOUND_MS);
+    recheck(&site).await;
+    assert_eq!(devices().await.len(), 1);
+    // With the same device they are in again; another one that they have no more goes when its time has come.
+    site.op.enable("ann");
+    let login = site.return_as(&mut site.browser(), "ann").await.login_token();
+    let device = before[0].device_id.to_string();
+    let body = json!({ "type": "m.login.token", "token": login, "device_id": device });
+    let (status, again) = site.server.post(LOGIN, None, body).await;
+    assert_eq!((status, &again["device_id"]), (200, &json!(device)));
+    site.log_in("ann").await;
+    site.op.disable("ann");
+    site.server.clock.advance(BOUND_MS);
+    recheck(&site).await;
+    site.server.clock.advance(BOUND_MS);
+    recheck(&site).await;
+    // Logged in without the provider.
+    let tokens = users::tokens::NewTokens { access: "live", expires_ts: None, refresh: None };
+    let new = users::devices::NewDevice { device_id: "LIVE".into(), display_name: None, tokens };
+    site.server.auth.users.devices.create(ann.num, &new).await.unwrap();
+    site.server.clock.advance(30 * 24 * 3_600_000 - BOUND_MS - 1);
+    recheck(&site).await;
+    assert_eq!(devices().await.len(), 3);
+    site.server.clock.advance(1);
+    recheck(&site).await;
+    let left: Vec<_> = devices().await.into_iter().map(|device| device.device_id).collect();
+    assert_eq!(left, ["LIVE"], "whoever is logged in stays so");
+}
+
 #[tokio::test]
 async fn a_login_token_from_before_the_end_does_not_outlive_it() {
     let site = Site::new();

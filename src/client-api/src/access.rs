@@ -1,10 +1,10 @@
 //! Who may read a room, and up to where.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use engine::{EngineError, EventNum, EventRow, HistoryPoint, Membership, Room, StateEntry, Viewer, Visibility};
 use http_kit::Requester;
-use ruma::RoomId;
+use ruma::{OwnedUserId, RoomId};
 
 use crate::{ApiError, App};
 
@@ -20,6 +20,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) viewer: Viewer<'a>,
     /// For those who are no longer in the room: the event that ended their membership.
     pub(crate) until: Option<(EventNum, EventRow)>,
+    /// Whom the user ignores.
+    pub(crate) ignored: Arc<HashSet<OwnedUserId>>,
 }
 
 impl Reader<'_> {
@@ -38,14 +40,15 @@ impl App {
     pub(crate) async fn reader<'a>(&self, room_id: &RoomId, requester: &'a Requester) -> Result<Reader<'a>, ApiError> {
         let (room, mut viewer) = self.room_of(room_id, requester).await?;
         viewer.place = viewer.place.filter(|place| !place.forgotten);
+        let ignored = self.users.account_data.ignored(viewer.num).await?;
         if viewer.place.is_some_and(|place| place.membership == Membership::Join)
             || room.info().visibility == Visibility::WorldReadable
         {
-            return Ok(Reader { room, viewer, until: None });
+            return Ok(Reader { room, viewer, until: None, ignored });
         }
         let Some(place) = viewer.place else { return Err(ApiError::not_in_room()) };
         let until = self.end_of_membership(&room, place.num).await?.ok_or_else(ApiError::not_in_room)?;
-        Ok(Reader { room, viewer, until: Some(until) })
+        Ok(Reader { room, viewer, until: Some(until), ignored })
     }
 
     /// The membership event that followed a user's last `join`, going back from the newest one.

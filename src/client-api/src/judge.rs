@@ -32,13 +32,26 @@ impl Reads {
     }
 }
 
-/// The root of the thread that an event is in.
-pub(crate) fn thread_of(row: &EventRow) -> Option<OwnedEventId> {
-    let (_, root) = row.relation().filter(|(kind, _)| *kind == "m.thread")?;
-    OwnedEventId::try_from(root).ok()
-}
+/// Relations followed from an event to the thread that it is in, at most.
+/// [Threaded read receipts](https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts) name three.
+pub(crate) const THREAD_STEPS: usize = 3;
 
 impl App {
+    /// The root of the thread that an event is in, by itself or through what it relates to: an edit of a reply, a reaction.
+    pub(crate) async fn thread_of(&self, room: RoomNum, row: &EventRow) -> Result<Option<OwnedEventId>, ApiError> {
+        let owned = |(kind, id): (&str, &str)| (kind.to_owned(), id.to_owned());
+        let mut relation = row.relation().map(owned);
+        for _ in 0..=THREAD_STEPS {
+            let Some((kind, id)) = relation else { return Ok(None) };
+            if kind == "m.thread" {
+                return Ok(OwnedEventId::try_from(id).ok());
+            }
+            let Some(num) = self.engine.find_event(room, &id).await? else { return Ok(None) };
+            relation = self.engine.event(room, num).await?.relation().map(owned);
+        }
+        Ok(None)
+    }
+
     /// Up to where the receipts say that a user has read. `each` is told of every receipt where in the stream it was set, and for which thread
     /// where it is for one.
     pub(crate) async fn reads(

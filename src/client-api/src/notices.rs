@@ -12,10 +12,7 @@ use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use store::{IdKind, Pos};
 use users::push::{Actions, CompiledRules, PushContext, PushEvent};
 
-use crate::{
-    ApiError, App,
-    judge::{Reads, thread_of},
-};
+use crate::{ApiError, App, judge::Reads};
 
 /// Events of a room that are looked up in one go.
 const PAGE: usize = 20;
@@ -228,7 +225,8 @@ impl<'a> Walk<'a> {
         if self.range.unread_only && pos <= view.reads.all {
             return Ok(None);
         }
-        let read = pos <= view.reads.of(thread_of(&row).as_ref());
+        let thread = self.app.thread_of(num, &row).await?;
+        let read = pos <= view.reads.of(thread.as_ref());
         if own || row.is_redacted() || (read && self.range.unread_only) || is_ignored(&self.ignored, row.sender()) {
             return Ok(Some(None));
         }

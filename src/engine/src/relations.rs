@@ -1,8 +1,9 @@
 //! Events that relate to others, and what is bundled of them.
 //! [Forming relationships](https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use ruma::{OwnedUserId, UserId};
 use store::Page;
 
 use crate::{
@@ -85,7 +86,7 @@ impl Engine {
         }
     }
 
-    /// For each event: `m.relations` of its `unsigned`, as JSON, where it has any.
+    /// For each event: `m.relations` of its `unsigned`, as JSON, where it has any besides those of users whom the viewer ignores.
     ///
     /// # Errors
     /// Those of the store.
@@ -94,6 +95,7 @@ impl Engine {
         room: &Room,
         viewer: &Viewer<'_>,
         events: &[(EventNum, EventRow)],
+        ignored: &HashSet<OwnedUserId>,
     ) -> Result<Vec<Option<String>>, EngineError> {
         let keys: Vec<(RoomNum, EventNum)> = events.iter().map(|(num, _)| (room.num, *num)).collect();
         let related = self.db.multi_get(&RELATED, &keys).await?;
@@ -101,7 +103,7 @@ impl Engine {
         for ((_, row), related) in events.iter().zip(related) {
             // Everything in a ledger refers to the create event, so that it can be paged: that is no bundle.
             let bundled = related.is_some() && !row.is_redacted() && row.type_json() != "\"m.room.create\"";
-            out.push(if bundled { self.bundle(room, viewer, row, true).await? } else { None });
+            out.push(if bundled { self.bundle(room, (viewer, ignored), row, true).await? } else { None });
         }
         Ok(out)
     }
@@ -110,27 +112,27 @@ impl Engine {
     async fn bundle(
         &self,
         room: &Room,
-        viewer: &Viewer<'_>,
+        (viewer, ignored): (&Viewer<'_>, &HashSet<OwnedUserId>),
         row: &EventRow,
         threads: bool,
     ) -> Result<Option<String>, EngineError> {
         let prefix = (room.num, row.event_id().to_owned());
         let rows = self.db.scan_prefix(&RELATIONS, &prefix, Page::last(BUNDLE_SCAN)).await?;
-        let rows = self.seen_relations(room, viewer, rows).await?;
+        let rows = self.seen_relations(room, (viewer, ignored), rows).await?;
         let mut parts: Vec<String> = Vec::new();
         parts.extend(self.replacement(room, row, &rows));
         if threads {
-            parts.extend(self.thread(room, viewer, row, &rows).await?);
+            parts.extend(self.thread(room, (viewer, ignored), row, &rows).await?);
         }
         parts.extend(references(&rows));
         Ok((!parts.is_empty()).then(|| format!("{{{}}}", parts.join(","))))
     }
 
-    /// The relations whose events the viewer may see, newest first: what was said after somebody left is not for them.
+    /// The relations whose events the viewer may see and wants to, newest first: what was said after somebody left is not for them.
     async fn seen_relations(
         &self,
         room: &Room,
-        viewer: &Viewer<'_>,
+        (viewer, ignored): (&Viewer<'_>, &HashSet<OwnedUserId>),
         rows: Vec<Relation>,
     ) -> Result<Vec<(String, EventRow)>, EngineError> {
         let nums: Vec<EventNum> = rows.iter().map(|(_, relation)| relation.num).collect();
@@ -138,7 +140,9 @@ impl Engine {
             rows.into_iter().map(|(_, relation)| (relation.num, relation.kind)).collect();
         let (frontier, mut out) = (self.frontier(), Vec::with_capacity(nums.len()));
         for (num, row) in self.events(room.num, &nums).await? {
-            let shown = !row.is_redacted() && row.pos() <= frontier && self.can_see(room.num, viewer, &row).await?;
+            let wanted = !<&UserId>::try_from(row.sender()).is_ok_and(|sender| ignored.contains(sender));
+            let there = wanted && !row.is_redacted() && row.pos() <= frontier;
+            let shown = there && self.can_see(room.num, viewer, &row).await?;
             if let Some(kind) = kinds.remove(&num).filter(|_| shown) {
                 out.push((kind, row));
             }
@@ -170,7 +174,7 @@ impl Engine {
     async fn thread(
         &self,
         room: &Room,
-        viewer: &Viewer<'_>,
+        (viewer, ignored): (&Viewer<'_>, &HashSet<OwnedUserId>),
         root: &EventRow,
         rows: &[(String, EventRow)],
     ) -> Result<Option<String>, EngineError> {
@@ -182,7 +186,7 @@ impl Engine {
             latest.get_or_insert(row);
         }
         let Some(row) = latest else { return Ok(None) };
-        let relations = Box::pin(self.bundle(room, viewer, row, false)).await?;
+        let relations = Box::pin(self.bundle(room, (viewer, ignored), row, false)).await?;
         let mut out = String::from("\"m.thread\":{\"latest_event\":");
         let unsigned = Unsigned { now: self.now(), relations, ..Unsigned::default() };
         write_client_event(&mut out, row, room.id.as_str(), Format::WithRoomId, &unsigned, None);

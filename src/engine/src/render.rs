@@ -1,5 +1,9 @@
 //! Events as a particular user gets them: many at once, with everything that belongs into `unsigned`.
 
+use std::collections::HashSet;
+
+use ruma::OwnedUserId;
+
 use crate::{
     engine::Engine,
     error::EngineError,
@@ -17,8 +21,8 @@ pub struct Rendering<'a> {
     pub format: Format,
     /// The reader's device, which alone gets its own transaction ids.
     pub device: Option<&'a str>,
-    /// Whether relations are bundled.
-    pub bundle: bool,
+    /// With relations bundled, but for those of these users, whom the reader ignores; `None`: without.
+    pub bundle: Option<&'a HashSet<OwnedUserId>>,
 }
 
 impl Engine {
@@ -34,7 +38,10 @@ impl Engine {
         events: &[(EventNum, EventRow)],
         how: Rendering<'_>,
     ) -> Result<(), EngineError> {
-        let mut bundles = if how.bundle { self.bundles(room, viewer, events).await? } else { Vec::new() };
+        let mut bundles = match how.bundle {
+            Some(ignored) => self.bundles(room, viewer, events, ignored).await?,
+            None => Vec::new(),
+        };
         bundles.resize(events.len(), None);
         let now = self.now();
         for (index, ((_, row), relations)) in events.iter().zip(bundles).enumerate() {

@@ -127,7 +127,8 @@ impl World {
         let nums: Vec<_> = page.into_iter().map(|(_, num)| num).collect();
         let events = self.engine.visible_events(room, &viewer, &nums).await.unwrap();
         let mut out = String::from("[");
-        let how = Rendering { format: Format::WithRoomId, device: None, bundle: true };
+        let nobody = std::collections::HashSet::new();
+        let how = Rendering { format: Format::WithRoomId, device: None, bundle: Some(&nobody) };
         self.engine.render(&mut out, room, &viewer, &events, how).await.unwrap();
         out.push(']');
         serde_json::from_str(&out).unwrap()

@@ -1,8 +1,10 @@
 //! Threads of a room, the one with the newest reply first.
 //! [Threading](https://spec.matrix.org/v1.19/client-server-api/#threading).
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
-use ruma::EventId;
+use ruma::{EventId, OwnedUserId, UserId};
 use store::{Page, Value};
 
 use crate::{
@@ -75,17 +77,24 @@ impl Engine {
         Ok(rows.into_iter().map(|((_, depth, arrival), root)| (HistoryPoint { depth, arrival }, root)).collect())
     }
 
-    /// Whether a user replied in a thread; `None` where all its replies were redacted.
+    /// Whether a user replied in a thread; `None` where all its replies were redacted, or are of those who are ignored.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn replied_in(&self, room: &Room, viewer: &Viewer<'_>, root: &str) -> Result<Option<bool>, EngineError> {
+    pub async fn replied_in(
+        &self,
+        room: &Room,
+        viewer: &Viewer<'_>,
+        root: &str,
+        ignored: &HashSet<OwnedUserId>,
+    ) -> Result<Option<bool>, EngineError> {
         let prefix = (room.num, root.to_owned());
         let rows = self.db.scan_prefix(&RELATIONS, &prefix, Page::last(LOOKED_AT)).await?;
         let nums: Vec<_> = rows.into_iter().filter(|(_, row)| row.kind == THREAD).map(|(_, row)| row.num).collect();
         let mut replied = None;
         for (_, row) in self.events(room.num, &nums).await? {
-            if !row.is_redacted() {
+            let unwanted = <&UserId>::try_from(row.sender()).is_ok_and(|sender| ignored.contains(sender));
+            if !row.is_redacted() && !unwanted {
                 replied = Some(replied == Some(true) || row.sender_num() == viewer.num);
             }
         }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 use ruma::{OwnedRoomId, OwnedUserId, RoomId};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 use store::{Outcome, Page, Pos, WakeKeys};
 
 use crate::{
@@ -30,6 +30,8 @@ pub const PUSH_RULES: &str = "m.push_rules";
 /// Where the ignored users live.
 pub const IGNORED_USER_LIST: &str = "m.ignored_user_list";
 const TAG: &str = "m.tag";
+/// Which rooms are direct chats, by whom they are with.
+const DIRECT: &str = "m.direct";
 
 /// Whether clients may not set a type themselves (`M_BAD_JSON`, 405): it is set through other endpoints.
 pub fn is_server_managed(in_room: bool, event_type: &str) -> bool {
@@ -320,6 +322,26 @@ impl AccountData {
         .await
     }
 
+    /// Calls a room a direct chat with those with whom another one is.
+    ///
+    /// # Errors
+    /// [`UsersError::TooLarge`] and those of the store.
+    pub async fn copy_direct(&self, user: UserNum, old: &RoomId, new: &RoomId) -> Result<Option<Pos>> {
+        self.modify(user, None, DIRECT, |content| {
+            let content = content.and_then(|content| serde_json::from_slice::<Map<String, Value>>(content).ok());
+            let (mut people, mut changed) = (content.unwrap_or_default(), false);
+            for rooms in people.values_mut().filter_map(Value::as_array_mut) {
+                let has = |id: &RoomId| rooms.iter().any(|room| room == id.as_str());
+                if has(old) && !has(new) {
+                    rooms.push(new.as_str().into());
+                    changed = true;
+                }
+            }
+            if changed { encode(&people) } else { Ok(Change::Keep) }
+        })
+        .await
+    }
+
     /// Takes a tag from a room; nothing happens where it has none such.
     ///
     /// # Errors
@@ -360,7 +382,7 @@ fn parse_tags(content: &[u8]) -> TagContent {
     serde_json::from_slice(content).unwrap_or_default()
 }
 
-fn encode(content: &TagContent) -> Result<Change> {
+fn encode(content: &impl Serialize) -> Result<Change> {
     let text = serde_json::to_vec(content).map_err(|_| UsersError::NotAnObject("the tag"))?;
     Ok(Change::Put(Bytes::from(text)))
 }

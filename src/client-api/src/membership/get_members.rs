@@ -21,11 +21,16 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let mut members = app.engine.events(room, &nums).await?;
     members.retain(|(_, row)| {
         let membership = membership_of(row);
-        body.membership.as_ref().is_none_or(|wanted| *wanted == membership)
-            && body.not_membership.as_ref().is_none_or(|unwanted| *unwanted != membership)
+        match (&body.membership, &body.not_membership) {
+            // Either of them lets a member pass.
+            (Some(wanted), Some(unwanted)) => *wanted == membership || *unwanted != membership,
+            (Some(wanted), None) => *wanted == membership,
+            (None, Some(unwanted)) => *unwanted != membership,
+            (None, None) => true,
+        }
     });
     let mut out = String::from("{\"chunk\":[");
-    let how = Rendering { format: Format::WithRoomId, device: None, bundle: false };
+    let how = Rendering { format: Format::WithRoomId, device: None, bundle: None };
     app.engine.render(&mut out, &reader.room, &reader.viewer, &members, how).await?;
     out.push_str("]}");
     Ok(RawJson(out.into()))

@@ -18,7 +18,8 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
         return Err(MatrixError::not_found("This server keeps no presence").into());
     }
     let user = match app.engine.ids.find(IdKind::User, body.user_id.as_str()).await? {
-        Some(user) if user == requester.user || app.share_a_room(requester.user, user).await? => user,
+        Some(user) if user == requester.user => user,
+        Some(user) if app.shares_a_room_with(requester.user, user, &body.user_id).await? => user,
         // Whether there is such a user is nobody's business who shares no room with them.
         _ => return Err(MatrixError::forbidden("You share no room with this user").into()),
     };

@@ -56,7 +56,7 @@ async fn notification(
     let ts = MilliSecondsSinceUnixEpoch(UInt::try_from(row.origin_server_ts()).unwrap_or(UInt::MAX));
     let viewer = app.engine.viewer(room.num, &requester.user_id, requester.user).await?;
     let device = requester.device_id.as_deref().map(ruma::DeviceId::as_str);
-    let rendering = Rendering { format: Format::WithoutRoomId, device, bundle: false };
+    let rendering = Rendering { format: Format::WithoutRoomId, device, bundle: None };
     let mut json = String::new();
     app.engine.render(&mut json, &room, &viewer, &[(num, row)], rendering).await?;
     let event = RawValue::from_string(json).map_err(MatrixError::internal)?;

@@ -2,10 +2,8 @@
 
 use engine::Room;
 
-use crate::{ApiError, App};
+use crate::{ApiError, App, judge::THREAD_STEPS};
 
-/// Relations followed from an event to the thread that it is in, at most: a reaction to an edit of a reply is three.
-const STEPS: usize = 4;
 /// Receipts of the main timeline.
 pub(super) const MAIN: &str = "main";
 
@@ -13,7 +11,7 @@ impl App {
     /// Whether a receipt for an event may name a thread: `main`, or a thread's root.
     pub(super) async fn fits_thread(&self, room: &Room, event_id: &str, thread: &str) -> Result<bool, ApiError> {
         let mut at = event_id.to_owned();
-        for _ in 0..STEPS {
+        for _ in 0..=THREAD_STEPS {
             // The root belongs to its thread and, not being in it, to the main timeline.
             if at == thread {
                 return Ok(true);

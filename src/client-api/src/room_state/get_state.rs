@@ -13,7 +13,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let nums: Vec<EventNum> = app.state_for(&reader).await?.into_iter().map(|(.., num)| num).collect();
     let events = app.engine.events(reader.room.num, &nums).await?;
     let mut out = String::from("[");
-    let how = Rendering { format: Format::WithRoomId, device: None, bundle: false };
+    let how = Rendering { format: Format::WithRoomId, device: None, bundle: None };
     app.engine.render(&mut out, &reader.room, &reader.viewer, &events, how).await?;
     out.push(']');
     Ok(RawJson(out.into()))

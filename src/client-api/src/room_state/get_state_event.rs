@@ -15,7 +15,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
         return Ok(RawJson(event.1.content().to_owned().into()));
     }
     let mut out = String::new();
-    let how = Rendering { format: Format::WithRoomId, device: None, bundle: false };
+    let how = Rendering { format: Format::WithRoomId, device: None, bundle: None };
     app.engine.render(&mut out, &reader.room, &reader.viewer, &[event], how).await?;
     Ok(RawJson(out.into()))
 }

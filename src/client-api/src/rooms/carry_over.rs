@@ -1,7 +1,5 @@
 //! What users had set for a room holds for the one that replaces it: tags, push rules, and that it is a direct chat.
 
-use std::collections::BTreeMap;
-
 use engine::Room;
 use http_kit::Requester;
 use ruma::{
@@ -37,7 +35,8 @@ impl App {
             }
         }
         self.copy_push_rule(user, &old, &room.id).await?;
-        self.copy_direct(user, &old, &room.id).await
+        self.users.account_data.copy_direct(user, &old, &room.id).await?;
+        Ok(())
     }
 
     /// The room that a room came to replace.
@@ -65,23 +64,6 @@ impl App {
         self.users.push_rules.put(user, copy, None, None).await?;
         if !rule.enabled {
             self.users.push_rules.set_enabled(user, RuleKind::Room, new.as_str(), false).await?;
-        }
-        Ok(())
-    }
-
-    async fn copy_direct(&self, user: u64, old: &RoomId, new: &RoomId) -> Result<(), ApiError> {
-        let Some(content) = self.users.account_data.get(user, None, "m.direct").await? else { return Ok(()) };
-        let Ok(mut rooms) = serde_json::from_str::<BTreeMap<String, Vec<String>>>(content.get()) else { return Ok(()) };
-        let mut changed = false;
-        for rooms in rooms.values_mut() {
-            if rooms.iter().any(|room| room == old.as_str()) && !rooms.iter().any(|room| room == new.as_str()) {
-                rooms.push(new.to_string());
-                changed = true;
-            }
-        }
-        if changed {
-            let content = serde_json::value::to_raw_value(&rooms).map_err(http_kit::MatrixError::internal)?;
-            self.users.account_data.set(user, None, "m.direct", &content).await?;
         }
         Ok(())
     }

@@ -104,7 +104,9 @@ impl App {
     ) -> Result<(), ApiError> {
         let event = std::slice::from_ref(&shown.event);
         out.push_str(&format!("{{\"rank\":{},\"result\":", json!(shown.hit.rank)));
-        self.engine.render(out, &reader.room, &reader.viewer, event, rendering(requester, true)).await?;
+        self.engine
+            .render(out, &reader.room, &reader.viewer, event, rendering(requester, Some(&reader.ignored)))
+            .await?;
         if let Some(context) = wanted.context {
             out.push_str(",\"context\":");
             self.write_context(out, reader, &shown.event, context, requester).await?;
@@ -130,7 +132,9 @@ impl App {
         out.push_str(&format!("{{\"start\":\"{}\",\"end\":\"{}\"", encode_point(start), encode_point(end)));
         for (name, events) in [("events_before", &before), ("events_after", &after)] {
             out.push_str(&format!(",\"{name}\":["));
-            self.engine.render(out, &reader.room, &reader.viewer, events, rendering(requester, true)).await?;
+            self.engine
+                .render(out, &reader.room, &reader.viewer, events, rendering(requester, Some(&reader.ignored)))
+                .await?;
             out.push(']');
         }
         if wanted.profiles {
@@ -146,7 +150,7 @@ impl App {
         let nums: Vec<EventNum> = self.state_for(reader).await?.into_iter().map(|(.., num)| num).collect();
         let events = self.engine.events(reader.room.num, &nums).await?;
         let mut out = String::new();
-        self.engine.render(&mut out, &reader.room, &reader.viewer, &events, rendering(requester, false)).await?;
+        self.engine.render(&mut out, &reader.room, &reader.viewer, &events, rendering(requester, None)).await?;
         Ok(out)
     }
 }

@@ -3,12 +3,15 @@
 use engine::Room;
 use http_kit::MatrixError;
 use ruma::{
-    UserId,
+    RoomAliasId, UserId,
     events::{TimelineEventType, room::member::MembershipState},
 };
 use serde::Deserialize;
 
 use crate::{ApiError, App};
+
+/// Aliases of other servers that one event may add: each is asked for there.
+const ALIASES_ELSEWHERE: usize = 5;
 
 impl App {
     /// Somebody sent something: they are there. Whether they still type, perhaps on another device, is for their clients to say.
@@ -94,16 +97,29 @@ impl App {
             None => Content::default(),
         };
         let known = |alias: &String| old.alias.as_ref() == Some(alias) || old.alt_aliases.contains(alias);
+        let mut elsewhere = 0;
         for alias in new.alias.iter().chain(&new.alt_aliases).filter(|alias| !alias.is_empty() && !known(alias)) {
-            if ruma::RoomAliasId::parse(alias).is_err() {
+            let Ok(id) = RoomAliasId::parse(alias) else {
                 return Err(MatrixError::invalid_param("alias", format!("{alias} is not a room alias")).into());
+            };
+            elsewhere += usize::from(id.server_name() != self.engine.identity.server_name);
+            if elsewhere > ALIASES_ELSEWHERE {
+                return Err(MatrixError::bad_alias("too many new aliases of other servers at once").into());
             }
-            let found = self.engine.alias(alias).await?;
-            if found.is_none_or(|row| row.room_id != room.id.as_str()) {
+            if !self.points_at(&id, room).await? {
                 return Err(MatrixError::bad_alias(format!("{alias} does not point at this room")).into());
             }
         }
         Ok(())
+    }
+
+    /// Whether an alias, of this server or another, leads to a room. One whose server gives no answer does not.
+    async fn points_at(&self, alias: &RoomAliasId, room: &Room) -> Result<bool, ApiError> {
+        if alias.server_name() == self.engine.identity.server_name {
+            let row = self.engine.alias(alias.as_str()).await?;
+            return Ok(row.is_some_and(|row| row.room_id == room.id.as_str()));
+        }
+        Ok(self.resolve_alias(alias).await.is_ok_and(|(found, _)| found == room.id))
     }
 }
 

@@ -16,8 +16,6 @@ pub(super) struct Query {
     pub(super) filter: FilterDefinition,
     pub(super) full_state: bool,
     pub(super) state_after: bool,
-    /// The client does not take part in presence.
-    pub(super) quiet: bool,
 }
 
 /// The stretch of the streams that a response covers.
@@ -71,17 +69,13 @@ impl App {
         let mut account_data = self.account_data(requester, window).await?;
         let global = account_data.remove(&None).unwrap_or_default();
         let mut sections = Sections::default();
-        let room_query = RoomQuery::new(query, requester);
+        let ignored = self.users.account_data.ignored(requester.user).await?;
+        let room_query = RoomQuery::new(query, requester, ignored);
         for (room, place) in window.rooms.iter() {
             self.add_room(&mut sections, *room, *place, window, &room_query, &account_data).await?;
         }
         sections.met.remove(&requester.user);
-        let presence = if query.quiet && window.since.is_some() {
-            Vec::new()
-        } else {
-            self.presence(window, query, &sections.met).await?
-        };
-
+        let presence = self.presence(window, query, &sections.met).await?;
         let encryption = self.encryption_news(requester, window).await?;
 
         let mut out = String::with_capacity(512 + sections.len());

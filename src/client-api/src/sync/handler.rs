@@ -4,12 +4,9 @@ use axum::extract::State;
 use bytes::Bytes;
 use engine::UserNum;
 use http_kit::{RawJson, Requester, Ruma};
-use ruma::{
-    api::client::{
-        filter::FilterDefinition,
-        sync::sync_events::v3::{Filter, Request},
-    },
-    presence::PresenceState,
+use ruma::api::client::{
+    filter::FilterDefinition,
+    sync::sync_events::v3::{Filter, Request},
 };
 use tokio::time::Instant;
 
@@ -26,12 +23,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     app.confirm_messages(&requester, since).await?;
     let longest = Duration::from_secs(app.config.max_sync_timeout_seconds);
     let timeout = body.timeout.unwrap_or_default().min(longest);
-    let query = Query {
-        filter,
-        full_state: body.full_state,
-        state_after: body.use_state_after,
-        quiet: body.set_presence == PresenceState::Offline,
-    };
+    let query = Query { filter, full_state: body.full_state, state_after: body.use_state_after };
     let json = app.long_poll(&requester, since, &query, timeout).await?;
     Ok(RawJson(Bytes::from(json)))
 }
@@ -81,17 +73,20 @@ impl App {
         let began = Instant::now();
         let deadline = began + timeout;
         loop {
-            let window = Window::open(self, requester.user, since).await?;
-            let (json, news) = self.assemble(requester, &window, query).await?;
+            // On the heap: what a look takes is not to be held while the poll waits, which is nearly always.
+            let (json, news, expiry) = Box::pin(async {
+                let window = Window::open(self, requester.user, since).await?;
+                let (json, news) = self.assemble(requester, &window, query).await?;
+                let expiry = self.engine.typing.next_expiry(window.rooms.keys().copied());
+                Ok::<_, ApiError>((json, news, expiry))
+            })
+            .await?;
             let now = Instant::now();
             if news || since.is_none() || query.full_state || now >= deadline || self.is_closing() {
                 return Ok(json);
             }
-            let rooms = window.rooms.keys().copied();
-            let wake_at = match self.engine.typing.next_expiry(rooms) {
-                Some(expiry) => deadline.min(now + Duration::from_millis(expiry)),
-                None => deadline,
-            };
+            drop(json);
+            let wake_at = expiry.map_or(deadline, |expiry| deadline.min(now + Duration::from_millis(expiry)));
             // Either way we look again: a wake-up may be for another device's account data only.
             let _ = tokio::time::timeout_at(wake_at, waiter.woken()).await;
             gather(began, deadline).await;

@@ -1,8 +1,10 @@
 //! One room's part of a response.
 
+use std::{collections::HashSet, sync::Arc};
+
 use engine::{EventNum, EventRow, Membership, Rendering, Room, RoomNum, UserNum, UserRoom, Viewer, splice::Format};
 use http_kit::Requester;
-use ruma::{RoomId, api::client::filter::LazyLoadOptions};
+use ruma::{OwnedUserId, RoomId, api::client::filter::LazyLoadOptions};
 use store::Pos;
 use users::account_data::Item;
 
@@ -32,10 +34,11 @@ pub(super) struct RoomQuery<'a> {
     account_data: RowFilter,
     rooms: Option<Vec<String>>,
     not_rooms: Vec<String>,
+    ignored: Arc<HashSet<OwnedUserId>>,
 }
 
 impl<'a> RoomQuery<'a> {
-    pub(super) fn new(query: &Query, requester: &'a Requester) -> Self {
+    pub(super) fn new(query: &Query, requester: &'a Requester, ignored: Arc<HashSet<OwnedUserId>>) -> Self {
         let room = &query.filter.room;
         let limit = room.timeline.limit.map_or(TIMELINE, |limit| usize::try_from(limit).unwrap_or(TIMELINE_MAX));
         let texts = |ids: &[ruma::OwnedRoomId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -54,6 +57,7 @@ impl<'a> RoomQuery<'a> {
             account_data: RowFilter::new(&room.account_data),
             rooms: room.rooms.as_deref().map(texts),
             not_rooms: texts(&room.not_rooms),
+            ignored,
         }
     }
 
@@ -64,7 +68,7 @@ impl<'a> RoomQuery<'a> {
 
     pub(super) fn rendering(&self) -> Rendering<'_> {
         let device = self.requester.device_id.as_deref().map(ruma::DeviceId::as_str);
-        Rendering { format: Format::WithoutRoomId, device, bundle: true }
+        Rendering { format: Format::WithoutRoomId, device, bundle: Some(&self.ignored) }
     }
 }
 
@@ -119,7 +123,10 @@ impl App {
         out.push('{');
         out.push_str("\"summary\":");
         if full || state.members_changed || timeline.has_members() {
-            out.push_str(&self.summary(room, &viewer).await?);
+            let (summary, heroes) = self.summary(room, &viewer).await?;
+            out.push_str(&summary);
+            let unseen = self.unseen_heroes(room, &heroes, (&timeline, &state), query).await?;
+            state.rows.extend(unseen);
         } else {
             out.push_str("{}");
         }
@@ -252,7 +259,7 @@ impl App {
         query: &RoomQuery<'_>,
     ) -> Result<(), ApiError> {
         out.push_str(if query.state_after { ",\"state_after\":{\"events\":[" } else { ",\"state\":{\"events\":[" });
-        self.engine.render(out, room, viewer, state, Rendering { bundle: false, ..query.rendering() }).await?;
+        self.engine.render(out, room, viewer, state, Rendering { bundle: None, ..query.rendering() }).await?;
         out.push_str("]}");
         Ok(())
     }

@@ -8,10 +8,7 @@ use serde_json::json;
 use store::Pos;
 use users::unread::{Counts, UnreadCounts};
 
-use crate::{
-    ApiError, App,
-    judge::{Reads, thread_of},
-};
+use crate::{ApiError, App, judge::Reads};
 
 /// Events looked at in one go.
 const PAGE: usize = 200;
@@ -133,7 +130,7 @@ impl App {
             let nums: Vec<_> = page.iter().map(|(_, num)| *num).collect();
             for (_, row) in self.engine.events(room.num, &nums).await? {
                 counted.fresh += 1;
-                let thread = thread_of(&row);
+                let thread = self.thread_of(room.num, &row).await?;
                 let read = row.pos() <= reads.of(thread.as_ref());
                 let elsewhere = stretch.only.is_some_and(|only| !only.contains(&thread));
                 let own = row.sender_num() == viewer.num;

@@ -35,6 +35,9 @@ async fn members_now_and_then() {
     assert_eq!(get("?membership=leave".into()).await, pairs(&[("@bob:hs", "leave")]));
     assert_eq!(get("?not_membership=join".into()).await, pairs(&[("@bob:hs", "leave")]));
     assert_eq!(get("?membership=invite".into()).await, []);
+    // Of two filters one suffices.
+    assert_eq!(get("?membership=leave&not_membership=leave".into()).await, now);
+    assert_eq!(get("?membership=invite&not_membership=join".into()).await, pairs(&[("@bob:hs", "leave")]));
     let then = pairs(&[("@alice:hs", "join"), ("@bob:hs", "join")]);
     assert_eq!(get(format!("?at={token}")).await, then);
     // Without a token a page starts behind everything: that is now.

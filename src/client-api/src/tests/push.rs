@@ -57,6 +57,18 @@ async fn rules_are_made_placed_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn a_rule_without_conditions_matches_everything() {
+    let test = TestApp::new(&["alice", "bob"]).await;
+    for kind in ["override", "underride"] {
+        let path = format!("/v3/pushrules/global/{kind}/all");
+        test.put("bob", &path, json!({"actions": ["notify"]})).await.ok();
+        assert_eq!(test.get("bob", &path).await.ok()["conditions"], json!([]));
+        test.put("bob", &path, json!({})).await.refused(400, "M_MISSING_PARAM");
+        test.put("bob", &path, json!(["notify"])).await.refused(400, "M_BAD_JSON");
+    }
+}
+
+#[tokio::test]
 async fn counts_in_sync_follow_the_rules() {
     let test = TestApp::new(&["alice", "bob"]).await;
     let room = test.public_room(&["bob", "alice"]).await;

@@ -208,3 +208,25 @@ async fn typing_is_shown_stopped_and_runs_out() {
     test.put("carol", "/v3/rooms/!none:hs/typing/@carol:hs", json!({"typing": true})).await.refused(403, "M_FORBIDDEN");
     test.put("alice", &path, json!({})).await.refused(400, "M_MISSING_PARAM");
 }
+
+#[tokio::test]
+async fn receipts_for_several_threads_on_one_event_are_all_told() {
+    let test = TestApp::new(&["alice", "bob"]).await;
+    let room = test.public_room(&["alice", "bob"]).await;
+    let root = test.say("bob", &room, "root").await;
+    let content = json!({"body": "r", "m.relates_to": {"rel_type": "m.thread", "event_id": root}});
+    test.send("bob", &room, "m.room.message", content).await;
+    let since = token(&test.sync("bob", None).await);
+    for thread in ["main", &root] {
+        let body = json!({"thread_id": thread});
+        test.post("alice", &format!("/v3/rooms/{room}/receipt/m.read/{root}"), body).await.ok();
+    }
+    let sync = test.sync("bob", Some(&since)).await;
+    let events = sync["rooms"]["join"][&room]["ephemeral"]["events"].as_array().unwrap();
+    let mut threads: Vec<&str> = events
+        .iter()
+        .filter_map(|event| event["content"][&root]["m.read"]["@alice:hs"]["thread_id"].as_str())
+        .collect();
+    threads.sort_unstable();
+    assert_eq!(threads, [&root, "main"]);
+}

@@ -124,3 +124,27 @@ async fn nobody_annotates_an_event_twice_in_the_same_way() {
     test.put("alice", &redact, json!({})).await.ok();
     react("alice", "+", "5").await.ok();
 }
+
+#[tokio::test]
+async fn what_ignored_people_say_is_in_no_bundle() {
+    let test = TestApp::new(&["alice", "bob", "mallory"]).await;
+    let room = test.public_room(&["alice", "bob", "mallory"]).await;
+    let (root, other) = (test.say("alice", &room, "root").await, test.say("alice", &room, "other").await);
+    let seen = relate(&test, "alice", &room, "m.room.message", ("m.thread", &root)).await;
+    relate(&test, "mallory", &room, "m.room.message", ("m.thread", &root)).await;
+    relate(&test, "mallory", &room, "m.room.message", ("m.thread", &other)).await;
+    let ignored = json!({"ignored_users": {"@mallory:hs": {}}});
+    test.put("bob", "/v3/user/@bob:hs/account_data/m.ignored_user_list", ignored).await.ok();
+    for (who, count) in [("alice", 2), ("bob", 1)] {
+        let event = test.get(who, &format!("/v3/rooms/{room}/event/{root}")).await.ok();
+        let thread = &event["unsigned"]["m.relations"]["m.thread"];
+        assert_eq!(thread["count"], json!(count), "{event}");
+        assert_eq!(thread["latest_event"]["event_id"] == json!(seen), count == 1);
+        let related = test.get(who, &format!("/v1/rooms/{room}/relations/{root}")).await.ok();
+        assert_eq!(related["chunk"].as_array().unwrap().len(), count);
+        let threads = test.get(who, &format!("/v1/rooms/{room}/threads")).await.ok();
+        assert_eq!(threads["chunk"].as_array().unwrap().len(), count, "{threads}");
+    }
+    let sync = test.sync("bob", None).await;
+    assert!(!sync["rooms"]["join"][&room]["timeline"].to_string().contains("mallory:hs\",\"content\":{\"body"));
+}

@@ -236,3 +236,66 @@ async fn what_encryption_needs_comes_by_extensions() {
     let bad = body(Some("x"));
     test.post("bob", PATH, bad).await.refused(400, "M_INVALID_PARAM");
 }
+
+#[tokio::test]
+async fn what_happened_outside_the_window_is_told_when_a_room_is_back_in_it() {
+    let test = TestApp::new(&["alice", "bob"]).await;
+    let [oldest, _, newest] = three(&test).await;
+    let with = |rooms: usize| {
+        let mut body = first(rooms, 1);
+        let on = json!({"enabled": true});
+        body["extensions"] = json!({"account_data": on, "receipts": on, "typing": on});
+        body
+    };
+    let all = slide(&test, None, with(3)).await;
+    let typing = |on: bool| json!({"typing": on, "timeout": 60_000});
+    let types = format!("/v3/rooms/{oldest}/typing/@alice:hs");
+    test.put("alice", &types, typing(true)).await.ok();
+    let all = slide(&test, Some(pos(&all)), with(3)).await;
+    assert_eq!(all["extensions"]["typing"]["rooms"][&oldest]["content"]["user_ids"], json!(["@alice:hs"]));
+    let said = test.say("alice", &newest, "on top").await;
+    // A client that comes back asks for the first rooms again, and then for more. Another device of Bob's has read.
+    let event = test.get("bob", &format!("/v3/rooms/{oldest}/messages?dir=b&limit=1")).await.ok();
+    let event = event["chunk"][0]["event_id"].as_str().unwrap();
+    test.post("bob", &format!("/v3/rooms/{oldest}/receipt/m.read/{event}"), json!({})).await.ok();
+    test.put("bob", &format!("/v3/user/@bob:hs/rooms/{oldest}/tags/u.work"), json!({})).await.ok();
+    test.put("alice", &types, typing(false)).await.ok();
+    let first_room = slide(&test, Some(pos(&all)), with(1)).await;
+    assert_eq!(names(&first_room), [newest.as_str()], "{said}");
+    assert!(first_room["extensions"]["receipts"].is_null(), "{first_room}");
+    let back = slide(&test, Some(pos(&first_room)), with(3)).await;
+    let told = &back["extensions"];
+    assert!(told["receipts"]["rooms"][&oldest]["content"][event]["m.read"]["@bob:hs"].is_object(), "{back}");
+    assert_eq!(told["account_data"]["rooms"][&oldest][0]["content"]["tags"], json!({"u.work": {}}));
+    assert_eq!(told["typing"]["rooms"][&oldest]["content"]["user_ids"], json!([]));
+    let quiet = slide(&test, Some(pos(&back)), with(3)).await;
+    assert_eq!((names(&quiet), &quiet["extensions"]), (vec![], &json!({})));
+}
+
+#[tokio::test]
+async fn who_is_gone_is_told_nothing_of_what_became_of_the_room() {
+    let test = TestApp::new(&["alice", "bob", "carol"]).await;
+    let [oldest, ..] = three(&test).await;
+    let mut lists = first(5, 1);
+    lists["lists"]["all"]["required_state"] = json!([["*", "*"]]);
+    let room = test.room("alice", json!({"preset": "private_chat", "invite": ["@bob:hs"]})).await;
+    let begun = slide(&test, None, lists.clone()).await;
+    assert!(begun["rooms"][&room]["invite_state"].is_array());
+    // Said behind the invitation, which Bob refuses.
+    test.set("alice", &room, "m.room.topic", "", json!({"topic": "secret"})).await.ok();
+    test.post("bob", &format!("/v3/rooms/{room}/leave"), json!({})).await.ok();
+    let refused = slide(&test, Some(pos(&begun)), lists.clone()).await;
+    let shown = &refused["rooms"][&room];
+    assert_eq!(state(shown), [pair("m.room.member", "@bob:hs")]);
+    assert_eq!(shown["timeline"].as_array().unwrap().len(), 1);
+    for secret in ["name", "heroes", "joined_count", "avatar", "notification_count"] {
+        assert!(shown[secret].is_null(), "{secret}: {shown}");
+    }
+    // Thrown out, and the room gets another name before Bob looks.
+    test.set("alice", &oldest, "m.room.topic", "", json!({"topic": "before"})).await.ok();
+    test.post("alice", &format!("/v3/rooms/{oldest}/kick"), json!({"user_id": "@bob:hs"})).await.ok();
+    test.set("alice", &oldest, "m.room.name", "", json!({"name": "after"})).await.ok();
+    let gone = slide(&test, Some(pos(&refused)), lists).await;
+    assert!(!gone.to_string().contains("after"), "{gone}");
+    assert_eq!(state(&gone["rooms"][&oldest]), [pair("m.room.member", "@bob:hs"), pair("m.room.topic", "")]);
+}

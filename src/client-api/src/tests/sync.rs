@@ -96,6 +96,8 @@ async fn state_of_ignored_users_is_shown_and_nothing_else_of_theirs() {
 async fn lazy_members_are_those_who_speak_as_they_were_before() {
     let test = TestApp::new(&["alice", "bob", "carl"]).await;
     let room = test.public_room(&["alice", "bob", "carl"]).await;
+    // A room without a name is called by its members, who are told for that reason already.
+    test.set("alice", &room, "m.room.name", "", json!({"name": "named"})).await.ok();
     let filter = json!({"room": {"state": {"lazy_load_members": true}, "timeline": {"limit": 2}}});
     test.say("bob", &room, "one").await;
     test.say("bob", &room, "two").await;
@@ -205,4 +207,40 @@ async fn rooms_in_which_nothing_happened_are_not_read() {
     assert_eq!(ids(&joined[&rooms[ROOMS / 2]]["timeline"]), [said]);
     let one = stats() - before;
     assert!(one.gets + one.multi_gets + one.scans < ROOMS as u64 / 2, "{one:?}");
+}
+
+#[tokio::test]
+async fn those_by_whom_a_room_is_called_are_known_to_who_loads_members_lazily() {
+    let test = TestApp::new(&["alice", "bob", "carol"]).await;
+    let room = test.public_room(&["alice", "bob", "carol"]).await;
+    for number in 0..3 {
+        test.say("alice", &room, &number.to_string()).await;
+    }
+    let lazy = "filter=%7B%22room%22%3A%7B%22state%22%3A%7B%22lazy_load_members%22%3Atrue%7D%2C%22timeline%22%3A%7B%22limit%22%3A1%7D%7D%7D";
+    let told = async |since: Option<&str>| {
+        let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
+        let sync = test.get("bob", &format!("/v3/sync?{lazy}{since}")).await.ok();
+        let shown = sync["rooms"]["join"][&room].clone();
+        let events = shown["state"]["events"].as_array().unwrap().iter();
+        let mut members: Vec<String> = events
+            .filter(|event| event["type"] == "m.room.member")
+            .map(|event| event["state_key"].as_str().unwrap().to_owned())
+            .collect();
+        members.sort();
+        (shown["summary"]["m.heroes"].clone(), members, sync["next_batch"].as_str().unwrap().to_owned())
+    };
+    // Carol has said nothing, and gives the room its name all the same.
+    let (heroes, members, token) = told(None).await;
+    assert_eq!(heroes, json!(["@alice:hs", "@carol:hs"]));
+    assert_eq!(members, ["@alice:hs", "@bob:hs", "@carol:hs"]);
+    // A name makes heroes needless, and one that is taken away needs them again.
+    for (name, heroes) in [("named", Value::Null), ("", json!(["@alice:hs", "@carol:hs"]))] {
+        test.set("alice", &room, "m.room.name", "", json!({"name": name})).await.ok();
+        assert_eq!(told(None).await.0, heroes, "{name}");
+    }
+    test.set("carol", &room, "m.room.member", "@carol:hs", json!({"membership": "join", "displayname": "C"}))
+        .await
+        .ok();
+    test.say("alice", &room, "last").await;
+    assert_eq!(told(Some(&token)).await.1, ["@alice:hs", "@carol:hs"]);
 }

@@ -26,14 +26,15 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let end = after.last().map_or(end, |(_, row)| HistoryPoint::after(row));
     let mut out = format!("{{\"start\":\"{}\",\"end\":\"{}\"", encode_point(start), encode_point(end));
     let (room, viewer) = (&reader.room, &reader.viewer);
-    let lists = [("events_before", &before, true), ("events_after", &after, true), ("state", &state, false)];
+    let ignored = Some(&*reader.ignored);
+    let lists = [("events_before", &before, ignored), ("events_after", &after, ignored), ("state", &state, None)];
     for (name, events, bundle) in lists {
         out.push_str(&format!(",\"{name}\":["));
         app.engine.render(&mut out, room, viewer, events, rendering(&requester, bundle)).await?;
         out.push(']');
     }
     out.push_str(",\"event\":");
-    app.engine.render(&mut out, room, viewer, &[event], rendering(&requester, true)).await?;
+    app.engine.render(&mut out, room, viewer, &[event], rendering(&requester, ignored)).await?;
     out.push('}');
     Ok(RawJson(out.into()))
 }

@@ -13,6 +13,8 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let reader = app.reader(&body.room_id, &requester).await.map_err(ApiError::hidden)?;
     let event = app.engine.visible_event(&reader.room, &reader.viewer, body.event_id.as_str()).await?;
     let mut out = String::new();
-    app.engine.render(&mut out, &reader.room, &reader.viewer, &[event], rendering(&requester, true)).await?;
+    app.engine
+        .render(&mut out, &reader.room, &reader.viewer, &[event], rendering(&requester, Some(&reader.ignored)))
+        .await?;
     Ok(RawJson(out.into()))
 }

@@ -30,7 +30,9 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
 
     let start = token.filter(|token| !token.is_empty()).map_or_else(|| encode(from), ToOwned::to_owned);
     let mut out = format!("{{\"start\":\"{start}\",\"chunk\":[");
-    app.engine.render(&mut out, &reader.room, &reader.viewer, &page.events, rendering(&requester, true)).await?;
+    app.engine
+        .render(&mut out, &reader.room, &reader.viewer, &page.events, rendering(&requester, Some(&reader.ignored)))
+        .await?;
     out.push(']');
     if let Some(next) = page.next {
         out.push_str(",\"end\":\"");
@@ -40,7 +42,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     if is_lazy(&body.filter.lazy_load_options) {
         let members = app.members_of_senders(&reader, &page.events).await?;
         out.push_str(",\"state\":[");
-        app.engine.render(&mut out, &reader.room, &reader.viewer, &members, rendering(&requester, false)).await?;
+        app.engine.render(&mut out, &reader.room, &reader.viewer, &members, rendering(&requester, None)).await?;
         out.push(']');
     }
     out.push('}');

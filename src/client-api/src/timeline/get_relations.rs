@@ -13,7 +13,7 @@ use ruma::{
 };
 
 use super::pages::{limit_of, rendering};
-use crate::{ApiError, App, access::Reader, page::encode_point};
+use crate::{ApiError, App, access::Reader, filter::is_ignored, page::encode_point};
 
 /// Events of a page, where the client names no limit.
 const DEFAULT_LIMIT: u32 = 50;
@@ -82,10 +82,14 @@ impl App {
         let (nums, next) = self.relation_page(&reader, &query, from, to).await?;
         let mut events = self.engine.visible_events(&reader.room, &reader.viewer, &nums).await?;
         // What was redacted relates to nothing any more.
-        events.retain(|(_, row)| !row.is_redacted() && row.pos() <= self.engine.frontier());
+        events.retain(|(_, row)| {
+            !row.is_redacted() && row.pos() <= self.engine.frontier() && !is_ignored(&reader.ignored, row)
+        });
 
         let mut out = String::from("{\"chunk\":[");
-        self.engine.render(&mut out, &reader.room, &reader.viewer, &events, rendering(requester, true)).await?;
+        self.engine
+            .render(&mut out, &reader.room, &reader.viewer, &events, rendering(requester, Some(&reader.ignored)))
+            .await?;
         out.push(']');
         for (name, point) in [("next_batch", next), ("prev_batch", from)] {
             if let Some(point) = point {

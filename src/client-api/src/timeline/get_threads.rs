@@ -23,7 +23,9 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let (roots, next) = app.thread_page(&reader, from, limit, only_own).await?;
 
     let mut out = String::from("{\"chunk\":[");
-    app.engine.render(&mut out, &reader.room, &reader.viewer, &roots, rendering(&requester, true)).await?;
+    app.engine
+        .render(&mut out, &reader.room, &reader.viewer, &roots, rendering(&requester, Some(&reader.ignored)))
+        .await?;
     out.push(']');
     if let Some(next) = next {
         out.push_str(&format!(",\"next_batch\":\"{}\"", encode_point(next)));
@@ -48,7 +50,7 @@ impl App {
             for (point, root) in page {
                 looked += 1;
                 from = point;
-                let replied = self.engine.replied_in(&reader.room, &reader.viewer, &root).await?;
+                let replied = self.engine.replied_in(&reader.room, &reader.viewer, &root, &reader.ignored).await?;
                 let wanted = if only_own { replied == Some(true) || self.started(reader, &root).await? } else { true };
                 if replied.is_none() || !wanted {
                     continue;

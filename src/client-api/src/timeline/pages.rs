@@ -1,8 +1,10 @@
 //! Pages of a room's history, as one user sees it.
 
+use std::collections::HashSet;
+
 use engine::{Direction, EventNum, EventRow, HistoryPoint, Rendering, RoomNum, splice::Format};
 use http_kit::Requester;
-use ruma::{UInt, api::client::filter::LazyLoadOptions};
+use ruma::{OwnedUserId, UInt, api::client::filter::LazyLoadOptions};
 use store::Pos;
 
 use crate::{
@@ -49,8 +51,8 @@ pub(super) fn is_lazy(options: &LazyLoadOptions) -> bool {
     matches!(options, LazyLoadOptions::Enabled { .. })
 }
 
-/// As this API shows events to a device.
-pub(crate) fn rendering(requester: &Requester, bundle: bool) -> Rendering<'_> {
+/// As this API shows events to a device; `bundle`: see [`Rendering::bundle`].
+pub(crate) fn rendering<'a>(requester: &'a Requester, bundle: Option<&'a HashSet<OwnedUserId>>) -> Rendering<'a> {
     let device = requester.device_id.as_deref().map(ruma::DeviceId::as_str);
     Rendering { format: Format::WithRoomId, device, bundle }
 }
@@ -110,7 +112,6 @@ impl App {
         if !filter.room(&reader.room.id) {
             return Ok(EventPage { events, next: None });
         }
-        let ignored = self.users.account_data.ignored(reader.viewer.num).await?;
         loop {
             let size = (limit - events.len() + 1).clamp(10, 500);
             let page = self.engine.history(room, from, to, size, direction).await?;
@@ -121,7 +122,7 @@ impl App {
                 if row.pos() > self.engine.frontier()
                     || (row.pos() > seen && !row.is_history())
                     || !filter.row(&row)
-                    || is_ignored(&ignored, &row)
+                    || is_ignored(&reader.ignored, &row)
                     || !self.engine.can_see(room, &reader.viewer, &row).await?
                 {
                     continue;

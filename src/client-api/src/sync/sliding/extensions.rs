@@ -1,6 +1,6 @@
 //! What is told besides rooms: account data, receipts, typing, and what encryption needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{
     encryption::Encryption,
@@ -16,6 +16,7 @@ use crate::{
     },
 };
 use engine::RoomNum;
+use store::Pos;
 
 /// Parts of the extensions, each the fields of an object by room; and account data of the user's own.
 #[derive(Default)]
@@ -82,12 +83,13 @@ impl Extension {
 }
 
 impl App {
-    /// What the extensions say of the rooms that the response could speak of; `fresh` are those that the client did not know.
+    /// What the extensions say of the rooms that the response could speak of; `told` is up to where the client was told of those that it
+    /// knows. Responses that did not speak of a room said nothing of it here either.
     pub(super) async fn extend(
         &self,
         asked: &Extensions,
         chosen: &Chosen,
-        fresh: &[RoomNum],
+        told: &HashMap<RoomNum, Pos>,
         window: &Window,
         query: &RoomQuery<'_>,
     ) -> Result<Parts, ApiError> {
@@ -101,11 +103,12 @@ impl App {
         parts.global = items.remove(&None).unwrap_or_default().iter().map(item_event).collect();
         for (num, wish) in &chosen.rooms {
             let id = self.engine.room_id(*num).await?;
-            let is_fresh = fresh.contains(num);
+            let told = told.get(num).copied();
+            let is_recent = told.is_some_and(|upto| upto >= window.after());
             if asked.account_data.covers(id.as_str(), wish) {
-                let of_room = match is_fresh {
-                    true => self.users.account_data.list_in(query.requester.user, Some(&id)).await?,
-                    false => items.remove(&Some(id.to_string())).unwrap_or_default(),
+                let of_room = match is_recent {
+                    true => items.remove(&Some(id.to_string())).unwrap_or_default(),
+                    false => self.users.account_data.list_in(query.requester.user, Some(&id)).await?,
                 };
                 if !of_room.is_empty() {
                     let events: Vec<String> = of_room.iter().map(item_event).collect();
@@ -118,12 +121,18 @@ impl App {
             }
             let room = self.engine.room_by_num(*num).await?;
             if asked.receipts.covers(id.as_str(), wish)
-                && let Some(event) = self.receipts(&room, is_fresh, window, query).await?
+                && let Some(event) = self.receipts(&room, (told.unwrap_or(0), window.to.pos), query).await?.first()
             {
-                push_room(&mut parts.receipts, id.as_str(), &event);
+                push_room(&mut parts.receipts, id.as_str(), event);
             }
+            let typing_after = match told {
+                Some(_) if is_recent => window.typing_after(),
+                // Who typed then may have stopped.
+                Some(_) => Some(0),
+                None => None,
+            };
             if asked.typing.covers(id.as_str(), wish)
-                && let Some(event) = self.typing(&room, is_fresh, window).await?
+                && let Some(event) = self.typing(&room, typing_after).await?
             {
                 push_room(&mut parts.typing, id.as_str(), &event);
             }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use engine::{Membership, RoomNum, UserRoom, splice::push_json_string};
 use http::StatusCode;
 use http_kit::{Authenticated, JsonBody, MatrixError, RawJson, Requester};
-use ruma::{api::client::filter::FilterDefinition, presence::PresenceState};
+use ruma::api::client::filter::FilterDefinition;
 use serde_json::{Value, json};
 
 use super::{
@@ -70,20 +70,23 @@ impl App {
         // Registered before the first look, so that nothing that happens in between is missed.
         let waiter = self.engine.db.notifier().register(requester.user);
         loop {
-            let since = known.as_ref().map(|known| known.token);
-            let window = Window::open(self, requester.user, since).await?;
-            let draft = self.draft(requester, arguments, body, &window, known.as_deref()).await?;
+            // On the heap, as for `/sync`.
+            let (draft, expiry) = Box::pin(async {
+                let known = known.as_ref().map(|(_, known)| &**known);
+                let window = Window::open(self, requester.user, known.map(|known| known.token)).await?;
+                let draft = self.draft(requester, body, &window, known).await?;
+                let expiry = self.engine.typing.next_expiry(window.rooms.keys().copied());
+                Ok::<_, ApiError>((draft, expiry))
+            })
+            .await?;
             let news = !draft.rooms.is_empty() || !draft.parts.is_empty();
             let now = tokio::time::Instant::now();
             if news || known.is_none() || now >= deadline || self.is_closing() {
                 let number = connection.lock().await.sent(known, draft.known.clone());
                 return Ok(write(&draft, &format!("{epoch}.{number}"), body));
             }
-            let rooms = window.rooms.keys().copied();
-            let wake_at = match self.engine.typing.next_expiry(rooms) {
-                Some(expiry) => deadline.min(now + Duration::from_millis(expiry)),
-                None => deadline,
-            };
+            drop(draft);
+            let wake_at = expiry.map_or(deadline, |expiry| deadline.min(now + Duration::from_millis(expiry)));
             let _ = tokio::time::timeout_at(wake_at, waiter.woken()).await;
             gather(began, deadline).await;
         }
@@ -92,26 +95,21 @@ impl App {
     async fn draft(
         &self,
         requester: &Requester,
-        arguments: &Arguments,
         body: &Body,
         window: &Window,
         known: Option<&Known>,
     ) -> Result<Draft, ApiError> {
-        let query = Query {
-            filter: FilterDefinition::default(),
-            full_state: false,
-            state_after: false,
-            quiet: arguments.set_presence == PresenceState::Offline,
-        };
+        let query = Query { filter: FilterDefinition::default(), full_state: false, state_after: false };
         let direct = self.direct_rooms(requester).await?;
+        let ignored = self.users.account_data.ignored(requester.user).await?;
         let chosen = self.choose(body, window, requester, &direct).await?;
         let mut rooms_known = known.map(|known| known.rooms.clone()).unwrap_or_default();
-        let (mut rooms, mut fresh) = (String::new(), Vec::new());
+        let (mut rooms, mut told) = (String::new(), HashMap::new());
         let gone = gone(window, &rooms_known);
         let wished = chosen.rooms.iter().map(|(num, wish)| (*num, wish.clone()));
         for (num, wish) in wished.chain(gone) {
             let Some(place) = window.rooms.get(&num).copied() else { continue };
-            let mut room_query = RoomQuery::new(&query, requester);
+            let mut room_query = RoomQuery::new(&query, requester, Arc::clone(&ignored));
             room_query.limit = wish.timeline_limit;
             let sent = rooms_known.get(&num).cloned();
             let asked = Asked {
@@ -125,12 +123,14 @@ impl App {
             if let Some(part) = self.part(num, place, &asked).await? {
                 push_room(&mut rooms, self.engine.room_id(num).await?.as_str(), &part);
             }
-            if sent.as_ref().is_none_or(|sent| place.since > sent.upto) {
-                fresh.push(num);
+            if let Some(sent) = sent.as_ref().filter(|sent| place.since <= sent.upto) {
+                told.insert(num, sent.upto);
             }
             remember(&mut rooms_known, num, place, (&wish, sent), window.to.pos);
         }
-        let parts = self.extend(&body.extensions, &chosen, &fresh, window, &RoomQuery::new(&query, requester)).await?;
+        let parts = self
+            .extend(&body.extensions, &chosen, &told, window, &RoomQuery::new(&query, requester, Arc::clone(&ignored)))
+            .await?;
         Ok(Draft { rooms, chosen, parts, known: Known { token: window.to, rooms: rooms_known } })
     }
 
@@ -190,14 +190,19 @@ fn remember(
         known.remove(&num);
         return;
     }
-    let before = sent.filter(|sent| place.since <= sent.upto);
-    let mut required = wish.required.clone();
-    let mut timeline_limit = wish.timeline_limit;
-    if let Some(before) = before {
-        required.extend((*before.required).clone());
-        timeline_limit = timeline_limit.max(before.timeline_limit);
-    }
-    known.insert(num, Sent { upto, timeline_limit, required: Arc::new(required) });
+    let sent = match sent.filter(|sent| place.since <= sent.upto) {
+        None => Sent { upto, timeline_limit: wish.timeline_limit, required: Arc::new(wish.required.clone()) },
+        Some(before) => Sent {
+            upto,
+            timeline_limit: before.timeline_limit.max(wish.timeline_limit),
+            // Shared by all that is remembered of the room, where nothing new is asked for.
+            required: match before.required.covers(&wish.required) {
+                true => before.required,
+                false => Arc::new(before.required.with(&wish.required)),
+            },
+        },
+    };
+    known.insert(num, sent);
 }
 
 fn write(draft: &Draft, pos: &str, body: &Body) -> String {

@@ -65,7 +65,7 @@ impl App {
         for (name, list) in &body.lists {
             let mut rooms = Vec::new();
             for candidate in &candidates {
-                if self.passes(&list.filters, candidate, direct).await? {
+                if self.passes(&list.filters, candidate, direct, requester).await? {
                     rooms.push(candidate.num);
                 }
             }
@@ -117,6 +117,7 @@ impl App {
         filters: &Filters,
         candidate: &Candidate,
         direct: &HashSet<String>,
+        requester: &Requester,
     ) -> Result<bool, ApiError> {
         let fits = |wanted: Option<bool>, is: bool| wanted.is_none_or(|wanted| wanted == is);
         let invited = candidate.place.membership != Membership::Join;
@@ -130,17 +131,30 @@ impl App {
             }
         }
         let by_type = filters.room_types.is_some() || !filters.not_room_types.is_empty();
-        // Of a room that is not here neither is known.
-        let Some(room) = &candidate.room else { return Ok(filters.is_encrypted.is_none() && !by_type) };
-        if !fits(filters.is_encrypted, room.info().encrypted) {
+        if filters.is_encrypted.is_none() && !by_type {
+            return Ok(true);
+        }
+        let (encrypted, kind) = match &candidate.room {
+            Some(room) => (room.info().encrypted, if by_type { self.room_type(room).await? } else { None }),
+            None => self.said_of(requester, candidate.num).await?,
+        };
+        if !fits(filters.is_encrypted, encrypted) {
             return Ok(false);
         }
         if !by_type {
             return Ok(true);
         }
-        let kind = self.room_type(room).await?;
         let among = |kinds: &[Option<String>]| kinds.contains(&kind);
         Ok(filters.room_types.as_deref().is_none_or(among) && !among(&filters.not_room_types))
+    }
+
+    /// What an invitation says of a room that is not here: whether it is encrypted, and its type.
+    async fn said_of(&self, requester: &Requester, num: RoomNum) -> Result<(bool, Option<String>), ApiError> {
+        let state = self.engine.invite_state(requester.user, num).await?;
+        let events: Vec<Value> = serde_json::from_slice(&state).unwrap_or_default();
+        let of_type = |kind: &str| events.iter().find(|event| event["type"] == kind);
+        let kind = of_type("m.room.create").and_then(|create| create["content"]["type"].as_str());
+        Ok((of_type("m.room.encryption").is_some(), kind.map(ToOwned::to_owned)))
     }
 
     async fn room_type(&self, room: &Room) -> Result<Option<String>, ApiError> {

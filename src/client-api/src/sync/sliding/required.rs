@@ -51,6 +51,16 @@ impl Required {
         Self(self.0.iter().filter(|(kind, key)| key != LAZY && !before.wants(kind, key)).cloned().collect())
     }
 
+    /// Whether all that the other names is named here.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        other.0.is_subset(&self.0)
+    }
+
+    /// What either of them names.
+    pub(super) fn with(&self, other: &Self) -> Self {
+        Self(self.0.union(&other.0).cloned().collect())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

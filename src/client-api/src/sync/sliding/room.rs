@@ -53,18 +53,28 @@ impl App {
         if !initial && !expanded && newly.is_empty() && !moved && !read {
             return Ok(None);
         }
-        let after = if expanded { 0 } else { upto };
+        // Who was not in the room (an invitation refused) sees no more than that.
+        let was_in = !left || place.left > upto;
+        let after = match was_in {
+            true if expanded => 0,
+            true => upto,
+            false => place.pos.saturating_sub(1),
+        };
         let timeline = match moved || expanded || initial {
             true => self.timeline(room, &viewer, (after, to), asked.query).await?,
             false => Timeline::default(),
         };
-        let state = self.wanted_state(room, &timeline, (upto, to), (initial, &newly), asked).await?;
+        let state = match was_in {
+            true => self.wanted_state(room, &timeline, (upto, to), (initial, &newly), asked).await?,
+            false => WantedState::of(place.num, self.engine.event(room.num, place.num).await?),
+        };
         let mut out = String::with_capacity(1024);
         out.push_str(if initial { "{\"initial\":true" } else { "{\"initial\":false" });
         if expanded {
             out.push_str(",\"unstable_expanded_timeline\":true");
         }
-        if initial || state.is_described_anew {
+        // What became of the room is nothing to those who are gone.
+        if !left && (initial || state.is_described_anew) {
             self.describe(&mut out, room, &viewer, asked).await?;
         }
         self.push_events_of(&mut out, room, &viewer, (&timeline, &state.rows), asked).await?;
@@ -74,7 +84,7 @@ impl App {
         let live =
             asked.live_after.map_or(0, |live| timeline.events.iter().filter(|(_, row)| row.pos() > live).count());
         out.push_str(&format!(",\"num_live\":{live}"));
-        let bump = self.bump_stamp(room).await?.max(place.since);
+        let bump = if left { place.since } else { self.bump_stamp(room).await?.max(place.since) };
         out.push_str(&format!(",\"bump_stamp\":{bump}"));
         if !left {
             let counts = self.unread(room, &viewer, to).await?;
@@ -135,7 +145,13 @@ impl App {
         Ok(())
     }
 
-    async fn text_of(&self, room: &Room, kind: &str, field: &str) -> Result<Option<String>, ApiError> {
+    /// A text in the content of a state event without a key; `None` where there is none, or an empty one.
+    pub(in crate::sync) async fn text_of(
+        &self,
+        room: &Room,
+        kind: &str,
+        field: &str,
+    ) -> Result<Option<String>, ApiError> {
         let Some(row) = self.engine.current_event(room.num, kind, "").await? else { return Ok(None) };
         let content: Value = serde_json::from_str(row.content()).unwrap_or_default();
         let text = content.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -170,7 +186,7 @@ impl App {
         out.push_str(",\"timeline\":[");
         self.engine.render(out, room, viewer, &timeline.events, asked.query.rendering()).await?;
         out.push_str("],\"required_state\":[");
-        let how = Rendering { bundle: false, ..asked.query.rendering() };
+        let how = Rendering { bundle: None, ..asked.query.rendering() };
         self.engine.render(out, room, viewer, state, how).await?;
         out.push(']');
         Ok(())
@@ -240,6 +256,13 @@ struct WantedState {
     rows: Vec<(EventNum, EventRow)>,
     /// Name, picture or people have changed.
     is_described_anew: bool,
+}
+
+impl WantedState {
+    /// Somebody's own departure, and no more.
+    fn of(num: EventNum, row: EventRow) -> Self {
+        Self { rows: vec![(num, row)], is_described_anew: false }
+    }
 }
 
 /// Appends `"id":part` to the fields of an object.

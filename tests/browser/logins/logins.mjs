@@ -10,12 +10,15 @@ import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
 import { PASSWORD, complain, fresh, play, register } from "../../stock/js-sdk/party.mjs";
 import { cancelled_at_the_provider, every_fault_is_refused, every_fault_of_an_id_token_is_refused, in_another_browser, not_in_a_frame, used_twice } from "./refusals.mjs";
+import { in_the_web_app, turned_back_from_the_web_app } from "./web_app.mjs";
 import { REFUSED, World, call, eventually, userId } from "./site.mjs";
 
 const STEPS = [
   first_login_in_english,
   first_login_in_german,
   logged_in_before,
+  in_the_web_app,
+  turned_back_from_the_web_app,
   with_a_password,
   one_who_will_be_disabled,
   names_that_are_not_possible,

@@ -36,6 +36,7 @@ function makeUsers() {
     "22222222-aaaa-4bbb-8ccc-000000000006": user(6, { email: "emil@example.org" }),
     fred: user(7, { email: "fred@example.org" }),
     gina: user(8, { email: "gina@example.org" }),
+    hanna: user(11, { email: "hanna@example.org", name: "Hanna" }),
     // Whoever logs in in another scenario is no newcomer in the next one: these two are theirs.
     benno: user(9, { email: "benno@example.org", name: "Benno" }),
     google_456: user(10, { email: "dorothea@example.org" }),

@@ -12,6 +12,7 @@ mod keys;
 mod media_links;
 mod metrics;
 mod older_history;
+mod peers;
 mod push_gateways;
 mod remote_rooms;
 mod remotes;

@@ -20,16 +20,17 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{Notify, Semaphore, watch},
 };
 use tower::Service as _;
 use tracing::{debug, error, info, warn};
 
-use crate::{config::Config, error::StartError, housekeeping, metrics, site, tls, wiring};
+use crate::{config::Config, error::StartError, housekeeping, metrics, peers::Peers, site, tls, wiring};
 
 /// How long requests may go on after the signal to stop.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long a client may take to send the head of a request.
+/// How long a client may take to send the head of a request. Of its first one also from the moment on at which the connection stands,
+/// whatever was sent by then: which version of HTTP it speaks is not known before.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a silent HTTP/2 client is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -68,7 +69,7 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
     );
     let proxies = TrustedProxies::parse(config.trusted_proxies.iter().map(String::as_str))
         .map_err(|bad| StartError::Setting("trusted_proxies", bad))?;
-    let server = Server { router, proxies: Arc::new(proxies), stopping: stopping.clone() };
+    let server = Server { router, proxies: Arc::new(proxies), peers: Arc::default(), stopping: stopping.clone() };
 
     let mut listening = tokio::task::JoinSet::new();
     for address in &config.listen {
@@ -191,6 +192,7 @@ impl FromRef<AuthState> for Arc<dyn http_kit::Authenticator> {
 struct Server {
     router: Router,
     proxies: Arc<TrustedProxies>,
+    peers: Arc<Peers>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -211,11 +213,12 @@ impl Server {
             while connections.try_join_next().is_some() {}
             match accepted {
                 Ok((stream, peer)) => {
+                    let Some(of_peer) = self.peers.enter(peer.ip(), &self.proxies) else { continue };
                     let _ = stream.set_nodelay(true);
                     let connection = self.clone().connection(stream, peer, tls.clone());
                     connections.spawn(async move {
                         connection.await;
-                        drop(place);
+                        drop((place, of_peer));
                     });
                 }
                 Err(error) => {
@@ -229,10 +232,6 @@ impl Server {
     }
 
     async fn connection(self, stream: TcpStream, peer: SocketAddr, tls: Option<tokio_rustls::TlsAcceptor>) {
-        // Who connects and says nothing is sent away; from the first byte on the time limits of HTTP hold.
-        if !matches!(tokio::time::timeout(HEAD_TIMEOUT, stream.readable()).await, Ok(Ok(()))) {
-            return;
-        }
         match tls {
             None => self.http(stream, peer).await,
             Some(acceptor) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
@@ -253,7 +252,10 @@ impl Server {
             .keep_alive_interval(Some(KEEP_ALIVE))
             .keep_alive_timeout(HANDSHAKE_TIMEOUT);
         let (router, proxies) = (self.router, self.proxies);
+        let begun = Arc::new(Notify::new());
+        let beginning = Arc::clone(&begun);
         let service = service_fn(move |mut request: Request<Incoming>| {
+            beginning.notify_one();
             let ip = proxies.client_ip(peer.ip(), request.headers());
             request.extensions_mut().insert(ClientIp(ip));
             router.clone().call(request)
@@ -261,8 +263,15 @@ impl Server {
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let mut stopping = self.stopping;
+        // From the first request on the time limits of its version hold.
+        let silent = async {
+            if tokio::time::timeout(HEAD_TIMEOUT, begun.notified()).await.is_ok() {
+                std::future::pending::<()>().await;
+            }
+        };
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = silent => return debug!(%peer, "a client asked for nothing"),
             () = stopped(&mut stopping) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -271,5 +280,58 @@ impl Server {
         if let Err(error) = ended {
             debug!(%error, %peer, "connection ended");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+    use super::*;
+
+    /// A connection over which a client has sent this.
+    async fn connected(sent: &[u8]) -> (DuplexStream, watch::Sender<bool>) {
+        let (stop, stopping) = watch::channel(false);
+        let router = Router::new().route("/", axum::routing::get(async || "here"));
+        let server = Server { router, proxies: Arc::default(), peers: Arc::default(), stopping };
+        let (mut client, stream) = tokio::io::duplex(64 << 10);
+        tokio::spawn(server.http(stream, SocketAddr::from(([192, 0, 2, 1], 1))));
+        client.write_all(sent).await.unwrap();
+        (client, stop)
+    }
+
+    /// Whether the server ends a connection within an hour of time that stands still otherwise.
+    async fn ends(client: &mut DuplexStream) -> bool {
+        let mut rest = Vec::new();
+        tokio::time::timeout(Duration::from_secs(3600), client.read_to_end(&mut rest)).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_asks_for_anything_is_sent_away() {
+        let preface: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        for sent in [&b""[..], b"P", preface.get(..14).unwrap(), preface, b"GET / HTTP/1.1\r\nhost: x\r\n"] {
+            let (mut client, _stop) = connected(sent).await;
+            assert!(ends(&mut client).await, "{}", sent.escape_ascii());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_trickles_the_beginning_is_sent_away() {
+        let (mut client, _stop) = connected(b"PRI").await;
+        for byte in b" * HTTP/2.0" {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let _ = client.write_all(&[*byte]).await;
+        }
+        assert_eq!(client.write_all(b"\r").await.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_answered() {
+        let (mut client, _stop) = connected(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let mut answer = [0; 15];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
     }
 }

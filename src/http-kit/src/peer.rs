@@ -58,7 +58,9 @@ impl TrustedProxies {
         client
     }
 
-    fn contains(&self, ip: IpAddr) -> bool {
+    /// Whether an address is that of a trusted proxy.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
         self.0.iter().any(|(network, bits)| prefix(*network, *bits) == prefix(ip, *bits))
     }
 }

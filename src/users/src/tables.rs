@@ -10,7 +10,7 @@ use crate::{
     devices::{DeviceRow, Seen},
     encryption::{
         BackupRow, FallbackRow, KeyCounts, ListRow, ListUpdate, Object, OutgoingEdu, RemoteDevice, RemoteListRow,
-        StreamEntry,
+        StreamEntry, Waiting,
     },
     hash::Hash,
     openid::OpenIdRow,
@@ -95,6 +95,9 @@ pub(crate) const DEVICE_LIST_STREAM: Table<Pos, Json<StreamEntry>> =
     Table::new(Keyspace::Orders, 33, "device_list_stream");
 /// To-device messages that a device did not confirm yet.
 pub(crate) const INBOX: Table<(UserNum, String, Pos), Bytes> = Table::new(Keyspace::Orders, 34, "inbox");
+/// The same by who sent them and how large they are.
+pub(crate) const INBOX_SIZES: Table<(UserNum, String, Pos), Json<Waiting>> =
+    Table::new(Keyspace::Orders, 48, "inbox_sizes");
 pub(crate) const TO_DEVICE_TXN_ORDER: Table<(UserNum, String, Pos), String> =
     Table::new(Keyspace::Orders, 35, "to_device_txn_order");
 pub(crate) const REMOTE_MESSAGE_ORDER: Table<(String, Pos), String> =

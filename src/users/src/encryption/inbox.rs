@@ -10,15 +10,21 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 use ruma::{DeviceId, UserId};
 use serde_json::value::RawValue;
-use store::{CommitError, Json, Outcome, Page, Pos, Precondition, WakeKeys};
+use store::{CommitError, Json, Outcome, Page, Pos, Precondition, Table, Value, WakeKeys};
 
-use super::{MAX_ID, lists::DeviceLists, rows::OutgoingEdu};
+use super::{
+    MAX_ID,
+    lists::DeviceLists,
+    rows::OutgoingEdu,
+    waiting::{Waiting, excess},
+};
 use crate::{
     core::Core,
     devices::DeviceRow,
     error::{Result, UsersError},
     tables::{
-        DEVICES, EDUS_OUT, INBOX, REMOTE_MESSAGE_ORDER, REMOTE_MESSAGES, TO_DEVICE_TXN_ORDER, TO_DEVICE_TXNS, UserNum,
+        DEVICES, EDUS_OUT, INBOX, INBOX_SIZES, REMOTE_MESSAGE_ORDER, REMOTE_MESSAGES, TO_DEVICE_TXN_ORDER,
+        TO_DEVICE_TXNS, UserNum,
     },
 };
 
@@ -26,12 +32,14 @@ use crate::{
 const MAX_RECIPIENTS: usize = 5000;
 /// A message's content, in bytes, at most.
 const MAX_CONTENT: usize = 64 * 1024;
-/// Messages that wait for a device, about: of more, the oldest go.
-const MAX_WAITING: usize = 5000;
+/// Messages that are confirmed in one commit.
+const CONFIRMED_AT_ONCE: usize = 1000;
 /// Transaction ids kept for a device, and message ids for a server, about.
 const IDS_KEPT: usize = 2000;
-/// Of how many positions one is used to look whether there is too much of something.
+/// Of how many positions one is used to look whether there are too many ids.
 const LOOK_EVERY: u64 = 64;
+/// After how many messages for a device is looked whether too much waits for it.
+const LOOK_AFTER: usize = 64;
 /// Tries to send while devices are renamed or deleted in between.
 const ATTEMPTS: usize = 5;
 /// Devices whose newest message is in memory.
@@ -91,6 +99,9 @@ pub struct Inbox {
     pub cut_at: Option<Pos>,
 }
 
+/// A table with a row for each message that waits: (user, device, position).
+type Inboxes<V> = Table<(UserNum, String, Pos), V>;
+
 struct Recipient {
     key: (UserNum, String),
     row: DeviceRow,
@@ -103,6 +114,10 @@ pub struct ToDevice {
     lists: Arc<DeviceLists>,
     /// The position of each device's newest message, for those who sync.
     newest: Arc<Cache<(UserNum, String), Pos>>,
+    /// Up to where each device has confirmed its messages, so that nothing is looked for where nothing came since.
+    confirmed: Cache<(UserNum, String), Pos>,
+    /// How many messages came for each device since what waits for it was counted.
+    uncounted: Cache<(UserNum, String), usize>,
 }
 
 impl std::fmt::Debug for ToDevice {
@@ -113,7 +128,9 @@ impl std::fmt::Debug for ToDevice {
 
 impl ToDevice {
     pub(crate) fn new(core: Arc<Core>, lists: Arc<DeviceLists>) -> Self {
-        Self { core, lists, newest: Arc::new(Cache::new(DEVICES_KEPT)) }
+        let newest = Arc::new(Cache::new(DEVICES_KEPT));
+        let (confirmed, uncounted) = (Cache::new(DEVICES_KEPT), Cache::new(DEVICES_KEPT));
+        Self { core, lists, newest, confirmed, uncounted }
     }
 
     /// Sends messages, once for each transaction: to the inboxes of local devices and to the queues of other servers, in one commit.
@@ -149,7 +166,9 @@ impl ToDevice {
             ids.write(first, &mut write);
             for (pos, Recipient { key, row, event }) in (first..).zip(recipients) {
                 write.require(DEVICES.equals(&key, &Json(row)));
-                write.put(&INBOX, &(key.0, key.1, pos), &event);
+                let waiting = Waiting { sender: messages.sender.to_string(), bytes: event.len() };
+                let place = (key.0, key.1, pos);
+                write.put(&INBOX, &place, &event).put(&INBOX_SIZES, &place, &Json(waiting));
             }
             let mut servers = Vec::new();
             if outgoing.is_some() {
@@ -201,12 +220,18 @@ impl ToDevice {
     async fn look_after(&self, first: Pos, places: Vec<(UserNum, String)>, ids: &Ids) -> Result<()> {
         let mut write = self.core.db.write();
         let mut any = false;
-        for (pos, (user, device)) in (first..).zip(places) {
-            if pos % LOOK_EVERY == 0 {
-                let rows = self.core.db.scan_all(&INBOX, &(user, device)).await?;
-                let over = rows.len().saturating_sub(MAX_WAITING);
-                any |= over > 0;
-                write.ops(rows.into_iter().take(over).map(|(key, _)| INBOX.delete(&key)));
+        for place in places {
+            let since = self.uncounted.get(&place).unwrap_or_default() + 1;
+            let due = since >= LOOK_AFTER;
+            self.uncounted.insert(place.clone(), if due { 0 } else { since });
+            if due {
+                let rows = self.core.db.scan_all(&INBOX_SIZES, &place).await?;
+                let rows: Vec<(Pos, Waiting)> = rows.into_iter().map(|((.., pos), Json(row))| (pos, row)).collect();
+                for pos in excess(&rows, &self.core.server_name) {
+                    let key = (place.0, place.1.clone(), pos);
+                    write.delete(&INBOX, &key).delete(&INBOX_SIZES, &key);
+                    any = true;
+                }
             }
         }
         if first.is_multiple_of(LOOK_EVERY) {
@@ -239,19 +264,33 @@ impl ToDevice {
     /// # Errors
     /// Those of the store.
     pub async fn confirm(&self, user: UserNum, device: &DeviceId, upto: Pos) -> Result<()> {
-        if self.newest(user, device).await? == 0 {
+        let key = (user, device.as_str().to_owned());
+        if self.newest(user, device).await? <= self.confirmed.get(&key).unwrap_or_default() {
             return Ok(());
         }
+        // A token may be of anybody's making.
+        let upto = upto.min(self.core.db.frontier());
+        self.remove(&INBOX_SIZES, user, device, upto).await?;
+        // Messages from before there were sizes of them.
+        self.remove(&INBOX, user, device, upto).await?;
+        self.confirmed.insert(key, upto);
+        Ok(())
+    }
+
+    /// Removes the messages of which a table has rows, up to a position.
+    async fn remove<V: Value>(&self, of: &Inboxes<V>, user: UserNum, device: &DeviceId, upto: Pos) -> Result<()> {
         let place = |pos: Pos| (user, device.as_str().to_owned(), pos);
+        let (from, to) = (place(0), place(upto.saturating_add(1)));
         loop {
-            let page = Page::first(MAX_WAITING);
-            let rows = self.core.db.scan(&INBOX, &place(0), &place(upto.saturating_add(1)), page).await?;
+            let rows = self.core.db.scan(of, &from, &to, Page::first(CONFIRMED_AT_ONCE)).await?;
             if rows.is_empty() {
                 return Ok(());
             }
-            let all = rows.len() < MAX_WAITING;
+            let all = rows.len() < CONFIRMED_AT_ONCE;
             let mut write = self.core.db.write();
-            write.ops(rows.into_iter().map(|(key, _)| INBOX.delete(&key)));
+            for (key, _) in rows {
+                write.delete(&INBOX, &key).delete(&INBOX_SIZES, &key);
+            }
             write.commit().await?;
             if all {
                 return Ok(());

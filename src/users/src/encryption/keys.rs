@@ -19,7 +19,7 @@ use crate::{
     core::Core,
     error::{Result, UsersError},
     tables::{
-        BACKUP_KEYS, BACKUPS, CROSS_SIGNING_KEYS, DEVICE_KEYS, DEVICES, FALLBACK_KEYS, INBOX, KEY_COUNTS,
+        BACKUP_KEYS, BACKUPS, CROSS_SIGNING_KEYS, DEVICE_KEYS, DEVICES, FALLBACK_KEYS, INBOX, INBOX_SIZES, KEY_COUNTS,
         ONE_TIME_KEYS, SIGNATURES, TO_DEVICE_TXN_ORDER, TO_DEVICE_TXNS, UserNum,
     },
 };
@@ -332,6 +332,7 @@ pub(crate) fn deletion_of_device(user: UserNum, device: &str) -> Vec<Op> {
         FALLBACK_KEYS.delete_prefix(&key),
         SIGNATURES.delete_prefix(&key),
         INBOX.delete_prefix(&key),
+        INBOX_SIZES.delete_prefix(&key),
         TO_DEVICE_TXNS.delete_prefix(&key),
         TO_DEVICE_TXN_ORDER.delete_prefix(&key),
     ]

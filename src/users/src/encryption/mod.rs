@@ -14,6 +14,7 @@ mod objects;
 mod remote;
 mod rows;
 mod signatures;
+mod waiting;
 
 pub use self::{
     backup::{Backup, BackupState, Backups, SessionKey},
@@ -28,6 +29,7 @@ pub use self::{
 pub(crate) use self::{
     keys::{deletion_of_account, deletion_of_device, key_id_of},
     rows::{BackupRow, FallbackRow, ListRow, RemoteListRow, StreamEntry},
+    waiting::Waiting,
 };
 
 /// A JSON object with whatever fields it has.

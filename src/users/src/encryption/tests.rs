@@ -264,21 +264,52 @@ async fn messages_from_and_for_other_servers_are_taken_once() {
 }
 
 #[tokio::test]
-async fn an_inbox_is_bounded() {
+async fn who_sends_too_much_pushes_out_nothing_of_others() {
     let bench = Bench::new();
     let users = bench.users();
     let (bob, bob_id) = user(&users, "bob").await;
     let phone = device(&users, bob, "P").await;
     let nowhere = BTreeMap::new();
+    let keys = Transaction::Client { user: bob, device: "Q", txn_id: "keys" };
+    users.to_device.send(keys, messages(&bob_id, &[to(bob, Some("P"), 7)], &nowhere)).await.unwrap();
     for batch in 0..60 {
         let local: Vec<Addressed> = (0..100).map(|n| to(bob, Some("P"), batch * 100 + n)).collect();
-        let transaction = Transaction::Client { user: bob, device: "P", txn_id: &batch.to_string() };
-        users.to_device.send(transaction, messages(&bob_id, &local, &nowhere)).await.unwrap();
+        let transaction = Transaction::Server { origin: "evil", message_id: &batch.to_string() };
+        let mallory = user_id!("@mallory:evil");
+        users.to_device.send(transaction, messages(mallory, &local, &nowhere)).await.unwrap();
     }
-    let inbox = users.to_device.read(bob, &phone, 0, users.core.db.frontier(), 10_000).await.unwrap();
-    assert!((5000..5200).contains(&inbox.events.len()), "{}", inbox.events.len());
-    let last: Value = serde_json::from_slice(inbox.events.last().unwrap()).unwrap();
-    assert_eq!(last["content"]["n"], 5999, "the newest stay");
+    let all = async || users.to_device.read(bob, &phone, 0, users.core.db.frontier(), 10_000).await.unwrap().events;
+    let sent: Vec<Value> = all().await.iter().map(|event| serde_json::from_slice(event).unwrap()).collect();
+    assert_eq!((&sent[0]["sender"], &sent[0]["content"]["n"]), (&json!(bob_id), &json!(7)));
+    assert!((2501..2700).contains(&sent.len()), "{}", sent.len());
+    assert_eq!(sent[2500]["content"]["n"], 2499, "of the sender's the oldest stay");
+    // What is confirmed makes room, also by a token from nowhere, and what comes later is confirmed in its turn.
+    for token in [u64::MAX - 1, users.core.db.frontier() + 2] {
+        users.to_device.confirm(bob, &phone, token).await.unwrap();
+        assert!(all().await.is_empty());
+        let more = Transaction::Client { user: bob, device: "Q", txn_id: &token.to_string() };
+        users.to_device.send(more, messages(&bob_id, &[to(bob, Some("P"), 8)], &nowhere)).await.unwrap();
+        assert_eq!(all().await.len(), 1);
+    }
+    users.to_device.confirm(bob, &phone, users.core.db.frontier()).await.unwrap();
+    assert!(all().await.is_empty());
+    assert!(users.core.db.scan_all(&crate::tables::INBOX_SIZES, &()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn messages_from_before_they_were_counted_are_confirmed_as_well() {
+    let bench = Bench::new();
+    let users = bench.users();
+    let (bob, bob_id) = user(&users, "bob").await;
+    let phone = device(&users, bob, "P").await;
+    let transaction = Transaction::Client { user: bob, device: "Q", txn_id: "t" };
+    users.to_device.send(transaction, messages(&bob_id, &[to(bob, None, 1)], &BTreeMap::new())).await.unwrap();
+    let mut write = users.core.db.write();
+    write.op(crate::tables::INBOX_SIZES.delete_prefix(&bob));
+    write.commit().await.unwrap();
+    assert_eq!(numbers(&users, bob, &phone, 0).await, [1]);
+    users.to_device.confirm(bob, &phone, users.core.db.frontier()).await.unwrap();
+    assert!(numbers(&users, bob, &phone, 0).await.is_empty());
 }
 
 #[tokio::test]

@@ -25,8 +25,8 @@ pub enum MediaError {
     /// Somebody else reserved the id (`M_FORBIDDEN`).
     #[error("This id was reserved by somebody else")]
     NotYours,
-    /// The user has reserved too many ids, or has too many uploads under way (`M_LIMIT_EXCEEDED`).
-    #[error("too many uploads at a time")]
+    /// The user has reserved too many ids, or has too many uploads under way; or too many wait for thumbnails (`M_LIMIT_EXCEEDED`).
+    #[error("too many uploads or thumbnails at a time")]
     TooMany(Duration),
     /// The user's files take all the room that they may (`M_FORBIDDEN`).
     #[error("Your files take all the room that you have on this server")]

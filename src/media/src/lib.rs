@@ -121,6 +121,8 @@ pub struct Media {
     pub(crate) removing: tokio::sync::Mutex<()>,
     pub(crate) rendering: Turns<ThumbnailKey>,
     pub(crate) renders: Arc<Semaphore>,
+    /// Places in the line for the two.
+    pub(crate) waiting: Semaphore,
     pub(crate) previews: Option<Previews>,
     authenticator: Arc<dyn Authenticator>,
     rng: Mutex<Box<dyn Rng + Send>>,
@@ -162,6 +164,7 @@ impl Media {
             removing: tokio::sync::Mutex::default(),
             rendering: Turns::default(),
             renders,
+            waiting: Semaphore::new(thumbnail::MAX_WAITING),
             previews,
             authenticator,
             rng: Mutex::new(rng),

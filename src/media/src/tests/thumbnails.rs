@@ -6,6 +6,7 @@ use super::TestMedia;
 use crate::{
     MediaConfig,
     tables::{THUMBNAILS, ThumbnailRow},
+    thumbnail::MAX_WAITING,
 };
 
 /// A picture that gets redder to the right and greener to the bottom.
@@ -95,15 +96,51 @@ async fn what_is_no_picture_or_too_large_a_one_has_none() {
 }
 
 #[tokio::test]
-async fn so_many_are_kept_of_a_picture() {
+async fn few_sizes_are_made_whatever_is_asked_for() {
     let test = TestMedia::new();
     let id = test.upload("", "image/png", picture(120, 120, ImageFormat::Png)).await.id();
     for width in 1..20 {
         let query = format!("width={width}&height=40&method=crop");
         let got = thumbnail(&test, &format!("hs/{id}"), &query).await.ok();
-        assert_eq!(image::load_from_memory(&got.bytes).unwrap().dimensions(), (width, 40));
+        let wide = if width <= 10 { 24 } else { 48 };
+        assert_eq!(image::load_from_memory(&got.bytes).unwrap().dimensions(), (wide, 96));
     }
-    assert_eq!(test.objects().await, (17, 0));
+    assert_eq!(test.objects().await, (3, 0));
+}
+
+#[tokio::test]
+async fn nothing_is_made_for_who_left() {
+    let test = TestMedia::with(MediaConfig { thumbnails_at_once: 1, ..MediaConfig::default() });
+    let id = test.upload("", "image/png", picture(400, 200, ImageFormat::Png)).await.id();
+    let what = format!("hs/{id}");
+    let media = &test.media;
+    let busy = std::sync::Arc::clone(&media.renders).acquire_owned().await.unwrap();
+    {
+        let mut asking = Box::pin(thumbnail(&test, &what, "width=32&height=32"));
+        while media.rendering.len() == 0 || media.waiting.available_permits() == MAX_WAITING {
+            assert!(futures::poll!(asking.as_mut()).is_pending());
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!((media.rendering.len(), media.waiting.available_permits()), (0, MAX_WAITING));
+    drop(busy);
+    // The next one finds the place free, and nothing made.
+    assert_eq!(test.objects().await, (1, 0));
+    thumbnail(&test, &what, "width=32&height=32").await.ok();
+    assert_eq!(test.objects().await, (2, 0));
+}
+
+#[tokio::test]
+async fn where_too_many_wait_the_next_are_told_to_come_again() {
+    let test = TestMedia::new();
+    let id = test.upload("", "image/png", picture(400, 200, ImageFormat::Png)).await.id();
+    let what = format!("hs/{id}");
+    thumbnail(&test, &what, "width=96&height=96&method=crop").await.ok();
+    let all = test.media.waiting.acquire_many(MAX_WAITING.try_into().unwrap()).await.unwrap();
+    thumbnail(&test, &what, "width=32&height=32").await.refused(429, "M_LIMIT_EXCEEDED");
+    thumbnail(&test, &what, "width=96&height=96&method=crop").await.ok();
+    drop(all);
+    thumbnail(&test, &what, "width=32&height=32").await.ok();
 }
 
 #[tokio::test]

@@ -3,12 +3,16 @@
 pub(crate) mod render;
 pub(crate) mod variant;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use ruma::ServerName;
-use store::{CommitError, DbWrite, Json, Page};
+use store::{CommitError, DbWrite, Json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::{
     render::{Rendered, is_picture, render},
@@ -25,8 +29,10 @@ use crate::{
 
 /// The largest picture that is read into memory to be made smaller, in bytes.
 const MAX_SOURCE: usize = 32 << 20;
-/// Thumbnails of one picture that are kept; more are made each time.
-const KEPT: usize = 16;
+/// Requests that wait for a thumbnail that is to be made, at most.
+pub(crate) const MAX_WAITING: usize = 500;
+/// When to ask again where so many wait.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// (server, id, variant)
 pub(crate) type ThumbnailKey = (String, String, String);
@@ -46,18 +52,32 @@ impl Media {
         if let Some(Json(row)) = self.db.get(&THUMBNAILS, &key).await? {
             return self.show(&found, row).await;
         }
-        // What was begun is finished and kept, whether or not the one who asked still waits.
-        let media = Arc::clone(self);
-        let task = tokio::spawn(async move { media.make(found, key, variant).await });
-        task.await.map_err(std::io::Error::other)?
-    }
-
-    async fn make(&self, found: Found, key: ThumbnailKey, variant: Variant) -> Result<Served, MediaError> {
-        let _turn = self.rendering.take(key.clone()).await;
+        // Whoever does not wait any more has left the line: nothing is made for nobody.
+        let waiting = self.waiting.try_acquire().map_err(|_| MediaError::TooMany(AGAIN))?;
+        let turn = self.rendering.take(key.clone()).await;
         if let Some(Json(row)) = self.db.get(&THUMBNAILS, &key).await? {
             return self.show(&found, row).await;
         }
-        let rendered = self.render(&found, variant).await;
+        // Few at a time, from the bytes on: each holds a whole picture in memory.
+        let place = Arc::clone(&self.renders).acquire_owned().await.map_err(std::io::Error::other)?;
+        drop(waiting);
+        // What was begun is finished and kept, whether or not the one who asked still waits.
+        let media = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let _turn = turn;
+            media.make(found, key, variant, place).await
+        });
+        task.await.map_err(std::io::Error::other)?
+    }
+
+    async fn make(
+        &self,
+        found: Found,
+        key: ThumbnailKey,
+        variant: Variant,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Served, MediaError> {
+        let rendered = self.render(&found, variant, place).await;
         let rendered = rendered.map_err(|error| match error {
             MediaError::TooLarge(why) if !found.own => MediaError::RemoteTooLarge(why),
             other => other,
@@ -70,19 +90,19 @@ impl Media {
             }
             Rendered::Made(bytes, content_type) => {
                 let bytes = Bytes::from(bytes);
-                let kept = self.db.scan_prefix(&THUMBNAILS, &(key.0.clone(), key.1.clone()), Page::first(KEPT)).await?;
-                if kept.len() < KEPT {
-                    self.store_thumbnail(&found, &key, bytes.clone(), content_type).await?;
-                }
+                self.store_thumbnail(&found, &key, bytes.clone(), content_type).await?;
                 Ok(served(content_type, bytes.len() as u64, futures::stream::iter([Ok(bytes)]).boxed()))
             }
         }
     }
 
-    async fn render(&self, found: &Found, variant: Variant) -> Result<Rendered, MediaError> {
+    async fn render(
+        &self,
+        found: &Found,
+        variant: Variant,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Rendered, MediaError> {
         let too_large = || MediaError::TooLarge(format!("at most {MAX_SOURCE} bytes are made smaller"));
-        // Few at a time, from the bytes on: each holds a whole picture in memory.
-        let place = Arc::clone(&self.renders).acquire_owned().await.map_err(std::io::Error::other)?;
         if found.file.size > MAX_SOURCE as u64 {
             return Err(too_large());
         }

@@ -11,11 +11,19 @@ pub struct Wanted {
     pub crop: bool,
 }
 
-/// The sizes that the specification names: sizes asked for are rounded up to them, so that few are made.
-const CROPPED: [(u32, u32); 2] = [(32, 32), (96, 96)];
-const SCALED: [(u32, u32); 3] = [(320, 240), (640, 480), (800, 600)];
+/// The sizes that the specification names, and some more: sizes asked for are rounded up to them, so that few are made, whatever is
+/// asked for.
+const SCALED: [(u32, u32); 4] = [(320, 240), (640, 480), (800, 600), (1200, 1200)];
+/// The longer side of what is cut to a shape.
+const CROPPED: [u32; 4] = [32, 96, 320, 800];
+/// So many lengths the shorter side may have.
+const SHAPES: u32 = 4;
 /// The longest side of a thumbnail, in pixels.
 pub(crate) const MAX_SIDE: u32 = 1600;
+
+/// How many thumbnails of one picture there can be.
+#[cfg(test)]
+const ALL: usize = SCALED.len() + 1 + (CROPPED.len() + 1) * (2 * SHAPES as usize - 1);
 
 /// A thumbnail that can be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,14 +40,12 @@ impl Variant {
         if width == 0 || height == 0 {
             return None;
         }
-        let fits = |(w, h): &&(u32, u32)| width <= *w && height <= *h;
-        let named = if crop {
-            // A square only stands for a square.
-            CROPPED.iter().find(|size| width == height && fits(size))
+        let (width, height) = if crop {
+            cropped(width, height)
         } else {
-            SCALED.iter().find(fits)
+            let fits = |(w, h): &&(u32, u32)| width <= *w && height <= *h;
+            SCALED.iter().find(fits).copied().unwrap_or((MAX_SIDE, MAX_SIDE))
         };
-        let (width, height) = named.copied().unwrap_or_else(|| bounded(width, height));
         Some(Self { width, height, crop })
     }
 
@@ -80,10 +86,13 @@ fn side(length: u32, by: f64) -> u32 {
     ((f64::from(length) * by).round() as u32).max(1)
 }
 
-/// The same shape with no side longer than is made.
-fn bounded(width: u32, height: u32) -> (u32, u32) {
-    let by = (f64::from(MAX_SIDE) / f64::from(width.max(height))).min(1.0);
-    (side(width, by), side(height, by))
+/// About the same shape: the longer side of a length that is made, the shorter one so many fourths of it.
+fn cropped(width: u32, height: u32) -> (u32, u32) {
+    let (long, short) = (width.max(height), width.min(height));
+    let made = CROPPED.iter().copied().find(|side| long <= *side).unwrap_or(MAX_SIDE);
+    let fourths = (u64::from(short) * u64::from(SHAPES)).div_ceil(u64::from(long.max(1)));
+    let other = made / SHAPES * u32::try_from(fourths).unwrap_or(SHAPES);
+    if width >= height { (made, other) } else { (other, made) }
 }
 
 #[cfg(test)]
@@ -100,13 +109,29 @@ mod tests {
         assert_eq!(variant(32, 32, false), (320, 240));
         assert_eq!(variant(320, 241, false), (640, 480));
         assert_eq!(variant(800, 600, false), (800, 600));
-        assert_eq!(variant(801, 600, false), (801, 600));
+        assert_eq!(variant(801, 600, false), (1200, 1200));
+        assert_eq!(variant(u32::MAX, 1, false), (MAX_SIDE, MAX_SIDE));
         assert_eq!(variant(1, 1, true), (32, 32));
         assert_eq!(variant(33, 33, true), (96, 96));
-        assert_eq!(variant(33, 32, true), (33, 32));
+        assert_eq!(variant(33, 32, true), (96, 96));
+        assert_eq!(variant(40, 80, true), (48, 96));
+        assert_eq!(variant(160, 90, true), (320, 240));
         assert_eq!(variant(u32::MAX, u32::MAX, true), (MAX_SIDE, MAX_SIDE));
-        assert_eq!(variant(u32::MAX, 1, true), (MAX_SIDE, 1));
+        assert_eq!(variant(u32::MAX, 1, true), (MAX_SIDE, MAX_SIDE / 4));
         assert_eq!(Variant::of(Wanted { width: 0, height: 5, crop: true }), None);
+    }
+
+    #[test]
+    fn there_are_few_and_none_is_smaller_than_asked_for() {
+        let mut made = std::collections::BTreeSet::new();
+        for (width, height) in (1..1600).step_by(7).flat_map(|w| (1..1600).step_by(7).map(move |h| (w, h))) {
+            for crop in [true, false] {
+                let (w, h) = variant(width, height, crop);
+                assert!(w >= width && h >= height, "{width}x{height}: {w}x{h}");
+                made.insert((w, h, crop));
+            }
+        }
+        assert!(made.len() <= ALL, "{}", made.len());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which pushers have something to look at, and when: in memory alone, small for each pusher, and found again after a restart.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque, hash_map::Entry},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,6 +21,8 @@ use crate::{RoomNum, tables::PusherNum};
 const MANY: usize = 64;
 /// Turns of one user's pushers at a time: a gateway that hangs holds up few others.
 const PER_USER: usize = 3;
+/// Turns at a time whose notifications go to one host: one that hangs leaves places for the others.
+pub(crate) const PER_HOST: usize = 32;
 
 /// Rooms in which a user's pusher has to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +102,8 @@ struct Slot {
     at: Pos,
     rooms: Rooms,
     state: State,
+    /// Where its notifications go; known from its first turn on.
+    host: Option<Arc<str>>,
 }
 
 type Key = (UserNum, PusherNum);
@@ -109,6 +113,12 @@ struct Slots {
     users: HashMap<UserNum, SmallVec<[Slot; 1]>>,
     ready: VecDeque<Key>,
     timers: BTreeSet<(Instant, Key)>,
+    /// To which host the turns go that are being taken.
+    running: HashMap<Key, Arc<str>>,
+    /// How many of them there are to each host.
+    at_host: HashMap<Arc<str>, usize>,
+    /// Whose turn it is, as soon as there is a place for their host.
+    parked: BTreeMap<Arc<str>, VecDeque<Key>>,
 }
 
 /// What happened in a room since it was last looked at who is concerned.
@@ -151,6 +161,39 @@ impl Slots {
             slot.state = State::Ready;
             self.ready.push_back(key);
         }
+    }
+
+    /// Counts a turn among those to its host, once.
+    fn enter(&mut self, key: Key, host: &Arc<str>) {
+        if let Entry::Vacant(place) = self.running.entry(key) {
+            place.insert(Arc::clone(host));
+            *self.at_host.entry(Arc::clone(host)).or_default() += 1;
+        }
+    }
+
+    fn leave(&mut self, key: Key) {
+        let Some(host) = self.running.remove(&key) else { return };
+        if let Some(count) = self.at_host.get_mut(&host) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.at_host.remove(&host);
+            }
+        }
+    }
+
+    fn is_full(&self, host: &str) -> bool {
+        self.at_host.get(host).is_some_and(|count| *count >= PER_HOST)
+    }
+
+    /// Brings back as many as there are places for their hosts now.
+    fn unpark(&mut self) {
+        let Self { parked, at_host, ready, .. } = self;
+        parked.retain(|host, keys| {
+            let free = PER_HOST.saturating_sub(at_host.get(host).copied().unwrap_or_default());
+            let back = keys.drain(..free.min(keys.len()));
+            back.rev().for_each(|key| ready.push_front(key));
+            !keys.is_empty()
+        });
     }
 
     fn remove(&mut self, (user, num): Key) {
@@ -205,20 +248,18 @@ impl Queue {
 
     /// A pusher that has everything up to a position. It looks at all rooms once: something may have happened since.
     pub(crate) fn add(&self, user: UserNum, num: PusherNum, at: Pos) {
-        self.insert(user, Slot { num, at, rooms: Rooms::All, state: State::Ready });
+        self.insert(user, Slot { num, at, rooms: Rooms::All, state: State::Ready, host: None });
     }
 
     /// A pusher that has nothing to look at.
     pub(crate) fn add_idle(&self, user: UserNum, num: PusherNum, at: Pos) {
-        self.insert(user, Slot { num, at, rooms: Rooms::default(), state: State::Idle });
+        self.insert(user, Slot { num, at, rooms: Rooms::default(), state: State::Idle, host: None });
     }
 
     /// A pusher that waits.
     pub(crate) fn add_waiting(&self, user: UserNum, num: PusherNum, at: Pos, wait: Duration) {
-        self.insert(
-            user,
-            Slot { num, at, rooms: Rooms::All, state: State::Waiting { until: Instant::now() + wait, kept: true } },
-        );
+        let state = State::Waiting { until: Instant::now() + wait, kept: true };
+        self.insert(user, Slot { num, at, rooms: Rooms::All, state, host: None });
     }
 
     fn insert(&self, user: UserNum, slot: Slot) {
@@ -258,6 +299,7 @@ impl Queue {
     /// happened up to there.
     pub(crate) fn next(&self) -> Option<Job> {
         let mut slots = self.slots.lock();
+        slots.unpark();
         for _ in 0..slots.ready.len() {
             let key = slots.ready.pop_front()?;
             let of_user = slots.users.get(&key.0).map_or(&[][..], |slots| slots);
@@ -265,17 +307,38 @@ impl Queue {
                 slots.ready.push_back(key);
                 continue;
             }
-            if let Some(slot) = slots.get(key).filter(|slot| slot.state == State::Ready) {
-                slot.state = State::Running;
-                let rooms = std::mem::take(&mut slot.rooms);
-                return Some(Job { user: key.0, num: key.1, after: slot.at, rooms });
+            let Some(slot) = slots.get(key).filter(|slot| slot.state == State::Ready) else { continue };
+            let host = slot.host.clone();
+            if let Some(host) = host.as_ref().filter(|host| slots.is_full(host)) {
+                slots.parked.entry(Arc::clone(host)).or_default().push_back(key);
+                continue;
             }
+            if let Some(host) = &host {
+                slots.enter(key, host);
+            }
+            let slot = slots.get(key)?;
+            slot.state = State::Running;
+            let rooms = std::mem::take(&mut slot.rooms);
+            return Some(Job { user: key.0, num: key.1, after: slot.at, rooms });
         }
         None
     }
 
+    /// A pusher that has its turn sends to this host.
+    pub(crate) fn sends_to(&self, key: Key, host: &str) {
+        let mut slots = self.slots.lock();
+        let Some(slot) = slots.get(key).filter(|slot| slot.state == State::Running) else { return };
+        if slot.host.as_deref() != Some(host) {
+            slot.host = Some(Arc::from(host));
+        }
+        if let Some(host) = slot.host.clone() {
+            slots.enter(key, &host);
+        }
+    }
+
     pub(crate) fn done(&self, key: Key, done: Done) {
         let mut slots = self.slots.lock();
+        slots.leave(key);
         let Some(slot) = slots.get(key) else { return };
         match done {
             Done::UpTo(pos) => {

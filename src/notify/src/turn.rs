@@ -4,6 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use ruma::push::{HttpPusherData, PushFormat};
 use store::{CommitError, Json, Pos};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::{
@@ -18,6 +19,8 @@ use crate::{
 /// Notifications sent in one turn, at most. Of what was missed in a longer time the newest are sent: the rest says the number of unread
 /// messages.
 const BACKLOG: usize = 20;
+/// After so long a turn is over, whatever is left to send: that follows in the next one.
+pub(crate) const TURN: Duration = Duration::from_secs(20);
 /// The wait after the first failure.
 const SHORTEST: Duration = Duration::from_secs(1);
 /// The wait after many.
@@ -71,6 +74,7 @@ impl Notify {
         let key = (job.user, job.num);
         let Some(Json(row)) = self.db.get(&PUSHERS, &key).await? else { return Ok(Done::Gone) };
         let Some((data, url)) = row.http() else { return Ok(Done::Gone) };
+        self.queue.sends_to(key, url.host_str().unwrap_or_default());
         let stored = self.db.get(&PROGRESS, &key).await?.map(|Json(row)| row).unwrap_or_default();
         let detailed = data.format != Some(PushFormat::EventIdOnly);
         let after = job.after.max(stored.pos);
@@ -82,7 +86,12 @@ impl Notify {
         let unread = self.badges.total(source, job.user, &job.rooms, to).await?;
         let progress = Progress { pos: after, ..stored.clone() };
         let mut turn = Turn { job, row, url, stored, progress };
+        let begun = Instant::now();
         for notice in &notices {
+            // Whoever takes long lets the others have their turns before the rest of this one.
+            if begun.elapsed() >= TURN {
+                return Ok(again(&turn, Duration::ZERO, false));
+            }
             if let Next::Stop(done) = self.send_event(&mut turn, notice, unread).await? {
                 return Ok(done);
             }

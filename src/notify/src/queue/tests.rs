@@ -99,3 +99,41 @@ fn too_many_rooms_are_all() {
     few.add_all(Rooms::All);
     assert_eq!(few, Rooms::All);
 }
+
+#[tokio::test(start_paused = true)]
+async fn turns_to_one_host_leave_places_for_others() {
+    let users: Vec<UserNum> = (1..=50).collect();
+    let queue = idle(&users.iter().map(|user| (*user, *user)).collect::<Vec<_>>());
+    let next = || std::iter::from_fn(|| queue.next()).map(|job| job.user).collect::<Vec<_>>();
+    let tell = |frontier: Pos| {
+        queue.heard(7, frontier, Some(Arc::from(&users[..])), &[]);
+        queue.spread(frontier + 1);
+    };
+    tell(50);
+    // Nobody knows yet where they go.
+    assert_eq!(next(), users);
+    let busy = |user: &UserNum| *user <= 45;
+    for user in &users {
+        queue.sends_to((*user, *user), if busy(user) { "busy" } else { "other" });
+        queue.done((*user, *user), Done::UpTo(6));
+    }
+    tell(60);
+    let second = next();
+    assert_eq!((second.iter().filter(|user| busy(user)).count(), second.len()), (PER_HOST, PER_HOST + 5));
+    queue.done((1, 1), Done::UpTo(7));
+    let third = next();
+    assert!(matches!(third[..], [user] if busy(&user)), "{third:?}");
+    // One that goes while it waits for its turn keeps none from theirs.
+    let waiting: Vec<_> = users.iter().filter(|user| !second.contains(user) && !third.contains(user)).collect();
+    queue.remove(*waiting[0], *waiting[0]);
+    let (mut running, mut had) = ([&second[1..], &third[..]].concat(), second.len() + third.len());
+    while let Some(user) = running.pop() {
+        queue.done((user, user), Done::UpTo(7));
+        let more = next();
+        had += more.len();
+        running.extend(more);
+    }
+    assert_eq!(had, users.len() - 1);
+    let slots = queue.slots.lock();
+    assert!(slots.running.is_empty() && slots.at_host.is_empty() && slots.parked.is_empty());
+}

@@ -233,6 +233,22 @@ async fn a_gateway_that_hangs_holds_up_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_turn_that_takes_long_ends_and_the_rest_follows() {
+    let mut bench = Bench::new().await;
+    bench.gateway.slow.lock().insert("slow".to_owned(), Duration::from_secs(8));
+    bench.set(1, "key", "slow").await;
+    for _ in 0..5 {
+        bench.event(1).await;
+    }
+    bench.run();
+    pass(60).await;
+    assert_eq!(bench.gateway.events(), ["e0", "e1", "e2", "e3", "e4"]);
+    let after: Vec<u64> = bench.rooms.searches.lock().iter().map(|(after, _)| *after).collect();
+    assert_eq!(after.len(), 2, "{after:?}");
+    assert!(after[0] < after[1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_under_way_when_the_server_stops_is_finished_and_not_sent_again() {
     let mut bench = Bench::new().await;
     bench.gateway.slow.lock().insert("gateway".to_owned(), Duration::from_secs(2));

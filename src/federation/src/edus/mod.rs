@@ -26,9 +26,21 @@ struct Edu<'a> {
 }
 
 impl Federation {
-    /// Applies what another server tells. What cannot be applied is logged: nobody waits for an answer to it.
-    pub(crate) async fn take_edu(&self, origin: &ServerName, edu: &RawValue) {
-        let Ok(Edu { edu_type, content }) = serde_json::from_str::<Edu<'_>>(edu.get()) else { return };
+    /// Applies what another server tells in one transaction, all of it whatever becomes of a part.
+    ///
+    /// # Errors
+    /// Where a message for a device could not be kept: its sender has to send it again. Anything else is true for a moment only, or is
+    /// found out otherwise, and is logged.
+    pub(crate) async fn take_edus(&self, origin: &ServerName, edus: &[Box<RawValue>]) -> Result<(), EngineError> {
+        let mut taken = Ok(());
+        for edu in edus {
+            taken = taken.and(self.take_edu(origin, edu).await);
+        }
+        taken
+    }
+
+    async fn take_edu(&self, origin: &ServerName, edu: &RawValue) -> Result<(), EngineError> {
+        let Ok(Edu { edu_type, content }) = serde_json::from_str::<Edu<'_>>(edu.get()) else { return Ok(()) };
         let taken = match &*edu_type {
             "m.typing" => self.take_typing(origin, content).await,
             "m.receipt" => self.take_receipts(origin, content).await,
@@ -38,9 +50,10 @@ impl Federation {
             "m.signing_key_update" => self.take_signing_update(origin, content).await,
             _ => Ok(()),
         };
-        if let Err(error) = taken {
+        if let Err(error) = &taken {
             tracing::warn!(%origin, %edu_type, %error, "what another server told could not be applied");
         }
+        if edu_type == "m.direct_to_device" { taken } else { Ok(()) }
     }
 
     /// A room that is known here and whose access control lets a server in.

@@ -136,16 +136,15 @@ impl Ticket {
     }
 
     /// Takes the transaction, or finds the answer that was given to it.
-    async fn answer(self, pdus: Vec<Box<RawValue>>, edus: Vec<Box<RawValue>>) -> Result<Results, StoreError> {
+    async fn answer(self, pdus: Vec<Box<RawValue>>, edus: Vec<Box<RawValue>>) -> Result<Results, EngineError> {
         let _turn = self.turn.lock().await;
         let key = (self.origin.to_string(), self.txn_id.clone());
         if let Some(Json(answer)) = self.fed.db.get(&ANSWERS, &key).await? {
             return Ok(answer.errors.into_iter().map(|(id, error)| (id, error.map_or(Ok(()), Err))).collect());
         }
         let results = self.fed.take_pdus(&self.origin, pdus).await;
-        for edu in edus {
-            self.fed.take_edu(&self.origin, &edu).await;
-        }
+        // What could not be kept comes again, as the whole transaction does: there is no answer to it yet.
+        self.fed.take_edus(&self.origin, &edus).await?;
         let errors = results.iter().map(|(id, result)| (id.clone(), result.clone().err())).collect();
         self.fed.keep_answer(key, Answer { errors }).await?;
         Ok(results)

@@ -1,5 +1,9 @@
-use ruma::presence::PresenceState;
+use bytes::Bytes;
+use http::StatusCode;
+use ruma::{device_id, presence::PresenceState};
 use serde_json::{Value, json};
+use store::{Keyspace, Table};
+use users::{devices::NewDevice, tokens::NewTokens};
 
 use super::Pair;
 
@@ -71,4 +75,46 @@ async fn presence_is_believed_of_a_servers_own_users() {
     tokio::time::advance(std::time::Duration::from_secs(1300)).await;
     assert_eq!(users.presence.tick(), [mallory]);
     assert_eq!(users.presence.get(mallory).unwrap().state, PresenceState::Offline);
+}
+
+/// The messages that are known to have come, by their ids, as bytes.
+const COME: Table<(String, String), Bytes> = Table::new(Keyspace::Index, 57, "remote_messages");
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_could_not_be_kept_is_asked_for_again() {
+    let pair = Pair::new().await;
+    let (engine, users) = (pair.good().engine(), pair.good().users());
+    let federation = pair.good().federation();
+    let db = &federation.db;
+    let ann = engine.user_num(&pair.ann).await.unwrap();
+    let tokens = NewTokens { access: "phone", expires_ts: None, refresh: None };
+    let phone = NewDevice { device_id: "PHONE".into(), display_name: None, tokens };
+    users.devices.create(ann, &phone).await.unwrap();
+    let message = json!({
+        "sender": pair.mallory, "type": "m.test", "message_id": "m1", "messages": {"@ann:good": {"PHONE": {"n": 1}}},
+    });
+    let typing = json!({"room_id": pair.room, "user_id": pair.mallory, "typing": true});
+    let edus = [edu("m.direct_to_device", message), edu("m.typing", typing)];
+    let received = async || {
+        let inbox = users.to_device.read(ann, device_id!("PHONE"), 0, u64::MAX - 1, 10).await.unwrap();
+        inbox.events.len()
+    };
+    // A row that cannot be read stands for a disk that cannot be.
+    let id = ("evil".to_owned(), "m1".to_owned());
+    let mut write = db.write();
+    write.put(&COME, &id, &Bytes::from_static(b"?"));
+    write.commit().await.unwrap();
+    let failed = pair.send("1", &[], &edus).await.unwrap_err();
+    assert!(failed.is_status(StatusCode::INTERNAL_SERVER_ERROR), "{failed}");
+    assert_eq!(received().await, 0);
+    let room = pair.good().room(&pair.room).await;
+    assert!(engine.typing.changed(room.num, None).is_some(), "the rest was taken");
+    let mut write = db.write();
+    write.delete(&COME, &id);
+    write.commit().await.unwrap();
+    // The same transaction again is no known one.
+    for _ in 0..2 {
+        pair.send("1", &[], &edus).await.unwrap();
+        assert_eq!(received().await, 1);
+    }
 }

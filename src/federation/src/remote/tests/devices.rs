@@ -256,27 +256,21 @@ async fn a_server_speaks_for_its_own_users_alone() {
     };
     let start = shared.two().engine().frontier();
     let origin = &*shared.one().name;
-    two.take_edu(origin, &message("@eve:far", "@bob:two", "1")).await;
-    two.take_edu(origin, &message("@ann:one", "@ann:one", "2")).await;
-    two.take_edu(origin, &message("@ann:one", "@nobody:two", "3")).await;
-    two.take_edu(origin, &message("@ann:one", "@bob:two", &"x".repeat(300))).await;
-    two.take_edu(origin, &edu("m.direct_to_device", json!([]))).await;
+    two.take_edus(origin, &[message("@eve:far", "@bob:two", "1")]).await.unwrap();
+    two.take_edus(origin, &[message("@ann:one", "@ann:one", "2")]).await.unwrap();
+    two.take_edus(origin, &[message("@ann:one", "@nobody:two", "3")]).await.unwrap();
+    two.take_edus(origin, &[message("@ann:one", "@bob:two", &"x".repeat(300))]).await.unwrap();
+    two.take_edus(origin, &[edu("m.direct_to_device", json!([]))]).await.unwrap();
     assert!(shared.received().await.is_empty());
     let far = <&ruma::ServerName>::try_from("far").unwrap();
     let change = json!({"user_id": "@ann:one", "device_id": "X", "stream_id": 9, "prev_id": [8]});
-    two.take_edu(far, &edu("m.device_list_update", change)).await;
-    two.take_edu(far, &edu("m.signing_key_update", json!({"user_id": "@ann:one"}))).await;
-    two.take_edu(
-        origin,
-        &edu(
-            "m.device_list_update",
-            json!({"user_id": "@stranger:one", "device_id": "X", "stream_id": 1, "prev_id": [8]}),
-        ),
-    )
-    .await;
+    two.take_edus(far, &[edu("m.device_list_update", change)]).await.unwrap();
+    two.take_edus(far, &[edu("m.signing_key_update", json!({"user_id": "@ann:one"}))]).await.unwrap();
+    let stranger = json!({"user_id": "@stranger:one", "device_id": "X", "stream_id": 1, "prev_id": [8]});
+    two.take_edus(origin, &[edu("m.device_list_update", stranger)]).await.unwrap();
     assert!(!shared.changed_since(start).await);
     for _ in 0..2 {
-        two.take_edu(origin, &message("@ann:one", "@bob:two", "4")).await;
+        two.take_edus(origin, &[message("@ann:one", "@bob:two", "4")]).await.unwrap();
     }
     assert_eq!(shared.received().await, [event("@ann:one", 9)]);
 }

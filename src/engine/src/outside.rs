@@ -172,6 +172,18 @@ impl Engine {
         Ok(self.user_rooms().get(user, num).await?.filter(|place| place.num == 0).map(|place| (num, place)))
     }
 
+    /// How many rooms of other servers a user is invited to, or has knocked on, and takes no part in otherwise.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn pending_outside(&self, user: UserNum) -> Result<usize, EngineError> {
+        let rooms = self.user_rooms().of(user).await?;
+        let pending = |place: &&UserRoom| {
+            place.num == 0 && matches!(place.membership, Membership::Invite | Membership::Knock) && !place.forgotten
+        };
+        Ok(rooms.values().filter(pending).count())
+    }
+
     /// As [`Engine::forget`], for a place that was heard of from outside the room.
     ///
     /// # Errors

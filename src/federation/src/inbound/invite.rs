@@ -1,9 +1,11 @@
 //! `PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`
 //! ([spec](https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid)) and version 1 of it.
 
+use std::time::Duration;
+
 use axum::extract::State;
-use engine::{Engine, EngineError};
-use http_kit::RawJson;
+use engine::{Engine, EngineError, Membership, UserNum};
+use http_kit::{Group, MatrixError, RawJson};
 use room::{RoomVersionRules, cosign::cosign};
 use ruma::{
     EventId, OwnedServerName, RoomId, RoomVersionId, UserId, api::federation::membership::create_invite::v2,
@@ -18,6 +20,11 @@ use super::{
     membership::{Claim, MembershipError},
 };
 use crate::{Api, shown::is_strict};
+
+/// Rooms of other servers that a user is invited to at a time, at most.
+const MAX_PENDING: usize = 300;
+/// When to try again where a user has so many.
+const ANSWER_TIME: Duration = Duration::from_secs(3600);
 
 /// An invitation as it comes.
 struct Invite<'a> {
@@ -94,7 +101,8 @@ async fn countersign(api: &Api, invite: Invite<'_>) -> Result<String, Membership
     let rules = Engine::rules(&invite.version).map_err(unsupported)?;
     let claim = Claim::read(invite.event, invite.room_id, &invite.origin, &MembershipState::Invite)?;
     let invited = claim.target()?;
-    may_be_invited(api, &invited, &claim.sender).await?;
+    let user = may_be_invited(api, &invited, &claim.sender).await?;
+    within_limits(api, &invite, &invited)?;
     let known = match api.engine.room(invite.room_id).await {
         Ok(room) => Some(room),
         Err(EngineError::UnknownRoom) => None,
@@ -108,6 +116,9 @@ async fn countersign(api: &Api, invite: Invite<'_>) -> Result<String, Membership
             return Err(MembershipError::Barred);
         }
     }
+    if known.as_ref().is_none_or(|room| room.info().local_members.is_empty()) {
+        has_room_for(api, &invite, user).await?;
+    }
     let mut event = api.check_pdu(invite.event, &rules).await?;
     if event.redacted || event.pdu.event_id != invite.event_id || event.pdu.room_id != invite.room_id {
         return Err(MembershipError::BadEvent("The event is not what the request says".to_owned()));
@@ -120,7 +131,8 @@ async fn countersign(api: &Api, invite: Invite<'_>) -> Result<String, Membership
     Ok(signed)
 }
 
-async fn may_be_invited(api: &Api, user_id: &UserId, sender: &UserId) -> Result<(), MembershipError> {
+/// The invited user's number, unless they cannot be invited.
+async fn may_be_invited(api: &Api, user_id: &UserId, sender: &UserId) -> Result<UserNum, MembershipError> {
     if !api.engine.is_local(user_id) {
         return Err(MembershipError::BadEvent("The invited user is not one of this server's".to_owned()));
     }
@@ -128,8 +140,30 @@ async fn may_be_invited(api: &Api, user_id: &UserId, sender: &UserId) -> Result<
     let account = account.filter(|account| !account.deactivated).ok_or(MembershipError::UnknownUser)?;
     match api.users.invite_answer(account.num, sender).await? {
         InviteAnswer::Refuse => Err(MembershipError::InviteBlocked),
-        InviteAnswer::Show | InviteAnswer::Hide => Ok(()),
+        InviteAnswer::Show | InviteAnswer::Hide => Ok(account.num),
     }
+}
+
+/// Counts an invitation, of those of its server and of those for the user.
+fn within_limits(api: &Api, invite: &Invite<'_>, invited: &UserId) -> Result<(), MembershipError> {
+    let Some(limits) = api.limits.get() else { return Ok(()) };
+    let count = |whose: &str| {
+        limits.check_server(Group::Invites, whose).map_err(|error| MembershipError::Limited(Box::new(error)))
+    };
+    count(invite.origin.as_str())?;
+    count(invited.as_str())
+}
+
+/// Each invitation to a room of another server is kept, and shown with what it says of the room, until it is answered.
+async fn has_room_for(api: &Api, invite: &Invite<'_>, user: UserNum) -> Result<(), MembershipError> {
+    let again = matches!(
+        api.engine.place_outside(invite.room_id, user).await?,
+        Some((_, place)) if matches!(place.membership, Membership::Invite | Membership::Knock)
+    );
+    if again || api.engine.pending_outside(user).await? < MAX_PENDING {
+        return Ok(());
+    }
+    Err(MembershipError::Limited(Box::new(MatrixError::limit_exceeded(ANSWER_TIME))))
 }
 
 /// What may be shown of the room. Where the room's version wants that to be events of it, anything else is refused.

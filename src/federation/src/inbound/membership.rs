@@ -49,6 +49,9 @@ pub(crate) enum MembershipError {
     /// The invited user takes no invitations.
     #[error("The user takes no invitations")]
     InviteBlocked,
+    /// Too many invitations, of a server or for a user.
+    #[error("Too many invitations: try again later")]
+    Limited(Box<MatrixError>),
     /// No such user.
     #[error("There is no such user")]
     UnknownUser,
@@ -101,6 +104,7 @@ impl From<MembershipError> for MatrixError {
             MembershipError::UnableToAuthorise => bad("M_UNABLE_TO_AUTHORISE_JOIN", text),
             MembershipError::UnableToGrant => bad("M_UNABLE_TO_GRANT_JOIN", text),
             MembershipError::BadEvent(_) => bad("M_INVALID_PARAM", text),
+            MembershipError::Limited(error) => *error,
             MembershipError::InviteBlocked => Self::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", text),
             MembershipError::Engine(EngineError::Conflict) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "The room changed at the same time: try again")

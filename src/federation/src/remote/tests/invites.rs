@@ -1,7 +1,10 @@
-use engine::Membership;
-use http_kit::MatrixError;
+use std::sync::Arc;
+
+use engine::{Membership, UserRoom};
+use http_kit::{Clock, LimitConfig, MatrixError, RateConfig, RateLimits};
 use ruma::RoomVersionId;
 use serde_json::{Value, json};
+use store::{Keyspace, Table};
 
 use super::{VERSIONS, change_of, invite, join, join_rules, membership, place, with_knocking, with_room};
 use crate::testing::TestServer;
@@ -100,4 +103,50 @@ async fn nobody_is_invited_against_their_will() {
     // Nothing of it is in the room.
     assert_eq!(one.content(&room, "m.room.member", ben.as_str()).await, Value::Null);
     assert_eq!(place(two, &ben, &room).await, None);
+}
+
+#[tokio::test]
+async fn a_server_that_invites_too_much_is_told_to_wait() {
+    let (world, room) = with_room(RoomVersionId::V12).await;
+    let (one, two) = (world.server("one"), world.server("two"));
+    let (ann, ben, cas) = (one.user_id("ann"), two.user_id("ben"), two.register("cas").await);
+    let config = RateConfig { invites: LimitConfig::new(0.001, 2), ..RateConfig::default() };
+    two.federation().limits.set(Arc::new(RateLimits::new(&config, &Clock::new(|| 1_700_000_000_000)))).unwrap();
+    invite(one, &ann, &room, &ben).await.unwrap();
+    let other = one.create_room(&ann, RoomVersionId::V12).await;
+    invite(one, &ann, &other, &ben).await.unwrap();
+    let third = one.create_room(&ann, RoomVersionId::V12).await;
+    let refused = MatrixError::from(invite(one, &ann, &third, &cas).await.unwrap_err());
+    assert_eq!(&*refused.errcode, "M_LIMIT_EXCEEDED");
+    assert_eq!(place(two, &cas, &third).await, None);
+}
+
+/// Where users stand in rooms: (user, room).
+const USER_ROOMS: Table<(u64, u64), UserRoom> = Table::new(Keyspace::Index, 9, "user_rooms");
+
+#[tokio::test]
+async fn so_many_invitations_wait_for_a_user_and_no_more() {
+    let (world, room) = with_room(RoomVersionId::V12).await;
+    let (one, two) = (world.server("one"), world.server("two"));
+    let (ann, ben) = (one.user_id("ann"), two.user_id("ben"));
+    invite(one, &ann, &room, &ben).await.unwrap();
+    let user = two.engine().user_num(&ben).await.unwrap();
+    let federation = two.federation();
+    let of_ben = federation.db.scan_all(&USER_ROOMS, &user).await.unwrap();
+    let pending: UserRoom = of_ben.last().unwrap().1;
+    let mut write = federation.db.write();
+    for made_up in 0..299 {
+        write.put(&USER_ROOMS, &(user, 1_000_000 + made_up), &pending);
+    }
+    write.commit().await.unwrap();
+    two.start();
+    let other = one.create_room(&ann, RoomVersionId::V12).await;
+    let refused = MatrixError::from(invite(one, &ann, &other, &ben).await.unwrap_err());
+    assert_eq!(&*refused.errcode, "M_LIMIT_EXCEEDED");
+    assert_eq!(place(two, &ben, &other).await, None);
+    // The same room again is none more, and one that is refused makes room.
+    invite(one, &ann, &room, &ben).await.unwrap();
+    two.federation().leave(change_of(&ben, &room, &[])).await.unwrap();
+    invite(one, &ann, &other, &ben).await.unwrap();
+    assert_eq!(membership(two, &ben, &other).await, Some(Membership::Invite));
 }

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use bytes::Bytes;
 use engine::{EngineError, EventNum, EventRow, Room, Verdict};
+use http::StatusCode;
 use http_kit::{MatrixError, RawJson, route_error};
 use ruma::{
     OwnedEventId, OwnedRoomId, RoomId, ServerName,
@@ -16,6 +17,7 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::reads::MAX_ANSWER;
 use crate::{Api, inbound::Signed};
 
 metadata! {
@@ -81,6 +83,8 @@ pub(super) enum RouteError {
     NotInRoom,
     #[error("The room's access control list does not let your server in")]
     Denied,
+    #[error("The page would be larger than {MAX_ANSWER} bytes")]
+    TooLarge,
     #[error(transparent)]
     Json(#[from] serde_json::Error),
     #[error(transparent)]
@@ -93,6 +97,7 @@ impl From<RouteError> for MatrixError {
             RouteError::NotInRoom | RouteError::Denied | RouteError::Engine(EngineError::UnknownRoom) => {
                 Self::forbidden(error.to_string())
             }
+            RouteError::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", error.to_string()),
             RouteError::Json(error) => Self::internal(error),
             RouteError::Engine(error) => Self::internal(error),
         }
@@ -109,6 +114,7 @@ pub(super) async fn handler(State(api): State<Api>, request: Signed<Request>) ->
     if !api.engine.takes_part(&room, &origin).await? {
         return Err(RouteError::NotInRoom);
     }
+    let _place = api.large_answer().await;
     let page = api.ledger_page(&room, &origin, body.from.unwrap_or_default()).await?;
     Ok(RawJson(Bytes::from(serde_json::to_vec(&page)?)))
 }
@@ -138,9 +144,15 @@ impl Api {
         }
         let chain = self.engine.auth_chain(room, &shown).await?;
         let mut auth_chain = Vec::with_capacity(chain.len());
-        for (_, row) in self.engine.events(room.num, &chain).await? {
-            // Whole, like all state: many of these are known by reference only.
-            auth_chain.push(row.pdu()?);
+        for batch in chain.chunks(ENTRIES) {
+            for (_, row) in self.engine.events(room.num, batch).await? {
+                bytes += row.json().len();
+                if bytes > MAX_ANSWER {
+                    return Err(RouteError::TooLarge);
+                }
+                // Whole, like all state: many of these are known by reference only.
+                auth_chain.push(row.pdu()?);
+            }
         }
         Ok(Page { pdus, redactions, auth_chain, next: cut.or(more) })
     }

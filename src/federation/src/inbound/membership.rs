@@ -14,6 +14,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::reads::RouteError as ReadError;
 use crate::{Api, pdus::PduError};
 
 /// Why a membership of another server's user is not made or taken.
@@ -55,6 +56,9 @@ pub(crate) enum MembershipError {
     /// No such user.
     #[error("There is no such user")]
     UnknownUser,
+    /// The answer would be too large.
+    #[error("{0}")]
+    TooLarge(String),
     /// The engine.
     #[error(transparent)]
     Engine(EngineError),
@@ -83,6 +87,15 @@ impl From<PduError> for MembershipError {
     }
 }
 
+impl From<ReadError> for MembershipError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Engine(error) => error.into(),
+            other => Self::TooLarge(other.to_string()),
+        }
+    }
+}
+
 impl From<CheckError> for MembershipError {
     fn from(error: CheckError) -> Self {
         Self::BadEvent(error.to_string())
@@ -105,6 +118,7 @@ impl From<MembershipError> for MatrixError {
             MembershipError::UnableToGrant => bad("M_UNABLE_TO_GRANT_JOIN", text),
             MembershipError::BadEvent(_) => bad("M_INVALID_PARAM", text),
             MembershipError::Limited(error) => *error,
+            MembershipError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", text),
             MembershipError::InviteBlocked => Self::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", text),
             MembershipError::Engine(EngineError::Conflict) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "The room changed at the same time: try again")

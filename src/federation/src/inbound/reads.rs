@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::Federation;
 
 /// The largest answer, in bytes.
-const MAX_ANSWER: usize = 128 << 20;
+pub(super) const MAX_ANSWER: usize = 128 << 20;
 /// Events read at once.
 const BATCH: usize = 500;
 /// Whole states that are put together at the same time: each may be as large as an answer can be.

@@ -43,6 +43,8 @@ async fn join(api: &Api, request: Signed<Request>) -> Result<String, MembershipE
     let event = api.check_pdu(&pdu, &room.rules).await?;
     let servers = if body.omit_members { Some(servers(api, &room).await?) } else { None };
     let (event_id, json) = (event.pdu.event_id.clone(), event.json.clone());
+    // Whoever gets no place in time has not joined yet.
+    let _place = api.large_answer().await;
     let cited = cited(api, &room, &event).await?;
     api.accept_membership(&room, &body.event_id, event).await?;
     let mut before = api.engine.state_before_event(&room, &event_id).await?;
@@ -139,9 +141,9 @@ async fn answer(
 ) -> Result<String, MembershipError> {
     let mut out = String::with_capacity(1024 * (1 + before.state.len() + before.auth_chain.len()));
     out.push_str("{\"auth_chain\":[");
-    push_events(api, room, &mut out, &before.auth_chain).await?;
+    api.write_events(&mut out, room, &before.auth_chain).await?;
     out.push_str("],\"state\":[");
-    push_events(api, room, &mut out, &before.state).await?;
+    api.write_events(&mut out, room, &before.state).await?;
     out.push_str("],\"event\":");
     out.push_str(event);
     out.push_str(",\"members_omitted\":");
@@ -160,20 +162,4 @@ async fn answer(
     push_json_string(&mut out, api.server_name().as_str());
     out.push('}');
     Ok(out)
-}
-
-/// Events read at a time.
-const PAGE: usize = 256;
-
-async fn push_events(api: &Api, room: &Room, out: &mut String, nums: &[EventNum]) -> Result<(), MembershipError> {
-    let mut first = true;
-    for page in nums.chunks(PAGE) {
-        for (_, row) in api.engine.events(room.num, page).await? {
-            if !std::mem::take(&mut first) {
-                out.push(',');
-            }
-            out.push_str(row.json());
-        }
-    }
-    Ok(())
 }

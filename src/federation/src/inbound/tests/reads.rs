@@ -193,3 +193,32 @@ async fn what_is_known_by_reference_is_given_whole_or_not_at_all() {
     let event = fixture.get(&format!("event/{renamed}")).await.unwrap();
     assert_eq!(event["pdus"][0]["content"]["displayname"], "Benjamin");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_large_waits_for_a_place() {
+    let at = fixture(RoomVersionId::V11).await;
+    let (one, two) = (at.world.server("one").federation(), at.world.server("two").federation());
+    let soon = std::time::Duration::from_secs(5);
+    let joins = || RemoteJoin {
+        user_id: at.ben.clone(),
+        room_id: at.room.clone(),
+        via: vec!["one".try_into().unwrap()],
+        content: Map::new(),
+        elsewhere: false,
+    };
+    let places = (one.large_answer().await, one.large_answer().await);
+    let mut joining = Box::pin(two.join(joins()));
+    assert!(tokio::time::timeout(soon, &mut joining).await.is_err());
+    assert_eq!(at.world.server("one").content(&at.room, "m.room.member", at.ben.as_str()).await, Value::Null);
+    drop(places);
+    joining.await.unwrap();
+
+    let places = (one.large_answer().await, one.large_answer().await);
+    let target = crate::inbound::ledger::target(&at.room, None);
+    let get = two.client.json("one".try_into().unwrap(), Method::GET, target, None, CallLimits::default());
+    let mut getting = Box::pin(get);
+    assert!(tokio::time::timeout(soon, &mut getting).await.is_err());
+    drop(places);
+    let page: Value = getting.await.unwrap();
+    assert_eq!(page["pdus"], json!([]));
+}

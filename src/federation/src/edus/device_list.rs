@@ -47,7 +47,7 @@ impl Federation {
         let device = Some(device).filter(|_| deleted != Some(true));
         let update = DeviceUpdate { device_id, stream_id, prev_id, device };
         match self.users.remote_devices.update(user, id, update).await {
-            Ok(true) => self.wake_those_who_see(&user_id).await,
+            Ok(true) => self.wake_those_who_see(origin, &[user_id]).await,
             Ok(false) => Ok(()),
             Err(error) => refused(error),
         }
@@ -59,7 +59,7 @@ impl Federation {
         let user = self.user_of(origin, &user_id).await?;
         let (Some(user), Ok(id)) = (user, <&UserId>::try_from(&*user_id)) else { return Ok(()) };
         match self.users.remote_devices.update_signing(user, id, master_key, self_signing_key).await {
-            Ok(()) => self.wake_those_who_see(&user_id).await,
+            Ok(()) => self.wake_those_who_see(origin, &[user_id]).await,
             Err(error) => refused(error),
         }
     }

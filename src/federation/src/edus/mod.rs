@@ -17,6 +17,9 @@ use store::{IdKind, StoreError};
 
 use crate::Federation;
 
+/// Users that are looked for in each room, at most.
+const MAX_LOOKED_FOR: usize = 20;
+
 #[derive(Deserialize)]
 struct Edu<'a> {
     #[serde(borrow)]
@@ -32,19 +35,26 @@ impl Federation {
     /// Where a message for a device could not be kept: its sender has to send it again. Anything else is true for a moment only, or is
     /// found out otherwise, and is logged.
     pub(crate) async fn take_edus(&self, origin: &ServerName, edus: &[Box<RawValue>]) -> Result<(), EngineError> {
-        let mut taken = Ok(());
+        let (mut taken, mut presence) = (Ok(()), presence::Updates::default());
         for edu in edus {
-            taken = taken.and(self.take_edu(origin, edu).await);
+            let Ok(edu) = serde_json::from_str::<Edu<'_>>(edu.get()) else { continue };
+            if edu.edu_type == "m.presence" {
+                presence.add(edu.content);
+            } else {
+                taken = taken.and(self.take_edu(origin, edu).await);
+            }
+        }
+        if let Err(error) = self.take_presence(origin, presence).await {
+            tracing::warn!(%origin, %error, "what another server told of presence could not be applied");
         }
         taken
     }
 
-    async fn take_edu(&self, origin: &ServerName, edu: &RawValue) -> Result<(), EngineError> {
-        let Ok(Edu { edu_type, content }) = serde_json::from_str::<Edu<'_>>(edu.get()) else { return Ok(()) };
+    async fn take_edu(&self, origin: &ServerName, edu: Edu<'_>) -> Result<(), EngineError> {
+        let Edu { edu_type, content } = edu;
         let taken = match &*edu_type {
             "m.typing" => self.take_typing(origin, content).await,
             "m.receipt" => self.take_receipts(origin, content).await,
-            "m.presence" => self.take_presence(origin, content).await,
             "m.direct_to_device" => self.take_to_device(origin, content).await,
             "m.device_list_update" => self.take_list_update(origin, content).await,
             "m.signing_key_update" => self.take_signing_update(origin, content).await,
@@ -88,10 +98,24 @@ impl Federation {
         }
     }
 
-    /// Wakes the local users who are in a room with a user of another server.
-    async fn wake_those_who_see(&self, user_id: &str) -> Result<(), EngineError> {
+    /// Wakes the local users who are in a room with one of these users of another server. Rooms in which that does not take part are not
+    /// looked at; where there are many users, the others are woken without a look at who is in which.
+    async fn wake_those_who_see(&self, origin: &ServerName, user_ids: &[String]) -> Result<(), EngineError> {
+        let Some(server) = self.engine.ids.find(IdKind::Server, origin.as_str()).await? else { return Ok(()) };
+        if user_ids.is_empty() {
+            return Ok(());
+        }
         for room in self.engine.rooms_at_hand() {
-            if self.engine.membership(room.num, user_id).await? == Some(Membership::Join) {
+            let info = room.info();
+            // Of a room that was just entered not all servers may be known.
+            if !info.partial && info.servers.binary_search(&server).is_err() {
+                continue;
+            }
+            let mut is_seen = user_ids.len() > MAX_LOOKED_FOR;
+            for user_id in user_ids.iter().take(MAX_LOOKED_FOR) {
+                is_seen = is_seen || self.engine.membership(room.num, user_id).await? == Some(Membership::Join);
+            }
+            if is_seen {
                 self.wake_room(&room);
             }
         }

@@ -77,6 +77,20 @@ async fn presence_is_believed_of_a_servers_own_users() {
     assert_eq!(users.presence.get(mallory).unwrap().state, PresenceState::Offline);
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_what_a_transaction_says_of_a_user_the_last_word_counts() {
+    let pair = Pair::new().await;
+    let (engine, users) = (pair.good().engine(), pair.good().users());
+    let mallory = engine.user_num(&pair.mallory).await.unwrap();
+    let is = |presence: &str| json!({"user_id": "@mallory:evil", "presence": presence});
+    let changing: Vec<Value> = (0..10).flat_map(|_| [is("online"), is("unavailable")]).collect();
+    let edus: Vec<Value> = (0..20).map(|_| edu("m.presence", json!({"push": changing}))).collect();
+    let before = users.presence.pos();
+    pair.send("1", &[], &edus).await.unwrap();
+    assert_eq!(users.presence.pos().n, before.n + 1);
+    assert_eq!(users.presence.get(mallory).unwrap().state, PresenceState::Unavailable);
+}
+
 /// The messages that are known to have come, by their ids, as bytes.
 const COME: Table<(String, String), Bytes> = Table::new(Keyspace::Index, 57, "remote_messages");
 

@@ -19,6 +19,15 @@ use super::{
 
 /// Destinations that are being sent to, at most.
 pub(super) const MAX_SENDING: usize = 64;
+/// Of these, such as failed or took long lately: whoever keeps us waiting on purpose leaves places for the others.
+pub(super) const MAX_SLOW: usize = 16;
+/// A transaction that takes so long is a long one, and its destination a slow one for a time, or until it answers sooner.
+pub(super) const LONG: Duration = Duration::from_secs(10);
+const SLOW_FOR: Duration = Duration::from_secs(600);
+/// Slow destinations that are remembered, at most.
+const MAX_REMEMBERED: usize = 10_000;
+/// A destination that is down and sends us something is tried at once, so often at most.
+pub(super) const LIFT_EVERY: Duration = Duration::from_secs(60);
 /// Events queued for a destination that is down, after which they are collapsed without waiting for it.
 const COLLAPSE_AFTER: usize = 1000;
 
@@ -49,7 +58,7 @@ pub(super) enum Done {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Ready { due: bool },
-    Sending,
+    Sending { since: Instant, slow: bool },
     Waiting { until: Instant, not_before: Instant },
     Collapsing { until: Instant, not_before: Instant },
 }
@@ -63,6 +72,8 @@ struct Destination {
     heard: bool,
     /// Known where it is down.
     name: Option<OwnedServerName>,
+    /// When a wait for it ended early because it was heard from.
+    lifted: Option<Instant>,
     /// Events queued since it went down.
     queued: usize,
     edus: Pending,
@@ -72,10 +83,15 @@ struct Destination {
 struct Inner {
     destinations: HashMap<ServerNum, Destination>,
     ready: VecDeque<ServerNum>,
+    /// The same of the slow ones.
+    ready_slow: VecDeque<ServerNum>,
+    /// Until when destinations that took long are slow ones.
+    slow: HashMap<ServerNum, Instant>,
     collapse: VecDeque<ServerNum>,
     timers: BTreeSet<(Instant, ServerNum)>,
     down: HashMap<OwnedServerName, ServerNum>,
     sending: usize,
+    sending_slow: usize,
 }
 
 /// All destinations with something to do.
@@ -133,12 +149,13 @@ impl Queues {
         if inner.sending >= MAX_SENDING {
             return None;
         }
-        while let Some(server) = inner.ready.pop_front() {
+        while let Some((server, slow)) = inner.pop_ready() {
             let Some(destination) = inner.destinations.get_mut(&server) else { continue };
             let Phase::Ready { due } = destination.phase else { continue };
-            destination.phase = Phase::Sending;
+            destination.phase = Phase::Sending { since: Instant::now(), slow };
             destination.again = false;
             inner.sending += 1;
+            inner.sending_slow += usize::from(slow);
             return Some((server, Job::Send { due }));
         }
         while let Some(server) = inner.collapse.pop_front() {
@@ -168,6 +185,7 @@ impl Queues {
         let now = Instant::now();
         let mut inner = self.inner.lock();
         inner.sending = inner.sending.saturating_sub(1);
+        inner.ended(server, now, matches!(done, Done::Sent { .. }));
         match done {
             Done::Sent { more } => inner.sent(server, more),
             Done::Idle => inner.sent(server, false),
@@ -202,7 +220,12 @@ impl Queues {
     #[cfg(test)]
     pub(super) fn footprint(&self) -> (usize, usize) {
         let inner = self.inner.lock();
-        let lists = inner.ready.len() + inner.collapse.len() + inner.timers.len() + inner.down.len();
+        let lists = inner.ready.len()
+            + inner.ready_slow.len()
+            + inner.slow.len()
+            + inner.collapse.len()
+            + inner.timers.len()
+            + inner.down.len();
         let told: usize = inner.destinations.values().map(|destination| destination.edus.len()).sum();
         (inner.destinations.len(), lists + told)
     }
@@ -214,17 +237,30 @@ impl Queues {
             match destination.phase {
                 Phase::Ready { .. } => census.ready += 1,
                 Phase::Waiting { .. } | Phase::Collapsing { .. } => census.waiting += 1,
-                Phase::Sending => {}
+                Phase::Sending { .. } => {}
             }
         }
         census
     }
 }
 
+impl Destination {
+    /// When a wait ends that somebody's own request ends early: now and then only, or whoever lets us wait in vain would be tried
+    /// without end.
+    fn lift(&mut self, until: Instant, soonest: Instant) -> Instant {
+        let soonest = self.lifted.map_or(soonest, |at| soonest.max(at + LIFT_EVERY));
+        if soonest >= until {
+            return until;
+        }
+        self.lifted = Some(soonest);
+        soonest
+    }
+}
+
 impl Inner {
     /// The destination, woken unless it is being waited for.
     fn touch(&mut self, server: ServerNum) -> &mut Destination {
-        let ready = &mut self.ready;
+        let ready = if self.slow.contains_key(&server) { &mut self.ready_slow } else { &mut self.ready };
         let destination = self.destinations.entry(server).or_insert_with(|| {
             ready.push_back(server);
             Destination {
@@ -232,6 +268,7 @@ impl Inner {
                 again: false,
                 heard: false,
                 name: None,
+                lifted: None,
                 queued: 0,
                 edus: Pending::default(),
             }
@@ -254,7 +291,33 @@ impl Inner {
         if let Some(destination) = self.destinations.get_mut(&server) {
             destination.phase = Phase::Ready { due };
             destination.queued = 0;
-            self.ready.push_back(server);
+            // Only what is down has a name here.
+            let is_slow = destination.name.is_some() || self.slow.contains_key(&server);
+            if is_slow { &mut self.ready_slow } else { &mut self.ready }.push_back(server);
+        }
+    }
+
+    /// The next destination, and whether it is a slow one. Those come first, as far as there are places for them: there is no end of the
+    /// others.
+    fn pop_ready(&mut self) -> Option<(ServerNum, bool)> {
+        let slow = if self.sending_slow < MAX_SLOW { self.ready_slow.pop_front() } else { None };
+        slow.map(|server| (server, true)).or_else(|| Some((self.ready.pop_front()?, false)))
+    }
+
+    /// A place is free again; how long it was taken is remembered.
+    fn ended(&mut self, server: ServerNum, now: Instant, taken: bool) {
+        let phase = self.destinations.get(&server).map(|destination| destination.phase);
+        let Some(Phase::Sending { since, slow }) = phase else { return };
+        self.sending_slow = self.sending_slow.saturating_sub(usize::from(slow));
+        if now.saturating_duration_since(since) >= LONG {
+            if self.slow.len() >= MAX_REMEMBERED {
+                self.slow.retain(|_, until| *until > now);
+            }
+            if self.slow.len() < MAX_REMEMBERED {
+                self.slow.insert(server, now + SLOW_FOR);
+            }
+        } else if taken || self.slow.get(&server).is_some_and(|until| *until <= now) {
+            self.slow.remove(&server);
         }
     }
 
@@ -285,7 +348,8 @@ impl Inner {
         destination.edus.down();
         let heard = std::mem::take(&mut destination.heard);
         let not_before = now + SHORTEST;
-        let until = if heard { (now + time).min(not_before) } else { now + time };
+        let until = now + time;
+        let until = if heard { destination.lift(until, not_before) } else { until };
         destination.phase = Phase::Waiting { until, not_before };
         self.timers.insert((until, server));
     }
@@ -295,7 +359,7 @@ impl Inner {
         let Phase::Collapsing { until, not_before } = destination.phase else { return };
         destination.queued = 0;
         let heard = std::mem::take(&mut destination.heard);
-        let until = if heard { until.min(not_before.max(now)) } else { until };
+        let until = if heard { destination.lift(until, not_before.max(now)) } else { until };
         destination.phase = Phase::Waiting { until, not_before };
         self.timers.insert((until, server));
     }
@@ -305,7 +369,7 @@ impl Inner {
         match destination.phase {
             // A server that speaks to us and cannot be reached by us is tried no more often than one that just went down.
             Phase::Waiting { until, not_before } => {
-                let sooner = until.min(not_before.max(now));
+                let sooner = destination.lift(until, not_before.max(now));
                 self.timers.remove(&(until, server));
                 if sooner <= now {
                     self.make_ready(server, true);
@@ -314,7 +378,7 @@ impl Inner {
                     self.timers.insert((sooner, server));
                 }
             }
-            Phase::Sending | Phase::Collapsing { .. } => destination.heard = true,
+            Phase::Sending { .. } | Phase::Collapsing { .. } => destination.heard = true,
             Phase::Ready { .. } => destination.phase = Phase::Ready { due: true },
         }
     }

@@ -1,4 +1,5 @@
 mod destinations;
 mod ephemeral;
 mod peer;
+mod places;
 mod two;

@@ -1,5 +1,7 @@
 //! The section `[rate_limits]`: what users and other servers may do in a time. Logging in has limits of its own.
 
+use std::net::IpAddr;
+
 use serde::Deserialize;
 
 use crate::{Clock, LimitConfig, LimitKey, MatrixError, RateLimiter, Requester};
@@ -19,7 +21,7 @@ pub enum Group {
     Rooms,
     /// Rooms entered, or knocked on.
     Joins,
-    /// Invitations.
+    /// Invitations: of a user; and those that come from other servers, of each server and for each invited user.
     Invites,
     /// Changes of a profile.
     Profile,
@@ -41,6 +43,8 @@ pub enum Group {
     KeyClaims,
     /// Other requests of another server.
     Requests,
+    /// Requests, counted by the address, that name a server of which nothing is known here: it has to be asked for its keys.
+    Strangers,
 }
 
 /// How much of what is allowed: token buckets, for each user or server.
@@ -77,6 +81,8 @@ pub struct RateConfig {
     pub key_claims: LimitConfig,
     /// See [`Group::Requests`]. Default 50 a second, bursts of 2000.
     pub requests: LimitConfig,
+    /// See [`Group::Strangers`]. Default 5 a second, bursts of 500.
+    pub strangers: LimitConfig,
 }
 
 impl Default for RateConfig {
@@ -97,6 +103,7 @@ impl Default for RateConfig {
             transactions: LimitConfig::new(50.0, 2000),
             key_claims: LimitConfig::new(20.0, 1000),
             requests: LimitConfig::new(50.0, 2000),
+            strangers: LimitConfig::new(5.0, 500),
         }
     }
 }
@@ -108,7 +115,7 @@ impl RateConfig {
     }
 
     /// In the order of [`Group`].
-    fn of_groups(&self) -> [LimitConfig; 14] {
+    fn of_groups(&self) -> [LimitConfig; 15] {
         [
             self.messages,
             self.rooms,
@@ -124,6 +131,7 @@ impl RateConfig {
             self.transactions,
             self.key_claims,
             self.requests,
+            self.strangers,
         ]
     }
 }
@@ -170,6 +178,14 @@ impl RateLimits {
     /// 429 `M_LIMIT_EXCEEDED`.
     pub fn check_server(&self, group: Group, server: &str) -> Result<(), MatrixError> {
         self.limiter(group).map_or(Ok(()), |limiter| limiter.check(LimitKey::name(server)))
+    }
+
+    /// Counts a request of whoever is at an address.
+    ///
+    /// # Errors
+    /// 429 `M_LIMIT_EXCEEDED`.
+    pub fn check_address(&self, group: Group, address: IpAddr) -> Result<(), MatrixError> {
+        self.limiter(group).map_or(Ok(()), |limiter| limiter.check(LimitKey::ip(address)))
     }
 
     /// Counts a file that a user is about to upload. How large it is counts when it is known: see [`RateLimits::uploaded`].

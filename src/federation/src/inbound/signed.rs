@@ -1,15 +1,17 @@
 //! Requests of other servers, parsed and, where the endpoint asks for it, authenticated.
 
+use std::net::IpAddr;
+
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http::{Method, Uri, request::Parts};
-use http_kit::{EndpointOptions, Group, MatrixError, body, parse_request, path_args};
+use http_kit::{ClientIp, EndpointOptions, Group, MatrixError, body, parse_request, path_args};
 use ruma::{
     OwnedServerName,
     api::{IncomingRequest, auth_scheme::NoAuthentication, federation::authentication::ServerSignatures},
 };
 
-use crate::{Api, inbound::route::FedRequest, inbound::x_matrix};
+use crate::{Api, Federation, inbound::route::FedRequest, inbound::x_matrix};
 
 /// The deepest nesting of a body. Events may be nested as deeply as any server lets them, and a transaction that was refused for
 /// one of them would be sent again for ever.
@@ -37,6 +39,8 @@ pub struct Open<T> {
     pub body: T,
     /// The path and query as they came.
     pub uri: Uri,
+    /// Where it came from.
+    pub address: Option<IpAddr>,
 }
 
 /// The head of a request and its body as it was sent.
@@ -55,6 +59,19 @@ async fn parse<T: IncomingRequest>(mut parts: Parts, json_body: &Bytes) -> Resul
     let path_args = path_args(&mut parts).await?;
     let args: Vec<&str> = path_args.iter().flatten().map(|(_, value)| value).collect();
     parse_request(http::Request::from_parts(parts, &**json_body), &args, json_body)
+}
+
+impl Federation {
+    /// Counts, by the address that asks, what makes this server ask a server for its keys that somebody named and nobody vouches for.
+    ///
+    /// # Errors
+    /// 429 `M_LIMIT_EXCEEDED`.
+    pub(crate) fn check_stranger(&self, address: Option<IpAddr>) -> Result<(), MatrixError> {
+        match (self.limits.get(), address) {
+            (Some(limits), Some(address)) => limits.check_address(Group::Strangers, address),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a request counts as.
@@ -97,9 +114,9 @@ where
 
     async fn extract(request: Request, _api: &Api, options: &EndpointOptions) -> Result<Self, MatrixError> {
         let (parts, bytes) = read::<T>(request, options).await?;
-        let uri = parts.uri.clone();
+        let (uri, address) = (parts.uri.clone(), ClientIp::of(&parts.extensions));
         let json_body = body::json_within(bytes, MAX_DEPTH)?;
-        Ok(Self { body: parse(parts, &json_body).await?, uri })
+        Ok(Self { body: parse(parts, &json_body).await?, uri, address })
     }
 }
 

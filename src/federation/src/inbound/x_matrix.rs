@@ -4,7 +4,7 @@
 use crate::{Api, inbound::canonical::canonical};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use http::{HeaderMap, header, request::Parts};
-use http_kit::MatrixError;
+use http_kit::{ClientIp, MatrixError};
 use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedServerName, ServerName, UInt,
     api::federation::authentication::{XMatrix, XMatrixParseError},
@@ -53,6 +53,10 @@ pub(super) async fn verify(
     let now_ms = api.clock.now_ms();
     let now = UInt::new(now_ms).map(MilliSecondsSinceUnixEpoch);
     let ids: Vec<String> = claims.iter().map(|claim| claim.key.to_string()).collect();
+    // Anybody can say to be anybody: whoever makes us ask for keys is counted by the address.
+    if !api.keys.knows(&origin, &ids, now_ms).await {
+        api.check_stranger(ClientIp::of(&parts.extensions))?;
+    }
     let keys = api.keys.fetch_for_request(&origin, ids, now_ms).await;
     let mut known = false;
     for claim in claims {

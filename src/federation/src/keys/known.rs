@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ruma::{OwnedServerName, ServerName, serde::Base64};
 use serde::{Deserialize, Serialize};
-use store::{Db, Json, Keyspace, Page, StoreError, Table};
+use store::{CommitError, Db, Json, Keyspace, Op, Page, StoreError, Table};
 
-use crate::keys::response::KeyResponse;
+use crate::keys::{response::KeyResponse, strangers::Strangers};
 
 /// Bytes 64 to 69 of [`Keyspace::Index`] are those of federation. Every key that was ever seen: (server, key id).
 const KEYS: Table<(String, String), Json<KnownKey>> = Table::new(Keyspace::Index, 64, "server_keys");
@@ -15,6 +15,9 @@ const ANSWERS: Table<String, Json<Answer>> = Table::new(Keyspace::Index, 65, "se
 
 /// The keys of one server that are kept. One that has had more is not believed another.
 pub(super) const MAX_KEYS: usize = 256;
+/// The same where it is a stranger, and the bytes of its answer that is kept.
+const MAX_KEYS_OF_STRANGER: usize = 32;
+const MAX_ANSWER_OF_STRANGER: usize = 4096;
 
 /// A public key and when it may be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,20 +85,42 @@ pub(super) fn merge(known: &ServerKeys, response: &KeyResponse, direct: bool) ->
     merged
 }
 
-/// Writes what is new.
+/// Why keys are not kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// Writes what is new: of a stranger, who is met at `stranger` (in milliseconds), a little.
 pub(super) async fn save(
     db: &Db,
     server: &OwnedServerName,
     before: &ServerKeys,
     after: &Arc<ServerKeys>,
     answer: Option<Answer>,
-) -> Result<(), store::CommitError> {
+    stranger: Option<u64>,
+) -> Result<(), CommitError> {
+    let (keys, bytes) = match stranger {
+        Some(_) => (MAX_KEYS_OF_STRANGER, MAX_ANSWER_OF_STRANGER),
+        None => (MAX_KEYS, usize::MAX),
+    };
     let mut write = db.write();
-    for (id, key) in after.iter().filter(|(id, key)| before.get(*id) != Some(*key)) {
+    for (id, key) in after.iter().take(keys).filter(|(id, key)| before.get(*id) != Some(*key)) {
         write.put(&KEYS, &(server.to_string(), id.clone()), &Json(key.clone()));
     }
-    if let Some(answer) = answer {
+    if let Some(answer) = answer.filter(|answer| answer.json.len() <= bytes) {
         write.put(&ANSWERS, &server.to_string(), &Json(answer));
     }
+    if let Some(now) = stranger.filter(|_| before.is_empty()) {
+        Strangers::note(&mut write, server, now);
+    }
     write.commit().await
+}
+
+/// The operations that remove what is known of a server.
+pub(super) fn removal(server: &str) -> [Op; 2] {
+    [KEYS.delete_prefix(&server.to_owned()), ANSWERS.delete(&server.to_owned())]
 }

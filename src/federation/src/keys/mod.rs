@@ -8,6 +8,7 @@ mod own;
 mod query_server_keys;
 mod response;
 mod ring;
+mod strangers;
 #[cfg(test)]
 mod tests;
 

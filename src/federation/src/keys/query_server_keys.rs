@@ -2,6 +2,12 @@
 //! ([spec](https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2queryservername)) and `POST /_matrix/key/v2/query`
 //! ([spec](https://spec.matrix.org/v1.19/server-server-api/#post_matrixkeyv2query)).
 
+use std::{
+    net::IpAddr,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
 use axum::extract::State;
 use futures::{StreamExt as _, stream};
 use http_kit::{MatrixError, route_error};
@@ -15,6 +21,8 @@ use crate::{Api, inbound::Open};
 
 /// Servers that one request may ask about.
 const MAX_SERVERS: usize = 100;
+/// When to come back where too much was asked for.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Servers that are asked at a time for one request.
 const AT_A_TIME: usize = 8;
 
@@ -23,7 +31,7 @@ pub(super) async fn one(
     request: Open<get_remote_server_keys::v2::Request>,
 ) -> Result<get_remote_server_keys::v2::Response, RouteError> {
     let wanted = vec![(request.body.server_name, u64::from(request.body.minimum_valid_until_ts.get()))];
-    Ok(get_remote_server_keys::v2::Response::new(answers(&api, wanted).await))
+    Ok(get_remote_server_keys::v2::Response::new(answers(&api, request.address, wanted).await?))
 }
 
 pub(super) async fn batch(
@@ -39,29 +47,43 @@ pub(super) async fn batch(
         let least = criteria.values().filter_map(|criterion| criterion.minimum_valid_until_ts).max();
         (server, least.map_or(now, |least| u64::from(least.get())))
     });
-    Ok(get_remote_server_keys_batch::v2::Response::new(answers(&api, wanted.collect()).await))
+    Ok(get_remote_server_keys_batch::v2::Response::new(answers(&api, request.address, wanted.collect()).await?))
 }
 
-/// Servers that cannot be asked and were never are left out.
-async fn answers(api: &Api, wanted: Vec<(OwnedServerName, u64)>) -> Vec<Raw<ServerSigningKeys>> {
-    stream::iter(wanted)
-        .map(|(server, least)| async move { api.keys.attested(&server, least).await })
+/// Servers that cannot be asked and were never are left out, and so are those that whoever asks has asked too much for.
+async fn answers(
+    api: &Api,
+    address: Option<IpAddr>,
+    wanted: Vec<(OwnedServerName, u64)>,
+) -> Result<Vec<Raw<ServerSigningKeys>>, RouteError> {
+    let limited = AtomicBool::new(false);
+    let may_ask = || {
+        let may = api.check_stranger(address).is_ok();
+        limited.fetch_or(!may, Ordering::Relaxed);
+        may
+    };
+    let found: Vec<_> = stream::iter(wanted)
+        .map(|(server, least)| async move { api.keys.attested(&server, least, may_ask).await })
         .buffered(AT_A_TIME)
         .filter_map(std::future::ready)
         .collect()
-        .await
+        .await;
+    if found.is_empty() && limited.into_inner() { Err(RouteError::TooOften) } else { Ok(found) }
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RouteError {
     #[error("Ask about at most {MAX_SERVERS} servers at a time")]
     TooMany,
+    #[error("Too many servers that are not known here")]
+    TooOften,
 }
 
 impl From<RouteError> for MatrixError {
     fn from(error: RouteError) -> Self {
         match error {
             RouteError::TooMany => Self::too_large(error.to_string()),
+            RouteError::TooOften => Self::limit_exceeded(RETRY_AFTER),
         }
     }
 }

@@ -23,9 +23,10 @@ use tracing::{debug, warn};
 use crate::{
     CallLimits, Client, FederationConfig,
     keys::{
-        known::{self, Answer, ServerKeys},
+        known::{self, Answer, KeepError, ServerKeys},
         own,
         response::{self, KeyResponse},
+        strangers::Strangers,
     },
 };
 
@@ -53,6 +54,7 @@ pub struct KeyRing {
     own: Arc<ServerKeys>,
     servers: Cache<OwnedServerName, Arc<Server>>,
     pub(super) counters: Arc<Counters>,
+    pub(super) strangers: Strangers,
 }
 
 /// What it took to tell who signed what, since the start.
@@ -143,6 +145,7 @@ impl KeyRing {
             own,
             servers: Cache::new(SERVERS_KEPT),
             counters: Arc::default(),
+            strangers: Strangers::default(),
             engine,
         }
     }
@@ -173,6 +176,12 @@ impl KeyRing {
             awake: false,
         });
         self.fetch_all(wanted.collect()).await
+    }
+
+    /// Whether all of these keys of a server are at hand and in use, so that nobody is asked for them.
+    pub(crate) async fn knows(&self, server: &OwnedServerName, ids: &[String], now: u64) -> bool {
+        let keys = self.known(server, &self.server(server)).await;
+        ids.iter().all(|id| keys.get(id).is_some_and(|key| key.is_valid(Some(now))))
     }
 
     /// The keys that a request was signed with just now.
@@ -290,10 +299,27 @@ impl KeyRing {
             *keys = Some(Arc::clone(&merged));
             merged
         };
-        if let Err(error) = known::save(&self.db, name, &before, &after, answer).await {
+        if let Err(error) = self.keep(name, &before, &after, answer).await {
             warn!(%error, server = %name, "keys could not be kept");
         }
         after
+    }
+
+    async fn keep(
+        &self,
+        name: &OwnedServerName,
+        before: &ServerKeys,
+        after: &Arc<ServerKeys>,
+        answer: Option<Answer>,
+    ) -> Result<(), KeepError> {
+        let stranger = Strangers::is_one(&self.engine, name).await?.then(|| self.clock.now_ms());
+        known::save(&self.db, name, before, after, answer, stranger).await?;
+        if stranger.is_some() && before.is_empty() {
+            for gone in self.strangers.bound(&self.engine, &self.db).await? {
+                self.servers.remove(&gone);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn identity(&self) -> &Identity {
@@ -306,8 +332,13 @@ impl KeyRing {
     }
 
     /// A server's answer about its keys with our signature added, which says that we got it. An older one where there is none that is
-    /// good until `least`.
-    pub(super) async fn attested(&self, server: &OwnedServerName, least: u64) -> Option<Raw<ServerSigningKeys>> {
+    /// good until `least`, or none may be asked for.
+    pub(super) async fn attested(
+        &self,
+        server: &OwnedServerName,
+        least: u64,
+        may_ask: impl FnOnce() -> bool,
+    ) -> Option<Raw<ServerSigningKeys>> {
         let now = self.clock.now_ms();
         if *server == self.identity().server_name {
             return self.own_answer().ok();
@@ -317,15 +348,15 @@ impl KeyRing {
         let least = least.max(now).min(now.saturating_add(response::MAX_VALIDITY / 2));
         let answer = match kept {
             Some(answer) if answer.valid_until >= least => answer,
-            kept => self.ask_again(server, now).await.or(kept)?,
+            kept => self.ask_again(server, now, may_ask).await.or(kept)?,
         };
         own::sign(self.identity(), serde_json::from_str(&answer.json).ok()?).ok()
     }
 
-    async fn ask_again(&self, name: &OwnedServerName, now: u64) -> Option<Answer> {
+    async fn ask_again(&self, name: &OwnedServerName, now: u64, may_ask: impl FnOnce() -> bool) -> Option<Answer> {
         let server = self.server(name);
         let mut pause = server.asking.lock().await;
-        if pause.holds(now, false) {
+        if pause.holds(now, false) || !may_ask() {
             return None;
         }
         match self.ask(name).await {

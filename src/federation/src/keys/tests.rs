@@ -5,7 +5,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use axum::{Json, Router, routing::get};
+use axum::{Json, Router, body::Body, routing::get};
+use http::{Request, StatusCode};
+use http_kit::{ClientIp, Clock, LimitConfig, RateConfig, RateLimits};
 use parking_lot::Mutex;
 use room::SigningKey;
 use ruma::{
@@ -13,11 +15,12 @@ use ruma::{
     signatures::{PublicKeyMap, PublicKeySet, sign_json, verify_json},
 };
 use serde_json::{Value, json};
-use store::Clock as _;
+use store::{Clock as _, IdKind};
+use tower::ServiceExt as _;
 
-use super::{KeyRing, Keys};
+use super::{KeyRing, Keys, known, strangers::Strangers};
 use crate::{
-    FederationConfig, OldKey,
+    Api, FederationConfig, OldKey,
     testing::{TestServer, World},
 };
 
@@ -215,7 +218,7 @@ async fn a_notary_vouches_for_a_server_that_cannot_be_reached() {
     assert_eq!(peer.asked(), 1);
     // It keeps what it was told, for when the server is gone.
     world.cut("two", "peer");
-    let again = world.server("two").federation().keys.attested(&name("peer"), now).await.unwrap();
+    let again = world.server("two").federation().keys.attested(&name("peer"), now, || true).await.unwrap();
     let object: CanonicalJsonObject = serde_json::from_str(again.json().get()).unwrap();
     let two = world.server("two").key();
     let encoded = |key: &SigningKey| ruma::serde::Base64::new(key.public_key().to_vec());
@@ -283,4 +286,71 @@ async fn our_own_keys_are_published_with_those_of_before() {
     let keys = ring.fetch(&wanted, at(now)).await;
     assert!(has(&keys, "one", "ed25519:k1", Some(now)));
     assert!(has(&keys, "one", "ed25519:old", Some(77)) && !has(&keys, "one", "ed25519:old", Some(78)));
+}
+
+#[tokio::test]
+async fn of_strangers_the_keys_of_those_who_came_last_are_kept() {
+    let world = World::new(&["one", "two"]);
+    let one = world.server("one");
+    let (now, own) = (one.clock.now_ms(), key(1, "a"));
+    let mut ring = ring(&world, "two");
+    ring.strangers = Strangers::of(3);
+    let (engine, federation) = (one.engine(), one.federation());
+    let db = &federation.db;
+    // Who shares a room has a number.
+    engine.ids.number(IdKind::Server, "friend").await.unwrap();
+    for server in ["friend", "early", "a", "b", "c", "d"] {
+        Peer::join(&world, server, document(server, &[&own], &[], now + DAY));
+        let wanted = [(name(server), vec!["ed25519:a".to_owned()])];
+        assert!(has(&ring.fetch(&wanted, at(now)).await, server, "ed25519:a", Some(now)));
+        if server == "early" {
+            engine.ids.number(IdKind::Server, server).await.unwrap();
+        }
+        one.clock.advance(1);
+    }
+    for (server, kept) in [("friend", 1), ("early", 1), ("a", 0), ("b", 1), ("c", 1), ("d", 1)] {
+        assert_eq!(known::load(db, &name(server)).await.unwrap().len(), kept, "{server}");
+        assert_eq!(known::load_answer(db, &name(server)).await.unwrap().is_some(), kept == 1, "{server}");
+    }
+    // Whoever went is a stranger like any other when it comes again.
+    let again = ring.fetch(&[(name("a"), vec!["ed25519:a".to_owned()])], at(now)).await;
+    assert!(has(&again, "a", "ed25519:a", Some(now)));
+    assert_eq!(known::load(db, &name("a")).await.unwrap().len(), 1);
+    assert!(known::load(db, &name("b")).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_address_that_names_servers_that_nobody_knows_is_told_to_wait() {
+    let world = World::new(&["one"]);
+    let one = world.server("one");
+    let now = one.clock.now_ms();
+    let config = RateConfig { strangers: LimitConfig::new(0.001, 2), ..RateConfig::default() };
+    let limits = RateLimits::new(&config, &Clock::new(|| 1_700_000_000_000));
+    one.federation().limits.set(Arc::new(limits)).unwrap();
+    let router = http_kit::finish(crate::router().with_state(Api(one.federation())));
+    let ask = async |address: &str, path: &str, origin: Option<&str>| {
+        let mut request = Request::get(path);
+        if let Some(origin) = origin {
+            let header = format!("X-Matrix origin=\"{origin}\",destination=\"one\",key=\"ed25519:a\",sig=\"AAAA\"");
+            request = request.header("authorization", header);
+        }
+        let mut request = request.body(Body::empty()).unwrap();
+        request.extensions_mut().insert(ClientIp(address.parse().unwrap()));
+        router.clone().oneshot(request).await.unwrap().status()
+    };
+    let notary = |server: &str| format!("/_matrix/key/v2/query/{server}");
+    let peer = |server: &str| Peer::join(&world, server, document(server, &[&key(1, "a")], &[], now + DAY));
+    let (known, made_up, other) = (peer("known"), peer("made-up"), peer("other"));
+    assert_eq!(ask("192.0.2.1", &notary("known"), None).await, StatusCode::OK);
+    // What is known costs nobody anything.
+    for _ in 0..5 {
+        assert_eq!(ask("192.0.2.1", &notary("known"), None).await, StatusCode::OK);
+    }
+    let event = "/_matrix/federation/v1/event/$x";
+    assert_eq!(ask("192.0.2.1", event, Some("made-up")).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask("192.0.2.1", event, Some("other")).await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(ask("192.0.2.1", &notary("other"), None).await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!((known.asked(), made_up.asked(), other.asked()), (1, 1, 0));
+    assert_eq!(ask("192.0.2.1", event, Some("made-up")).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask("192.0.2.2", &notary("other"), None).await, StatusCode::OK);
 }

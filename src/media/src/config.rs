@@ -15,6 +15,8 @@ pub struct MediaConfig {
     pub max_upload_mib: u64,
     /// What all files of a user may take, in MiB; 0: as much as there is.
     pub user_quota_mib: u64,
+    /// The URL of a page about that bound, which clients show to whoever meets it.
+    pub user_quota_page: Option<String>,
     /// The largest file of another server that is fetched, in MiB.
     pub max_remote_mib: u64,
     /// Room for files of other servers, in MiB; those that nobody looked at for longest go first.
@@ -40,6 +42,7 @@ impl Default for MediaConfig {
             s3: None,
             max_upload_mib: 50,
             user_quota_mib: 0,
+            user_quota_page: None,
             max_remote_mib: 50,
             remote_cache_mib: 4096,
             max_pending_uploads: 5,

@@ -28,9 +28,10 @@ pub enum MediaError {
     /// The user has reserved too many ids, or has too many uploads under way; or too many wait for thumbnails (`M_LIMIT_EXCEEDED`).
     #[error("too many uploads or thumbnails at a time")]
     TooMany(Duration),
-    /// The user's files take all the room that they may (`M_FORBIDDEN`).
+    /// The user's files take all the room that they may, and where they read about that (403 `M_USER_LIMIT_EXCEEDED`; `M_FORBIDDEN` where
+    /// the operator names no page).
     #[error("Your files take all the room that you have on this server")]
-    NoRoom,
+    NoRoom(Option<String>),
     /// It changed at the same time (503 `M_UNKNOWN`).
     #[error("The file changed at the same time: try again")]
     Changed,
@@ -69,7 +70,10 @@ impl From<MediaError> for MatrixError {
             MediaError::TooLarge(_) => Self::too_large(text),
             MediaError::RemoteTooLarge(_) => Self::new(StatusCode::BAD_GATEWAY, "M_TOO_LARGE", text),
             MediaError::CannotOverwrite => Self::new(StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA", text),
-            MediaError::NotYours | MediaError::NoRoom => Self::forbidden(text),
+            MediaError::NotYours | MediaError::NoRoom(None) => Self::forbidden(text),
+            MediaError::NoRoom(Some(page)) => {
+                Self::new(StatusCode::FORBIDDEN, "M_USER_LIMIT_EXCEEDED", text).with("info_uri", page)
+            }
             MediaError::Changed => Self::unknown(text).with_status(StatusCode::SERVICE_UNAVAILABLE),
             MediaError::TooMany(after) => Self::limit_exceeded(after),
             MediaError::BrokeOff | MediaError::NoThumbnail(_) => Self::unknown(text),

@@ -100,15 +100,19 @@ impl Media {
         task.await.map_err(std::io::Error::other)?
     }
 
+    fn no_room(&self) -> MediaError {
+        MediaError::NoRoom(self.config.user_quota_page.clone())
+    }
+
     async fn keep(&self, ready: Ready, head: Head, content: Content) -> Result<String, MediaError> {
         let Ready { owner, id: reserved, _slot } = ready;
         let (limit, left) = (self.config.max_upload(), self.room_left(owner).await?);
         if left == 0 {
-            return Err(MediaError::NoRoom);
+            return Err(self.no_room());
         }
         let taken = self.loose.take_in(self.new_object(), head, content, limit.min(left)).await;
         let file = taken.map_err(|error| match error {
-            MediaError::TooLarge(_) if left < limit => MediaError::NoRoom,
+            MediaError::TooLarge(_) if left < limit => self.no_room(),
             other => other,
         })?;
         let object = file.object.clone();
@@ -118,7 +122,7 @@ impl Media {
             Ok(stored) if self.config.quota().is_none_or(|quota| stored.saturating_add(file.size) <= quota) => stored,
             counted => {
                 self.loose.discard(&object).await;
-                return Err(counted.err().unwrap_or(MediaError::NoRoom));
+                return Err(counted.err().unwrap_or_else(|| self.no_room()));
             }
         };
         let mut write = self.db.write();

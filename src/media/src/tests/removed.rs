@@ -86,6 +86,17 @@ async fn a_user_has_so_much_room() {
 }
 
 #[tokio::test]
+async fn whoever_has_no_room_left_is_told_where_to_read_about_it() {
+    let page = "https://hs.example/limits";
+    let config = MediaConfig { user_quota_mib: 1, user_quota_page: Some(page.to_owned()), ..MediaConfig::default() };
+    let test = TestMedia::with(config);
+    let refusal = test.upload("", "text/plain", vec![b'a'; MIB + 1]).await.refused(403, "M_USER_LIMIT_EXCEEDED");
+    assert_eq!(refusal["info_uri"], page);
+    test.upload("", "text/plain", vec![b'a'; MIB]).await.id();
+    test.upload("", "text/plain", "x").await.refused(403, "M_USER_LIMIT_EXCEEDED");
+}
+
+#[tokio::test]
 async fn files_from_before_anything_was_counted_count() {
     let test = TestMedia::new();
     test.upload("", "text/plain", vec![b'a'; MIB]).await.id();

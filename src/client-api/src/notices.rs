@@ -10,7 +10,10 @@ use engine::{Direction, EngineError, EventNum, EventRow, Membership, OutsideRow,
 use notify::Rooms;
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use store::{IdKind, Pos};
-use users::push::{Actions, CompiledRules, PushContext, PushEvent};
+use users::{
+    InviteAnswer,
+    push::{Actions, CompiledRules, PushContext, PushEvent},
+};
 
 use crate::{ApiError, App, judge::Reads};
 
@@ -237,7 +240,7 @@ impl<'a> Walk<'a> {
 
     async fn invitation(&self, num: RoomNum, place: UserRoom) -> Result<Option<Found>, ApiError> {
         let Some(invitation) = self.app.invitation(self.range.user, num, place).await? else { return Ok(None) };
-        if is_ignored(&self.ignored, &invitation.sender) {
+        if is_ignored(&self.ignored, &invitation.sender) || self.app.is_unwanted(self.range.user, &invitation).await? {
             return Ok(None);
         }
         let Ok(event) = PushEvent::parse(&invitation.json) else { return Ok(None) };
@@ -265,6 +268,12 @@ impl App {
         let name = self.engine.ids.name(IdKind::User, user).await?;
         let id = name.and_then(|name| UserId::parse(&*name).ok());
         Ok(id.ok_or_else(|| EngineError::Inconsistent(format!("the user {user} has no name")))?)
+    }
+
+    /// Whether a user takes no invitations from who sent this one: `/sync` does not show it either.
+    async fn is_unwanted(&self, user: u64, invitation: &Invitation) -> Result<bool, ApiError> {
+        let Ok(sender) = <&UserId>::try_from(invitation.sender.as_str()) else { return Ok(false) };
+        Ok(self.users.invite_answer(user, sender).await? != InviteAnswer::Show)
     }
 
     async fn invitation(&self, user: u64, room: RoomNum, place: UserRoom) -> Result<Option<Invitation>, ApiError> {

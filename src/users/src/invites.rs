@@ -11,7 +11,8 @@ use crate::{
     tables::UserNum,
 };
 
-const ALL: &str = "m.invite_permission_config";
+/// Under the name of before it was in the specification, too (MSC4380).
+const ALL: [&str; 2] = ["m.invite_permission_config", "org.matrix.msc4380.invite_permission_config"];
 const BY_SENDER: &str = "org.matrix.msc4155.invite_permission_config";
 
 /// What becomes of an invitation.
@@ -95,9 +96,11 @@ impl Users {
     /// # Errors
     /// Those of the store.
     pub async fn invite_answer(&self, user: UserNum, sender: &UserId) -> Result<InviteAnswer> {
-        let all: Config = self.config(user, ALL).await?;
-        if all.default_action.is_some_and(|action| action == "block") {
-            return Ok(InviteAnswer::Refuse);
+        for kind in ALL {
+            let all: Config = self.config(user, kind).await?;
+            if all.default_action.is_some_and(|action| action == "block") {
+                return Ok(InviteAnswer::Refuse);
+            }
         }
         let by_sender: BySender = self.config(user, BY_SENDER).await?;
         Ok(by_sender.answer(sender))

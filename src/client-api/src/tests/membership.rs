@@ -92,6 +92,20 @@ async fn invitations_can_be_blocked() {
     test.post("alice", "/v3/createRoom", invited).await.refused(403, "M_INVITE_BLOCKED");
     set(json!({})).await;
     invite().await.ok();
+    // What came before is not shown, and shown again later; the room knows of it all the time.
+    let shown = async |since: Option<&str>| test.sync("bob", since).await["rooms"]["invite"][&room].is_object();
+    assert!(shown(None).await);
+    set(json!({"default_action": "block"})).await;
+    let other = test.room("alice", json!({})).await;
+    assert!(!shown(None).await);
+    assert_eq!(membership(&test, &room, "bob").await, "invite");
+    set(json!({"default_action": "allow"})).await;
+    assert!(shown(None).await);
+    // The name of before.
+    let path = "/v3/user/@bob:hs/account_data/org.matrix.msc4380.invite_permission_config";
+    test.put("bob", path, json!({"default_action": "block"})).await.ok();
+    let again = act(&test, "alice", &other, "invite", json!({"user_id": "@bob:hs"})).await;
+    again.refused(403, "M_INVITE_BLOCKED");
 }
 
 #[tokio::test]

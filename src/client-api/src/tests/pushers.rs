@@ -221,7 +221,7 @@ async fn reading_elsewhere_changes_the_number_on_the_phone() {
 
 #[tokio::test]
 async fn invitations_notify_and_what_rules_or_the_user_mute_does_not() {
-    let test = server(&["alice", "bob", "carol"]).await;
+    let test = server(&["alice", "bob", "carol", "dora"]).await;
     set(&test, "alice", pusher("key")).await;
     test.put("bob", "/v3/profile/@bob:hs/displayname", json!({"displayname": "Bob"})).await.ok();
     let room = test.room("bob", json!({"name": "Trip", "invite": ["@alice:hs"]})).await;
@@ -239,6 +239,10 @@ async fn invitations_notify_and_what_rules_or_the_user_mute_does_not() {
     let ignore = json!({"ignored_users": {"@carol:hs": {}}});
     test.put("alice", "/v3/user/@alice:hs/account_data/m.ignored_user_list", ignore).await.ok();
     test.room("carol", json!({"invite": ["@alice:hs"]})).await;
+    let unwanted = json!({"ignored_users": ["@dora:hs"]});
+    let path = "/v3/user/@alice:hs/account_data/org.matrix.msc4155.invite_permission_config";
+    test.put("alice", path, unwanted).await.ok();
+    test.room("dora", json!({"invite": ["@alice:hs"]})).await;
     let open = test.public_room(&["carol", "alice", "bob"]).await;
     test.say("carol", &open, "ignored").await;
     quiet(&test).await;

@@ -29,6 +29,7 @@ pub(crate) struct Requesters {
 struct Warm {
     session: Arc<Session>,
     requester: Requester,
+    locked: bool,
     epoch: u64,
     seen_ms: AtomicU64,
 }
@@ -71,9 +72,12 @@ impl Auth {
             user: session.num,
             device_id: Some(session.device_id.clone()),
             admin: account.admin,
+            suspended: account.suspended,
             appservice: None,
         });
-        let warm = Arc::new(Warm { session: Arc::clone(&session), requester, epoch, seen_ms: AtomicU64::new(0) });
+        let locked = account.locked;
+        let warm = Warm { session: Arc::clone(&session), requester, locked, epoch, seen_ms: AtomicU64::new(0) };
+        let warm = Arc::new(warm);
         self.requesters.warm.insert(address(&session), Arc::clone(&warm));
         Ok(warm)
     }
@@ -98,6 +102,9 @@ impl Authenticator for Auth {
             }
             let session = self.users.tokens.session(token).await.map_err(token_error)?;
             let warm = self.warm(session).await?;
+            if warm.locked && !meta.logs_out() {
+                return Err(AuthError::Locked);
+            }
             self.note_seen(&warm, meta);
             Ok(warm.requester.clone())
         })

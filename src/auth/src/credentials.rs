@@ -164,13 +164,24 @@ impl Auth {
         let hash = account.as_ref().and_then(|account| account.password_hash.clone());
         let right = self.passwords.verify(password, hash).await?;
         match account {
-            Some(account) if account.deactivated => {
-                Err(MatrixError::user_deactivated("This account was closed").into())
-            }
-            Some(account) if right => Ok(account),
+            Some(account) if account.deactivated || right => Ok(usable(account)?),
             _ => Err(MatrixError::forbidden(WRONG).into()),
         }
     }
+}
+
+/// An account that can be logged in to.
+///
+/// # Errors
+/// 403 `M_USER_DEACTIVATED` and 401 `M_USER_LOCKED`.
+pub(crate) fn usable(account: Account) -> Result<Account, MatrixError> {
+    if account.deactivated {
+        return Err(MatrixError::user_deactivated("This account was closed"));
+    }
+    if account.locked {
+        return Err(MatrixError::user_locked());
+    }
+    Ok(account)
 }
 
 /// The user that an identifier, or its deprecated form, names.

@@ -128,6 +128,35 @@ impl Auth {
         self.requesters.clear();
         Ok(())
     }
+
+    /// Locks an account, or unlocks it: for requests from now on. What is logged in stays so, and is of no use meanwhile.
+    ///
+    /// # Errors
+    /// [`users::UsersError::UserNotFound`] and those of the store.
+    pub async fn set_locked(&self, user: UserNum, locked: bool) -> users::Result<()> {
+        self.users.accounts.set_locked(user, locked).await?;
+        self.look_anew();
+        if locked {
+            self.end_browsers(user);
+        }
+        Ok(())
+    }
+
+    /// Suspends an account, or ends that: for requests from now on.
+    ///
+    /// # Errors
+    /// [`users::UsersError::UserNotFound`] and those of the store.
+    pub async fn set_suspended(&self, user: UserNum, suspended: bool) -> users::Result<()> {
+        self.users.accounts.set_suspended(user, suspended).await?;
+        self.look_anew();
+        Ok(())
+    }
+
+    /// Has accounts read anew with the next request of each session.
+    fn look_anew(&self) {
+        self.requesters.clear();
+        self.service_users.clear();
+    }
 }
 
 fn check(config: &AuthConfig) -> Result<(), AuthConfigError> {

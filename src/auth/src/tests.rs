@@ -6,6 +6,7 @@ mod appservices;
 mod devices;
 mod limits;
 mod login;
+mod moderation;
 mod oauth;
 mod oidc;
 mod registration;

@@ -113,6 +113,7 @@ impl Authenticator for Names {
                 user: account.num,
                 device_id: Some(device.into()),
                 admin: account.admin,
+                suspended: account.suspended,
                 appservice: None,
             }))
         })

@@ -39,9 +39,9 @@ pub enum RouteError {
     /// The users' part failed.
     #[error(transparent)]
     Users(#[from] users::UsersError),
-    /// Too many requests. (429 `M_LIMIT_EXCEEDED`)
+    /// Too many requests, or a suspended account. (429 `M_LIMIT_EXCEEDED`, 403 `M_USER_SUSPENDED`)
     #[error("{0}")]
-    Limited(MatrixError),
+    Refused(MatrixError),
     /// A computation was cut short.
     #[error(transparent)]
     Task(#[from] tokio::task::JoinError),
@@ -95,7 +95,7 @@ impl From<RouteError> for MatrixError {
                 "The server could not store this. Try again: with the same transaction id nothing happens twice",
             ),
             RouteError::Engine(error) => MatrixError::internal(error),
-            RouteError::Limited(error) => error,
+            RouteError::Refused(error) => error,
             RouteError::Users(error) => MatrixError::internal(error),
             RouteError::Task(error) => MatrixError::internal(error),
         }

@@ -100,8 +100,10 @@ impl Expenses {
         let _ = self.limits.set(limits);
     }
 
-    pub(crate) fn check_rate(&self, group: Group, requester: &Requester) -> Result<(), RouteError> {
-        self.limits.get().map_or(Ok(()), |limits| limits.check(group, requester)).map_err(RouteError::Limited)
+    /// Whether somebody may write now.
+    pub(crate) fn may_write(&self, group: Group, requester: &Requester) -> Result<(), RouteError> {
+        requester.not_suspended().map_err(RouteError::Refused)?;
+        self.limits.get().map_or(Ok(()), |limits| limits.check(group, requester)).map_err(RouteError::Refused)
     }
 
     /// Whether nothing of a room's ledger is known to be missing or on its way; what is missing is asked for.

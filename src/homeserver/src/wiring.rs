@@ -319,8 +319,14 @@ impl AccountHook for Accounts {
     fn set_display_name<'a>(&'a self, user: u64, user_id: &'a UserId, name: &'a str) -> HookFuture<'a> {
         Box::pin(async move {
             let app = self.app.get().and_then(WeakApp::upgrade).ok_or("the server is starting or stopping")?;
-            let info =
-                RequesterInfo { user_id: user_id.to_owned(), user, device_id: None, admin: false, appservice: None };
+            let info = RequesterInfo {
+                user_id: user_id.to_owned(),
+                user,
+                device_id: None,
+                admin: false,
+                suspended: false,
+                appservice: None,
+            };
             let value = serde_json::value::to_raw_value(name)?;
             let set = app.set_profile_field(&Requester::new(info), "displayname", &value).await;
             Ok(set.map_err(MatrixError::from)?)

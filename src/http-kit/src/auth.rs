@@ -32,6 +32,8 @@ pub struct RequesterInfo {
     pub device_id: Option<OwnedDeviceId>,
     /// Whether the user administers this server.
     pub admin: bool,
+    /// Whether the account is [suspended](https://spec.matrix.org/v1.19/client-server-api/#account-suspension).
+    pub suspended: bool,
     /// The application service that the token belongs to, if any.
     pub appservice: Option<Appservice>,
 }
@@ -56,6 +58,30 @@ impl Requester {
         let device = self.device_id.as_deref().map(ruma::DeviceId::as_str);
         device.or_else(|| self.appservice.as_ref().map(|service| &*service.id)).unwrap_or_default()
     }
+
+    /// Refuses what only administrators of this server may do.
+    ///
+    /// # Errors
+    /// 403 `M_FORBIDDEN`.
+    pub fn only_admins(&self) -> Result<(), MatrixError> {
+        if self.admin {
+            return Ok(());
+        }
+        Err(MatrixError::forbidden("Only administrators of this server may do this"))
+    }
+
+    /// Refuses what nobody does whose account is suspended.
+    ///
+    /// # Errors
+    /// 403 `M_USER_SUSPENDED`.
+    pub fn not_suspended(&self) -> Result<(), MatrixError> {
+        if !self.suspended {
+            return Ok(());
+        }
+        Err(MatrixError::user_suspended(
+            "You cannot do this while your account is suspended: ask the server's operator",
+        ))
+    }
 }
 
 impl Deref for Requester {
@@ -66,10 +92,19 @@ impl Deref for Requester {
     }
 }
 
+/// Where people log out.
+const LOGGING_OUT: [&str; 4] = [
+    "/_matrix/client/v3/logout",
+    "/_matrix/client/v3/logout/all",
+    "/_matrix/client/r0/logout",
+    "/_matrix/client/r0/logout/all",
+];
+
 /// What of a request, besides its token, an [`Authenticator`] may look at.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestMeta<'a> {
     headers: &'a HeaderMap,
+    path: &'a str,
     query: Option<&'a str>,
     /// The client's address, if known.
     pub ip: Option<IpAddr>,
@@ -78,12 +113,19 @@ pub struct RequestMeta<'a> {
 impl<'a> RequestMeta<'a> {
     /// The view of a request with these headers and this address.
     pub fn new(headers: &'a HeaderMap, uri: &'a Uri, ip: Option<IpAddr>) -> Self {
-        Self { headers, query: uri.query(), ip }
+        Self { headers, path: uri.path(), query: uri.query(), ip }
     }
 
     /// The `User-Agent` header, if it is ASCII.
     pub fn user_agent(&self) -> Option<&'a str> {
         self.headers.get(header::USER_AGENT)?.to_str().ok()
+    }
+
+    /// Whether somebody logs out: what [locked accounts] can do, and nothing else.
+    ///
+    /// [locked accounts]: https://spec.matrix.org/v1.19/client-server-api/#account-locking
+    pub fn logs_out(&self) -> bool {
+        LOGGING_OUT.contains(&self.path)
     }
 
     /// The user that an application service [acts as].

@@ -227,6 +227,7 @@ mod tests {
             user,
             device_id: None,
             admin: false,
+            suspended: false,
             appservice: appservice.map(|rate_limited| Appservice { id: "bridge".into(), rate_limited }),
         })
     }

@@ -51,6 +51,7 @@ impl Authenticator for Tokens {
                     user: 7,
                     device_id: meta.asserted_device().map(|device| (&*device).into()),
                     admin: false,
+                    suspended: false,
                     appservice: None,
                 })),
                 "expired" => Err(AuthError::UnknownToken { soft_logout: true }),

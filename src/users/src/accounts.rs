@@ -75,6 +75,10 @@ pub struct Account {
     pub admin: bool,
     /// Closed for good: no log-in, and the name stays taken.
     pub deactivated: bool,
+    /// Of no use until it is [unlocked](https://spec.matrix.org/v1.19/client-server-api/#account-locking).
+    pub locked: bool,
+    /// Able to read, and to [little else](https://spec.matrix.org/v1.19/client-server-api/#account-suspension).
+    pub suspended: bool,
     /// See [`NewAccount::password_hash`].
     pub password_hash: Option<String>,
     /// When it was created, in Unix milliseconds.
@@ -89,6 +93,10 @@ pub(crate) struct AccountRow {
     pub(crate) admin: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) deactivated: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) locked: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) suspended: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) password_hash: Option<String>,
     pub(crate) created_ts: u64,
@@ -96,8 +104,8 @@ pub(crate) struct AccountRow {
 
 impl AccountRow {
     fn into_account(self, num: UserNum) -> Account {
-        let Self { user_id, kind, admin, deactivated, password_hash, created_ts } = self;
-        Account { num, user_id, kind, admin, deactivated, password_hash, created_ts }
+        let Self { user_id, kind, admin, deactivated, locked, suspended, password_hash, created_ts } = self;
+        Account { num, user_id, kind, admin, deactivated, locked, suspended, password_hash, created_ts }
     }
 }
 
@@ -181,6 +189,8 @@ impl Accounts {
             kind: new.kind,
             admin: new.admin,
             deactivated: false,
+            locked: false,
+            suspended: false,
             password_hash: new.password_hash,
             created_ts: self.core.clock.now_ms(),
         };
@@ -250,6 +260,22 @@ impl Accounts {
     /// [`UsersError::UserNotFound`] and those of the store.
     pub async fn set_admin(&self, num: UserNum, admin: bool) -> Result<()> {
         self.update(num, |row| row.admin = admin).await
+    }
+
+    /// Locks an account, or unlocks it.
+    ///
+    /// # Errors
+    /// [`UsersError::UserNotFound`] and those of the store.
+    pub async fn set_locked(&self, num: UserNum, locked: bool) -> Result<()> {
+        self.update(num, |row| row.locked = locked).await
+    }
+
+    /// Suspends an account, or ends that.
+    ///
+    /// # Errors
+    /// [`UsersError::UserNotFound`] and those of the store.
+    pub async fn set_suspended(&self, num: UserNum, suspended: bool) -> Result<()> {
+        self.update(num, |row| row.suspended = suspended).await
     }
 
     async fn update(&self, num: UserNum, change: impl FnOnce(&mut AccountRow)) -> Result<()> {
@@ -344,5 +370,25 @@ mod tests {
         let account = users.accounts.get(num).await.unwrap().unwrap();
         assert!(account.admin && account.password_hash.as_deref() == Some("hash"));
         assert!(matches!(users.accounts.set_admin(999, true).await, Err(UsersError::UserNotFound)));
+    }
+
+    #[tokio::test]
+    async fn who_is_locked_or_suspended_is_so_after_a_restart() {
+        let bench = Bench::new();
+        let users = bench.users();
+        let num = users.accounts.create(NewAccount::user("ann")).await.unwrap().num;
+        let now = async |users: &crate::Users| {
+            let account = users.accounts.get(num).await.unwrap().unwrap();
+            (account.locked, account.suspended)
+        };
+        assert_eq!(now(&users).await, (false, false));
+        users.accounts.set_locked(num, true).await.unwrap();
+        users.accounts.set_suspended(num, true).await.unwrap();
+        drop(users);
+        let users = bench.users();
+        assert_eq!(now(&users).await, (true, true));
+        users.accounts.set_locked(num, false).await.unwrap();
+        assert_eq!(now(&users).await, (false, true));
+        assert!(matches!(users.accounts.set_suspended(999, true).await, Err(UsersError::UserNotFound)));
     }
 }

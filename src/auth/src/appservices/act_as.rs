@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http_kit::{AuthError, RequestMeta, Requester, RequesterInfo};
 use quick_cache::sync::Cache;
 use ruma::{DeviceId, OwnedUserId, UserId};
-use users::UserNum;
+use users::{UserNum, accounts::Account};
 
 use super::registration::Registration;
 use crate::{error::token_error, state::Auth};
@@ -17,10 +17,18 @@ const KEPT: usize = 20_000;
 /// Local users whom services acted as, so that the next request reads nothing.
 #[derive(Debug)]
 pub(crate) struct ServiceUsers {
-    /// The service's place and the user, to the user's number and the epoch in which that was read.
-    known: Cache<(usize, OwnedUserId), (UserNum, u64)>,
+    /// The service's place and the user, to what was read and the epoch in which it was.
+    known: Cache<(usize, OwnedUserId), (ServiceUser, u64)>,
     /// Entries of an earlier epoch do not count.
     epoch: AtomicU64,
+}
+
+/// What of an account counts when a service acts as its user.
+#[derive(Debug, Clone, Copy)]
+struct ServiceUser {
+    num: UserNum,
+    locked: bool,
+    suspended: bool,
 }
 
 impl Default for ServiceUsers {
@@ -30,7 +38,7 @@ impl Default for ServiceUsers {
 }
 
 impl ServiceUsers {
-    /// Has every user looked up anew: one of them was closed.
+    /// Has every user looked up anew: one of them was closed, locked or suspended, or is not any more.
     pub(crate) fn clear(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
@@ -55,7 +63,10 @@ impl Auth {
                 .filter(|user_id| service.acts_as(user_id))
                 .ok_or_else(|| AuthError::Forbidden(format!("{name} is no user of this application service")))?,
         };
-        let user = self.service_user(index, &user_id).await?;
+        let ServiceUser { num: user, locked, suspended } = self.service_user(index, &user_id).await?;
+        if locked && !meta.logs_out() {
+            return Err(AuthError::Locked);
+        }
         let device_id = match meta.asserted_device() {
             None => None,
             Some(device) => {
@@ -69,10 +80,10 @@ impl Auth {
         let appservice = Some(service.behind(&user_id));
         let device_id = device_id.map(|device| device.device_id);
         // What a service does is the service's doing: it has no rights of an administrator, whoever it acts as.
-        Ok(Requester::new(RequesterInfo { user_id, user, device_id, admin: false, appservice }))
+        Ok(Requester::new(RequesterInfo { user_id, user, device_id, admin: false, suspended, appservice }))
     }
 
-    async fn service_user(&self, index: usize, user_id: &UserId) -> Result<UserNum, AuthError> {
+    async fn service_user(&self, index: usize, user_id: &UserId) -> Result<ServiceUser, AuthError> {
         let key = (index, user_id.to_owned());
         let epoch = self.service_users.epoch();
         if let Some((user, since)) = self.service_users.known.get(&key)
@@ -83,8 +94,10 @@ impl Auth {
         let account = self.users.accounts.by_user_id(user_id).await.map_err(token_error)?;
         match account {
             Some(account) if !account.deactivated => {
-                self.service_users.known.insert(key, (account.num, epoch));
-                Ok(account.num)
+                let Account { num, locked, suspended, .. } = account;
+                let user = ServiceUser { num, locked, suspended };
+                self.service_users.known.insert(key, (user, epoch));
+                Ok(user)
             }
             Some(_) => Err(AuthError::Forbidden(format!("The account {user_id} was closed"))),
             None => Err(AuthError::Forbidden(format!("{user_id} is not registered: register it first"))),

@@ -277,6 +277,10 @@ impl Auth {
                 if name.len() > MAX_NAME {
                     return Err(Refused::Again(Problem::NameTooLong));
                 }
+                let account = self.users.accounts.get(visitor.user).await.map_err(Trouble::from)?;
+                if account.is_some_and(|account| account.suspended) {
+                    return Err(Refused::Again(Problem::Suspended));
+                }
                 let set = self.hook.set_display_name(visitor.user, &visitor.user_id, name).await;
                 set.map_err(Trouble::internal)?;
                 Ok(to(Action::Profile)?)

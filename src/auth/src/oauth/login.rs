@@ -214,6 +214,8 @@ impl Auth {
                 StatusCode::TOO_MANY_REQUESTS => return again(Problem::TooMany),
                 // A closed account is not told from a wrong password: not everybody may know.
                 StatusCode::FORBIDDEN => return again(Problem::WrongPassword),
+                // Nobody is told who did not know the password.
+                StatusCode::UNAUTHORIZED => return again(Problem::Locked),
                 _ => return Err(RouteError::Matrix(error).into()),
             },
             Err(error) => return Err(error.into()),

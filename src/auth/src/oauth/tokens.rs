@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use users::{UserNum, UsersError, devices::NewDevice, tokens::NewGrant};
 
 use crate::{
+    credentials::usable,
     error::RouteError,
     oauth::{
         Oauth,
@@ -105,7 +106,10 @@ impl Auth {
         // The client may go away meanwhile; its log-in is then whole all the same.
         let answer = uninterrupted(async move { auth.create_app_device(user, client, scope, grant).await }).await;
         answer.map_err(|error| match error {
-            RouteError::Users(UsersError::UserNotFound) => OauthError::invalid_grant("The account was closed"),
+            RouteError::Users(UsersError::UserNotFound) => OauthError::invalid_grant("There is no such account"),
+            RouteError::Matrix(error) if matches!(&*error.errcode, "M_USER_DEACTIVATED" | "M_USER_LOCKED") => {
+                OauthError::invalid_grant(error.error)
+            }
             error => error.into(),
         })
     }
@@ -119,8 +123,7 @@ impl Auth {
     ) -> Result<Value, RouteError> {
         let oauth = self.oauth.as_ref().ok_or(UsersError::UserNotFound)?;
         let _held = oauth.clients.hold().await;
-        let account = self.users.accounts.get(user).await?.filter(|account| !account.deactivated);
-        account.ok_or(UsersError::UserNotFound)?;
+        usable(self.users.accounts.get(user).await?.ok_or(UsersError::UserNotFound)?)?;
         let known = match self.users.devices.get(user, &scope.device_id).await {
             Ok(_) => true,
             Err(UsersError::DeviceNotFound) => false,

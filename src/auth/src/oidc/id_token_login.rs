@@ -6,6 +6,7 @@ use serde::Deserialize;
 use users::accounts::Account;
 
 use crate::{
+    credentials::usable,
     error::RouteError,
     oidc::{
         login::roles,
@@ -59,10 +60,7 @@ impl Auth {
         if row.ended_ts.is_some_and(|ended| issued_ms <= ended) {
             return Err(wrong().into());
         }
-        let account = self.users.accounts.get(row.user).await?.ok_or_else(wrong)?;
-        if account.deactivated {
-            return Err(MatrixError::user_deactivated("This account was closed").into());
-        }
+        let account = usable(self.users.accounts.get(row.user).await?.ok_or_else(wrong)?)?;
         self.apply_role(row.user, roles(provider, &claims)).await?;
         Ok(account)
     }

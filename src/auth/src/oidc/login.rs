@@ -208,10 +208,13 @@ impl Auth {
         go(&next_url(sso, &begun.id), [Some(begun.cookie), sso.flows.forget(state)])
     }
 
-    /// The user id of an account that is open.
+    /// The user id of an account that is open, and not locked.
     pub(crate) async fn open(&self, user: UserNum) -> Result<OwnedUserId, Trouble> {
-        let account = self.users.accounts.get(user).await?.filter(|account| !account.deactivated);
-        account.map(|account| account.user_id).ok_or(Trouble(StatusCode::FORBIDDEN, Problem::Closed))
+        match self.users.accounts.get(user).await? {
+            Some(account) if account.locked => Err(Trouble(StatusCode::FORBIDDEN, Problem::Locked)),
+            Some(account) if !account.deactivated => Ok(account.user_id),
+            _ => Err(Trouble(StatusCode::FORBIDDEN, Problem::Closed)),
+        }
     }
 
     /// What a log-in changes about an account: its role, and what its provider is asked again with.

@@ -20,6 +20,8 @@ pub(crate) enum Problem {
     Unreachable,
     Refused,
     Closed,
+    Locked,
+    Suspended,
     TooMany,
     NameTaken,
     NameInvalid,
@@ -44,7 +46,7 @@ impl Problem {
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            Self::WrongPassword => StatusCode::FORBIDDEN,
+            Self::WrongPassword | Self::Locked | Self::Suspended => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -158,6 +160,8 @@ fn english(problem: Problem) -> &'static str {
         Problem::Unreachable => "The service that you log in with cannot be used at the moment. Try again later.",
         Problem::Refused => "What the service that you log in with answered is not right, so it was not believed.",
         Problem::Closed => "This account was closed.",
+        Problem::Locked => "This account is locked. Ask whoever runs this server.",
+        Problem::Suspended => "This account is suspended: its name cannot be changed. Ask whoever runs this server.",
         Problem::TooMany => "Too many tries. Wait a moment.",
         Problem::NameTaken => "This name is taken. Choose another.",
         Problem::NameInvalid => {
@@ -225,6 +229,10 @@ fn german(problem: Problem) -> &'static str {
             "Die Antwort des Dienstes, mit dem du dich anmeldest, stimmt nicht. Ihr wurde nicht geglaubt."
         }
         Problem::Closed => "Dieses Konto wurde geschlossen.",
+        Problem::Locked => "Dieses Konto ist gesperrt. Frag die Betreiber dieses Servers.",
+        Problem::Suspended => {
+            "Dieses Konto ist eingeschränkt: Sein Name lässt sich nicht ändern. Frag die Betreiber dieses Servers."
+        }
         Problem::TooMany => "Zu viele Versuche. Warte einen Moment.",
         Problem::NameTaken => "Dieser Name ist vergeben. Wähle einen anderen.",
         Problem::NameInvalid => {

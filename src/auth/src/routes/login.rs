@@ -13,7 +13,7 @@ use users::{
 
 use crate::{
     appservices::{Registration, SERVICE_LOGIN, no_service_login},
-    credentials::named,
+    credentials::{named, usable},
     error::RouteError,
     interactive::Identifier,
     oidc::ID_TOKEN_LOGIN,
@@ -107,10 +107,7 @@ impl Auth {
             return Err(strange().into());
         }
         match self.users.accounts.by_user_id(&user_id).await? {
-            Some(account) if account.deactivated => {
-                Err(MatrixError::user_deactivated("This account was closed").into())
-            }
-            Some(account) => self.log_account_in(account, body.wish()).await,
+            Some(account) => self.log_account_in(usable(account)?, body.wish()).await,
             None => Err(MatrixError::forbidden(format!("{user_id} is not registered: register it first")).into()),
         }
     }
@@ -142,9 +139,6 @@ impl Auth {
             Err(UsersError::UnknownToken | UsersError::ExpiredToken) => return Err(wrong().into()),
             user => user?,
         };
-        match self.users.accounts.get(user).await?.ok_or_else(wrong)? {
-            account if account.deactivated => Err(MatrixError::user_deactivated("This account was closed").into()),
-            account => Ok(account),
-        }
+        Ok(usable(self.users.accounts.get(user).await?.ok_or_else(wrong)?)?)
     }
 }

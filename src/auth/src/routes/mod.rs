@@ -1,6 +1,7 @@
 //! The endpoints, one a file.
 
 mod account_page;
+mod admin;
 mod asker;
 mod auth_fallback;
 mod change_password;
@@ -62,6 +63,7 @@ where
         .ruma_with(small, update_device::handler)
         .ruma_with(small, delete_device::handler)
         .ruma_with(small, delete_devices::handler)
+        .merge(admin::router(small))
         .merge(sso::router())
         .merge(oauth::router(small))
         .route("/_cliquepay/account", get(account_page::show).post(account_page::send))

@@ -198,6 +198,28 @@ async fn nobody_acts_as_an_account_that_was_closed() {
     assert_code(&server.get(&format!("{WHOAMI}{query}"), Some("irc-as")).await, 403, "M_FORBIDDEN");
 }
 
+#[tokio::test]
+async fn nor_as_one_that_is_locked_and_a_suspended_one_stays_so() {
+    let server = server().await;
+    server.ghost("irc_ann").await;
+    let num = server.auth.users.accounts.find("irc_ann").await.unwrap().unwrap().num;
+    let whoami = format!("{WHOAMI}?user_id=@irc_ann:example.org");
+    let suspended = async || {
+        let (headers, uri) = (http::HeaderMap::new(), whoami.parse().unwrap());
+        let meta = http_kit::RequestMeta::new(&headers, &uri, None);
+        server.auth.authenticate("irc-as", meta).await.unwrap().suspended
+    };
+    assert!(!suspended().await);
+    server.auth.set_suspended(num, true).await.unwrap();
+    assert!(suspended().await);
+    server.auth.set_locked(num, true).await.unwrap();
+    assert_code(&server.get(&whoami, Some("irc-as")).await, 401, "M_USER_LOCKED");
+    let login = json!({"type": "m.login.application_service", "identifier": {"type": "m.id.user", "user": "irc_ann"}});
+    assert_code(&server.post(LOGIN, Some("irc-as"), login).await, 401, "M_USER_LOCKED");
+    // The service itself goes on.
+    assert_eq!(server.get(WHOAMI, Some("irc-as")).await.0, 200);
+}
+
 #[test]
 fn services_share_nothing_that_tells_them_apart() {
     for field in ["id: irc", "as_token: irc-as", "hs_token: irc-hs", "sender_localpart: irc_bot"] {

@@ -9,7 +9,7 @@ use axum::{
     Router,
     routing::{delete, get},
 };
-use http_kit::{MatrixError, Requester, RumaRouter, with_cors};
+use http_kit::{Requester, RumaRouter, with_cors};
 
 use crate::{ApiError, App};
 
@@ -23,8 +23,5 @@ pub(crate) fn router() -> Router<App> {
 /// # Errors
 /// 403 `M_FORBIDDEN`.
 fn only_admins(requester: &Requester) -> Result<(), ApiError> {
-    if requester.admin {
-        return Ok(());
-    }
-    Err(MatrixError::forbidden("Only administrators of this server may do this").into())
+    Ok(requester.only_admins()?)
 }

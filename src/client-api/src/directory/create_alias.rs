@@ -17,6 +17,7 @@ const MAX_ALIASES: usize = 1000;
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    requester.not_suspended()?;
     app.limits.check(Group::Aliases, &requester)?;
     let alias = &body.room_alias;
     check(alias)?;

@@ -20,6 +20,7 @@ pub(super) async fn handler(
     request: Ruma<WithJson<Request, Body>>,
 ) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    requester.not_suspended()?;
     let [room_id] = body.path.as_slice() else { return Err(MatrixError::unrecognized("No such path").into()) };
     let room_id = <&RoomId>::try_from(room_id.as_str()).map_err(|error| MatrixError::invalid_param("roomId", error))?;
     let public = match body.json.visibility.as_deref() {

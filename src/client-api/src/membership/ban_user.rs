@@ -12,6 +12,7 @@ use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    requester.not_suspended()?;
     app.limits.check(Group::Messages, &requester)?;
     let room = app.known_room(&body.room_id).await?;
     let change = Change::new(&body.user_id, MembershipState::Ban, body.reason.as_deref());

@@ -17,6 +17,7 @@ use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    requester.not_suspended()?;
     app.limits.check(Group::Invites, &requester)?;
     let InvitationRecipient::UserId(invited) = &body.recipient else {
         let why = "This server cannot invite people by e-mail address or phone number: invite them by their user id";

@@ -58,6 +58,7 @@ impl App {
         requester: &Requester,
         mut change: Change<'_>,
     ) -> Result<(), ApiError> {
+        requester.not_suspended()?;
         self.limits.check(Group::Joins, requester)?;
         let mut here = self.room_here(room_id).await?;
         let mut asked = false;

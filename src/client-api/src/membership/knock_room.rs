@@ -12,6 +12,7 @@ use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    requester.not_suspended()?;
     app.limits.check(Group::Joins, &requester)?;
     let (room_id, via) = app.resolve(&body.room_id_or_alias, body.via).await?;
     let change = Change::new(&requester.user_id, MembershipState::Knock, body.reason.as_deref());

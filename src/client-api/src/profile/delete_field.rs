@@ -8,6 +8,7 @@ use crate::{ApiError, App, own::only_own};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    requester.not_suspended()?;
     app.limits.check(Group::Profile, &requester)?;
     only_own(&requester, &body.user_id)?;
     let key = body.field.as_str();

@@ -17,6 +17,7 @@ type Body = WithJson<Request, HashMap<String, Box<RawValue>>>;
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Body>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    requester.not_suspended()?;
     app.limits.check(Group::Profile, &requester)?;
     let [user_id, key] = body.path.as_slice() else { return Err(MatrixError::unrecognized("No such path").into()) };
     let user_id = <&UserId>::try_from(user_id.as_str()).map_err(|error| MatrixError::invalid_param("userId", error))?;

@@ -29,6 +29,7 @@ const MAX_INITIAL_STATE: usize = 500;
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    requester.not_suspended()?;
     app.limits.check(Group::Rooms, &requester)?;
     check_bounds(&body)?;
     for _ in &body.invite {

@@ -42,6 +42,7 @@ const TRIES: usize = 3;
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
+    requester.not_suspended()?;
     app.limits.check(Group::Rooms, &requester)?;
     let rules = rules_of(&body.new_version)?;
     let (old, viewer) = app.room_of(&body.room_id, &requester).await?;

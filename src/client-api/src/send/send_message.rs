@@ -2,25 +2,29 @@
 
 use axum::extract::State;
 use engine::{NewEvent, TxnKey};
-use http_kit::{Group, MatrixError, Ruma};
+use http_kit::{Group, Ruma};
 use ruma::{
     api::client::message::send_message_event::v3::{Request, Response},
     events::TimelineEventType,
 };
 
+use super::redact_event::Redaction;
 use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, uri, .. } = request;
     app.limits.check(Group::Messages, &requester)?;
+    let event_type = TimelineEventType::from(body.event_type.to_string());
+    let origin_server_ts = body.timestamp.filter(|_| requester.appservice.is_some()).map(|ts| ts.get().into());
+    if event_type == TimelineEventType::RoomRedaction {
+        let redaction = Redaction::of_content(body.body.json().get(), body.txn_id.as_str(), origin_server_ts)?;
+        return Ok(Response::new(app.redact(&body.room_id, &requester, redaction, uri.path()).await?));
+    }
+    requester.not_suspended()?;
     let room = match app.engine.room(&body.room_id).await {
         Err(engine::EngineError::UnknownRoom) => return Err(ApiError::not_in_room()),
         other => other?,
     };
-    let event_type = TimelineEventType::from(body.event_type.to_string());
-    if event_type == TimelineEventType::RoomRedaction {
-        return Err(MatrixError::forbidden("Redactions go through /redact").into());
-    }
     let (kind, content) = (event_type.to_string(), body.body.json().get());
     let txn = TxnKey { user: requester.user, device: requester.transaction_scope(), path: uri.path() };
     app.check_relation(&room, &requester, (&kind, content), &txn).await?;
@@ -32,7 +36,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
         state_key: None,
         content,
         redacts: None,
-        origin_server_ts: body.timestamp.filter(|_| requester.appservice.is_some()).map(|ts| ts.get().into()),
+        origin_server_ts,
         device: Some(device),
         txn_id: Some(body.txn_id.as_str()),
     };

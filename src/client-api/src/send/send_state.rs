@@ -16,12 +16,17 @@ use crate::{ApiError, App, access::PATIENCE};
 
 pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
-    let invites = body.event_type == StateEventType::RoomMember && is_invitation(body.body.json().get());
+    let membership =
+        (body.event_type == StateEventType::RoomMember).then(|| membership(body.body.json().get())).flatten();
+    let invites = membership.as_deref() == Some("invite");
     app.limits.check(if invites { Group::Invites } else { Group::Messages }, &requester)?;
     let (room, viewer) = app.room_of(&body.room_id, &requester).await?;
     let event_type = TimelineEventType::from(body.event_type.to_string());
     let joined = viewer.place.is_some_and(|place| place.membership == Membership::Join);
     let is_own = event_type == TimelineEventType::RoomMember && body.state_key == requester.user_id.as_str();
+    if !is_own || membership.as_deref() != Some("leave") {
+        requester.not_suspended()?;
+    }
     let content = body.body.json().get();
     let content = &*if joined && is_own { without_voucher(content) } else { content.into() };
     app.check_state_event(&room, &requester.user_id, (&event_type, &body.state_key), content).await?;
@@ -62,12 +67,13 @@ pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> R
     Ok(Response::new(event_id))
 }
 
-fn is_invitation(content: &str) -> bool {
+/// The membership that the content of a membership event says.
+fn membership(content: &str) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Content {
         membership: String,
     }
-    serde_json::from_str::<Content>(content).is_ok_and(|content| content.membership == "invite")
+    serde_json::from_str::<Content>(content).ok().map(|content| content.membership)
 }
 
 /// Nobody has to vouch for who is in the room already: what a client copied from another event is left out.

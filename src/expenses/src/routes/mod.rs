@@ -79,7 +79,7 @@ async fn create_group(
     OriginalUri(uri): OriginalUri,
     JsonBody(new): JsonBody<NewGroup>,
 ) -> Answer {
-    api.check_rate(Group::Rooms, &requester)?;
+    api.may_write(Group::Rooms, &requester)?;
     let request = Request { requester: &requester, path: uri.path() };
     let (room_id, root) = api.create_group(request, &new).await?;
     answer(&json!({"room_id": room_id, "ledger": root}))
@@ -92,7 +92,7 @@ async fn open(
     OriginalUri(uri): OriginalUri,
     JsonBody(content): JsonBody<Value>,
 ) -> Answer {
-    api.check_rate(Group::Messages, &requester)?;
+    api.may_write(Group::Messages, &requester)?;
     let room = api.joined_room(&room_id(&path.room_id)?, &requester).await?;
     let root = api.open(&room, Request { requester: &requester, path: uri.path() }, &content).await?;
     answer(&json!({"room_id": room.id, "ledger": root}))
@@ -136,7 +136,7 @@ async fn add_entry(
     OriginalUri(uri): OriginalUri,
     JsonBody(draft): JsonBody<Draft>,
 ) -> Answer {
-    api.check_rate(Group::Messages, &requester)?;
+    api.may_write(Group::Messages, &requester)?;
     let room = api.joined_room(&room_id(&path.room_id)?, &requester).await?;
     let request = Request { requester: &requester, path: uri.path() };
     let event_id = api.add_entry(&room, request, &draft.as_new()).await?;

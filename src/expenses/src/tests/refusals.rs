@@ -199,3 +199,17 @@ async fn paths_and_queries_are_checked_too() {
     server.member("ann", "eve", &room, "invite").await;
     server.get("eve", &format!("/rooms/{room}/ledger")).await.refused(403, "M_FORBIDDEN");
 }
+
+#[tokio::test]
+async fn whose_account_is_suspended_reads_and_writes_nothing() {
+    let server = Server::new(&["ann", "ben"]).await;
+    let room = server.group(&["ann", "ben"]).await;
+    server.suspend("ben", true).await;
+    server.ledger("ben", &room).await;
+    server.add("ben", &room, "expense", dinner(&["ann", "ben"])).await.refused(403, "M_USER_SUSPENDED");
+    let group = json!({"name": "Lunch", "currency": "EUR", "invite": [], "policies": {}});
+    server.put("ben", &format!("/groups/{}", server.txn()), &group).await.refused(403, "M_USER_SUSPENDED");
+    assert_eq!(server.ledger("ann", &room).await["balances"], json!([]));
+    server.suspend("ben", false).await;
+    server.add("ben", &room, "expense", dinner(&["ann", "ben"])).await.ok();
+}

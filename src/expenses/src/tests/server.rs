@@ -95,6 +95,7 @@ async fn requester(users: &Users, token: &str) -> Option<Requester> {
         user: account.num,
         device_id: Some(device.into()),
         admin: account.admin,
+        suspended: account.suspended,
         appservice: None,
     }))
 }
@@ -158,6 +159,12 @@ impl Server {
 
     pub(super) async fn register(&self, name: &str) {
         self.running.users.register(NewAccount::user(name), None).await.unwrap();
+    }
+
+    /// Suspends somebody's account, or ends that.
+    pub(super) async fn suspend(&self, name: &str, suspended: bool) {
+        let num = self.requester(name).await.user;
+        self.running.users.accounts.set_suspended(num, suspended).await.unwrap();
     }
 
     pub(super) async fn requester(&self, name: &str) -> Requester {

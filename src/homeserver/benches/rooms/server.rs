@@ -44,6 +44,7 @@ impl Authenticator for Anybody {
                 user: self.1,
                 device_id: Some("BENCH".into()),
                 admin: false,
+                suspended: false,
                 appservice: None,
             }))
         })

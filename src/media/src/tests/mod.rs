@@ -58,6 +58,7 @@ impl Authenticator for Names {
                 user,
                 device_id: None,
                 admin: token == "root",
+                suspended: false,
                 appservice: None,
             })
         });

@@ -158,3 +158,41 @@ async fn the_pages_are_german_too_and_have_a_way_out() {
     browser.post(ACCOUNT, &fields).await.assert_shows(200, "Du bist abgemeldet");
     browser.get(ACCOUNT).await.assert_shows(200, "name=\"password\"");
 }
+
+#[tokio::test]
+async fn a_locked_account_has_no_page_and_lets_no_app_in() {
+    let server = Server::with_oauth();
+    server.user("ann").await;
+    let app = server.app().await;
+    let (token, refresh) = app.log_in("ann", "PHONE").await;
+    let code = app.code("ann", "TABLET").await;
+    let (mut browser, _) = open(&server, "ann", "").await;
+    let num = server.auth.users.accounts.find("ann").await.unwrap().unwrap().num;
+    server.auth.set_locked(num, true).await.unwrap();
+    assert_error(&app.exchange(&code).await, 400, "invalid_grant");
+    let page = browser.get(ACCOUNT).await;
+    page.assert_shows(200, "name=\"password\"");
+    browser.submit(&page, &[("username", "ann"), ("password", PASSWORD)]).await.assert_shows(403, "locked");
+    let page = browser.get(ACCOUNT).await;
+    browser.submit(&page, &[("username", "ann"), ("password", "wrong password")]).await.assert_shows(403, "wrong");
+    // What an app has got stays its own, and is of use again later.
+    let (status, refreshed) = app.refresh(&refresh).await;
+    assert_eq!(status, 200, "{refreshed}");
+    let new = text(&refreshed, "access_token");
+    for token in [&token, &new] {
+        assert_code(&server.get(WHOAMI, Some(token)).await, 401, "M_USER_LOCKED");
+    }
+    server.auth.set_locked(num, false).await.unwrap();
+    assert!(server.works(&new).await);
+}
+
+#[tokio::test]
+async fn nobody_suspended_changes_their_name() {
+    let server = Server::with_oauth();
+    server.user("ann").await;
+    let (mut browser, page) = open(&server, "ann", "?action=org.matrix.profile").await;
+    let num = server.auth.users.accounts.find("ann").await.unwrap().unwrap().num;
+    server.auth.set_suspended(num, true).await.unwrap();
+    send(&mut browser, &page, &[("display_name", "Ann")]).await.assert_shows(403, "suspended");
+    assert!(server.hook.names.lock().is_empty());
+}

@@ -20,6 +20,7 @@ use users::Users;
 
 use crate::{
     NoRemoteRooms, RemoteRooms,
+    discovery::SupportConfig,
     error::ApiError,
     keys::sharers,
     remote_queries::{NoOtherServers, RemoteQueries},
@@ -47,6 +48,8 @@ pub struct ClientApiConfig {
     pub public_base_url: Option<String>,
     /// A relay for calls.
     pub turn: TurnConfig,
+    /// Where people find help, for `/.well-known/matrix/support`.
+    pub support: SupportConfig,
 }
 
 impl Default for ClientApiConfig {
@@ -59,6 +62,7 @@ impl Default for ClientApiConfig {
             public_rooms_without_auth: false,
             public_base_url: None,
             turn: TurnConfig::default(),
+            support: SupportConfig::default(),
         }
     }
 }

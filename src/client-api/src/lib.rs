@@ -47,6 +47,7 @@ mod user_directory;
 mod voip;
 
 pub use app::{App, AppParts, ClientApiConfig, WeakApp};
+pub use discovery::{SupportConfig, SupportContact};
 pub use error::ApiError;
 pub use membership::{NoRemoteRooms, RemoteFuture, RemoteInvitation, RemoteJoined, RemoteMembership, RemoteRooms};
 pub use remote_queries::{ClaimedKeys, Claims, NoOtherServers, RemoteAnswer, RemoteError, RemoteQueries};

@@ -219,6 +219,7 @@ mod tests {
         let config: Config = Figment::new().merge(Toml::string(&text)).extract().unwrap();
         assert_eq!(config.server_name, "example.org");
         assert!(config.tls.is_some() && config.metrics_listen.is_some());
+        assert!(config.client_api.support.page.is_some() && !config.client_api.support.contacts.is_empty());
         assert!(config.media.dir.is_some() && config.media.s3.is_some());
         let kinds: Vec<_> = config.auth.oidc.iter().map(|provider| provider.kind).collect();
         assert_eq!(kinds, [auth::ProviderKind::Cognito, auth::ProviderKind::Generic]);

@@ -24,13 +24,13 @@ const VERSIONS: [RoomVersionId; 12] = [
     RoomVersionId::V12,
 ];
 
-pub(super) async fn handler(State(app): State<App>, _: Ruma<Request>) -> Result<RawJson, ApiError> {
+pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
     let available: Map<String, Value> = VERSIONS
         .iter()
         .filter(|version| rules_of(version).is_ok())
         .map(|version| (version.to_string(), "stable".into()))
         .collect();
-    let capabilities = json!({"capabilities": {
+    let mut capabilities = json!({
         "m.change_password": {"enabled": true},
         "m.room_versions": {"default": app.config.default_room_version, "available": available},
         "m.profile_fields": {"enabled": true},
@@ -38,6 +38,11 @@ pub(super) async fn handler(State(app): State<App>, _: Ruma<Request>) -> Result<
         "m.set_avatar_url": {"enabled": true},
         "m.3pid_changes": {"enabled": false},
         "m.get_login_token": {"enabled": true},
-    }});
-    Ok(RawJson(Bytes::from(capabilities.to_string())))
+        "m.forget_forced_upon_leave": {"enabled": false},
+    });
+    // Under its first name, too: MSC4323.
+    for name in ["m.account_moderation", "uk.timedout.msc4323"].into_iter().filter(|_| request.requester.admin) {
+        capabilities[name] = json!({"lock": true, "suspend": true});
+    }
+    Ok(RawJson(Bytes::from(json!({"capabilities": capabilities}).to_string())))
 }

@@ -12,6 +12,7 @@ mod joined_rooms;
 mod kick_user;
 mod knock_room;
 mod leave_room;
+mod mutual_rooms;
 mod remote;
 mod unban_user;
 
@@ -35,4 +36,6 @@ pub(crate) fn router() -> Router<App> {
         .ruma(get_members::handler)
         .ruma(joined_members::handler)
         .ruma(joined_rooms::handler)
+        .ruma(mutual_rooms::handler)
+        .ruma(mutual_rooms::before)
 }

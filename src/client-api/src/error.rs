@@ -54,6 +54,12 @@ impl From<EngineError> for ApiError {
             EngineError::UnknownRoom => MatrixError::not_found("Room not found"),
             EngineError::UnknownEvent => MatrixError::not_found("Event not found"),
             EngineError::Forbidden(why) => MatrixError::forbidden(why),
+            // The policy server's own words.
+            EngineError::Policy(refusal) => MatrixError::new(
+                StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_GATEWAY),
+                refusal.errcode,
+                refusal.error,
+            ),
             EngineError::TooLarge(why) => MatrixError::too_large(why),
             EngineError::BadEvent(why) => MatrixError::bad_json(why),
             EngineError::UnsupportedVersion(_) => MatrixError::unsupported_room_version(error.to_string()),

@@ -58,7 +58,7 @@ impl Engine {
                 };
                 match self.send(&room, event, None).await {
                     // The membership changed under our hands, or the room is broken beyond leaving: others still count.
-                    Ok(_) | Err(EngineError::Forbidden(_)) => {}
+                    Ok(_) | Err(EngineError::Forbidden(_) | EngineError::Policy(_)) => {}
                     Err(error) => return Err(error),
                 }
             }

@@ -1,7 +1,7 @@
 //! The engine: rooms by id, and what they share.
 
 use std::sync::{
-    Arc, Weak,
+    Arc, OnceLock, Weak,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -23,6 +23,7 @@ use crate::{
     load,
     news::NewsWatchers,
     outgoing::Watching,
+    policy::PolicyServers,
     room::Room,
     row::EventRow,
     state_tree::NodeId,
@@ -206,6 +207,7 @@ pub struct Engine {
     pub typing: Typing,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) projector: Arc<dyn Projector>,
+    pub(crate) policies: OnceLock<Arc<dyn PolicyServers>>,
     view: Arc<View>,
     pub(crate) nodes: Cache<(RoomNum, NodeId), Bytes, ByBytes>,
     pub(crate) chains: ChainCache,
@@ -250,6 +252,7 @@ impl Engine {
             identity,
             clock,
             projector,
+            policies: OnceLock::new(),
             nodes: by_bytes(sizes.node_bytes),
             chains: ChainCache::new(sizes.chain_bytes),
             holds: Holds::default(),

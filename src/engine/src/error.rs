@@ -1,6 +1,8 @@
 use room::{auth::AuthError, build::BuildError, pdu::PduError};
 use store::{CommitError, InternError, StoreError};
 
+use crate::policy::PolicyRefusal;
+
 /// What the engine can answer instead of doing what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -13,6 +15,9 @@ pub enum EngineError {
     /// The rules of the room do not allow it. (`M_FORBIDDEN`)
     #[error("{0}")]
     Forbidden(String),
+    /// The room's policy server did not approve it. (Its own status, `errcode` and words)
+    #[error(transparent)]
+    Policy(#[from] PolicyRefusal),
     /// The event or a field of it is too large. (`M_TOO_LARGE`)
     #[error("{0}")]
     TooLarge(String),

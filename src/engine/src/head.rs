@@ -112,7 +112,7 @@ impl Value for HeadRow {
 }
 
 /// Rows that are queued but not yet durable, for the one who writes on top of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Overlay {
     rows: HashMap<(Keyspace, Bytes), (Pos, Option<Bytes>)>,
     order: VecDeque<(Pos, (Keyspace, Bytes))>,
@@ -202,7 +202,7 @@ const MEMBERS_KEPT: usize = 1024;
 const STATES_KEPT: usize = 1024;
 
 /// What the writer knows of a room.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Head {
     /// The newest row, queued or durable.
     pub row: HeadRow,

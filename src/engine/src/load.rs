@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use room::{Pdu, fast::RoomAuthView};
+use room::{
+    Pdu,
+    fast::RoomAuthView,
+    policy::{EVENT_TYPE as POLICY, Policy},
+};
 use ruma::RoomVersionId;
 use store::{IdKind, Page, Value};
 
@@ -70,6 +74,8 @@ pub(crate) async fn head(engine: &Engine, room: &Room) -> Result<Head, EngineErr
     info.encrypted = engine.current(room.num, "m.room.encryption", "").await?.is_some();
     let acl = engine.current_event(room.num, "m.room.server_acl", "").await?;
     info.acl = acl.map(|event| Arc::new(ServerAcl::parse(event.content())));
+    let policy = engine.current_event(room.num, POLICY, "").await?;
+    info.policy = policy.and_then(|event| Policy::parse(event.content())).map(Arc::new);
     let mut head = Head::new(row, Some(encoded), info);
     head.servers = servers;
     let partial = engine.db.get(&PARTIAL_ROOMS, &room.num).await?;

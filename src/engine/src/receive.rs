@@ -105,9 +105,16 @@ impl Engine {
         // Naming a new user or server is a commit of its own: not under the lock.
         self.user_num(&event.pdu.sender).await?;
         self.number_servers([event.pdu.sender.server_name()]).await?;
+        let (mut event, mut asked) = (event, false);
         loop {
             let mut writer = self.write(room).await?;
             writer.relay = relay;
+            if !asked && let Some(policy) = writer.unapproved(&event).await? {
+                drop(writer);
+                self.ask_for(&policy, room, &mut event).await;
+                asked = true;
+                continue;
+            }
             let received = writer.receive(event.clone()).await?;
             match received {
                 Received::Stored { .. } => writer.commit().await?,
@@ -180,6 +187,7 @@ impl RoomWriter<'_> {
         let before = self.state_before(pdu, &references.prev).await?;
         let partial = self.partial();
         let verdict = self.judge(pdu, &references.cited, before, Judging { by_now: true, partial }).await?;
+        let verdict = self.as_recommended(verdict, &event).await?;
         let landing = Landing { references, before, from: StateFrom::Graph, verdict, partial, known, history: None };
         let num = self.land(event, landing).await?;
         Ok(Received::Stored { num, verdict })
@@ -217,18 +225,16 @@ impl RoomWriter<'_> {
         event: &NewEvent<'_>,
         signed: SignedEvent,
     ) -> Result<Appended, EngineError> {
+        self.await_policy(&signed, event.device, event.txn_id);
         let SignedEvent { json, pdu, reference_hash } = signed;
         let event_id = pdu.event_id.clone();
         let refused = || EngineError::Forbidden("the branches that the event can follow do not allow it".to_owned());
-        let received = self.receive(ReceivedEvent { json, pdu, redacted: false, reference_hash }).await?;
-        let Received::Stored { num, verdict: Verdict::Accepted } = received else { return Err(refused()) };
-        if let Some(staged) = self.staged.iter_mut().find(|staged| staged.num == num) {
-            let json = staged.row.json().to_owned();
-            let fields = find_fields(&json).ok_or_else(refused)?;
-            let mut meta = staged.row.meta();
-            (meta.device, meta.txn_id) = (label(event.device), label(event.txn_id));
-            staged.row = EventRow::new(&meta, &fields, &json);
-        }
+        // The policy server is asked once all is put together.
+        self.trusts_itself = true;
+        let received = self.receive(ReceivedEvent { json, pdu, redacted: false, reference_hash }).await;
+        self.trusts_itself = false;
+        let Received::Stored { num, verdict: Verdict::Accepted } = received? else { return Err(refused()) };
+        self.label_staged(num, label(event.device), label(event.txn_id))?;
         Ok(Appended { num, event_id })
     }
 

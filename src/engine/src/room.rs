@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex as SyncMutex;
-use room::{RoomVersionRules, fast::RoomAuthView};
+use room::{RoomVersionRules, fast::RoomAuthView, policy::Policy};
 use ruma::{OwnedRoomId, RoomVersionId};
 use store::Pos;
 use tokio::sync::{Mutex, Notify};
@@ -44,6 +44,8 @@ pub struct RoomInfo {
     pub encrypted: bool,
     /// `m.room.server_acl`, where there is one.
     pub acl: Option<Arc<ServerAcl>>,
+    /// `m.room.policy`, where there is a valid one: the room uses it while it has joined members at the policy server.
+    pub policy: Option<Arc<Policy>>,
     /// `m.room.create`'s type, such as `m.space`.
     pub room_type: Option<String>,
     /// Not all members are known yet: the room was entered a moment ago.
@@ -63,6 +65,7 @@ impl RoomInfo {
             visibility: Visibility::Shared,
             encrypted: false,
             acl: None,
+            policy: None,
             room_type: None,
             partial: false,
         }

@@ -1,6 +1,6 @@
 //! The current state where a room's graph ends in several events: what the states after all of them resolve to.
 
-use room::pdu::SharedPdu;
+use room::{pdu::SharedPdu, policy::EVENT_TYPE as POLICY};
 
 use crate::{
     error::EngineError,
@@ -110,6 +110,9 @@ impl RoomWriter<'_> {
         }
         if changes.iter().any(|change| change.event_type == "m.room.server_acl" && change.state_key.is_empty()) {
             self.refresh_acl().await?;
+        }
+        if changes.iter().any(|change| change.event_type == POLICY && change.state_key.is_empty()) {
+            self.refresh_policy().await?;
         }
         if changes.iter().any(|change| change.event_type == "m.room.encryption" && change.state_key.is_empty()) {
             let encrypted = self.current("m.room.encryption", "").await?.is_some();

@@ -8,6 +8,7 @@ mod outgoing;
 mod outside;
 mod partial;
 mod peer;
+mod policy;
 mod random;
 mod serve;
 

@@ -10,6 +10,7 @@ use room::{
     Pdu,
     auth::{self, AuthError},
     build::{EventDraft, LegacyIds, SignedEvent, sign},
+    policy::EVENT_TYPE as POLICY,
 };
 use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, UInt, UserId,
@@ -26,6 +27,7 @@ use crate::{
     error::EngineError,
     head::{Extremity, Head, Member, StateRef},
     load,
+    policy::Waiting,
     room::Room,
     row::{EventMeta, EventRow, StateFrom, Verdict, Visibility},
     serve::ServerAcl,
@@ -72,8 +74,11 @@ pub struct TxnKey<'a> {
     pub path: &'a str,
 }
 
+/// The key of a transaction's row.
+pub(crate) type TxnRow = (UserNum, String, String);
+
 impl TxnKey<'_> {
-    fn row(&self) -> (UserNum, String, String) {
+    fn row(&self) -> TxnRow {
         (self.user, self.device.to_owned(), self.path.to_owned())
     }
 }
@@ -118,6 +123,14 @@ pub struct RoomWriter<'a> {
     pub(crate) reordered: bool,
     /// Something came that is in none of the room's orders, and may count all the same.
     pub(crate) aside: bool,
+    /// The room is being made.
+    pub(crate) is_new: bool,
+    /// What is received is an event of ours that waits for the policy server.
+    pub(crate) trusts_itself: bool,
+    /// What the room's policy server is to be asked about.
+    pub(crate) waiting: Waiting,
+    /// The head without what is put together, where that may have to be set aside.
+    clean: Option<Head>,
 }
 
 impl std::fmt::Debug for RoomWriter<'_> {
@@ -205,7 +218,12 @@ impl<'a> RoomWriter<'a> {
         (guard, since): (OwnedMutexGuard<Option<Head>>, u64),
         head: Head,
     ) -> Self {
+        let clean = head.info.policy.is_some().then(|| head.clone());
         Self {
+            clean,
+            is_new: false,
+            trusts_itself: false,
+            waiting: Waiting::default(),
             engine,
             room,
             guard,
@@ -230,7 +248,9 @@ impl<'a> RoomWriter<'a> {
     pub(crate) async fn of_new_room(engine: &'a Engine, room: &'a Arc<Room>) -> Result<Self, EngineError> {
         let mut guard = Arc::clone(&room.writer).lock_owned().await;
         let head = guard.take().ok_or(EngineError::Conflict)?;
-        Ok(Self::new(engine, room, (guard, engine.now()), head))
+        let mut writer = Self::new(engine, room, (guard, engine.now()), head);
+        writer.is_new = true;
+        Ok(writer)
     }
 
     pub(crate) fn head(&self) -> Result<&Head, EngineError> {
@@ -246,23 +266,55 @@ impl<'a> RoomWriter<'a> {
     /// # Errors
     /// Those of the store.
     pub async fn sent_before(&self, txn: &TxnKey<'_>) -> Result<Option<OwnedEventId>, EngineError> {
-        let found = self.head()?.overlay.get(&self.engine.db, &TRANSACTIONS, &txn.row()).await?;
+        self.sent_as(&txn.row()).await
+    }
+
+    pub(crate) async fn sent_as(&self, txn: &TxnRow) -> Result<Option<OwnedEventId>, EngineError> {
+        let found = self.head()?.overlay.get(&self.engine.db, &TRANSACTIONS, txn).await?;
         Ok(found.and_then(|id| OwnedEventId::try_from(id).ok()))
     }
 
     /// Remembers, in the same commit, what was sent with a key.
     pub fn record_transaction(&mut self, txn: &TxnKey<'_>, event_id: &EventId) {
-        self.stage(TRANSACTIONS.put(&txn.row(), &event_id.to_string()));
+        let op = TRANSACTIONS.put(&txn.row(), &event_id.to_string());
+        if self.may_wait() {
+            self.waiting.transactions.push(txn.row());
+            self.waiting.ops.push(op.clone());
+        }
+        self.stage(op);
+    }
+
+    /// Whether what is put together may have to wait for the room's policy server.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.clean.is_some()
     }
 
     /// Adds an operation to the commit.
     pub fn op(&mut self, op: Op) {
+        if self.may_wait() {
+            self.waiting.ops.push(op.clone());
+        }
         self.ops.push(op);
     }
 
     /// Adds a precondition to the commit.
     pub fn require(&mut self, precondition: Precondition) {
+        if self.may_wait() {
+            self.waiting.preconditions.push(precondition.clone());
+        }
         self.preconditions.push(precondition);
+    }
+
+    pub(crate) fn add_requirements(&mut self, preconditions: Vec<Precondition>) {
+        self.preconditions.extend(preconditions);
+    }
+
+    /// Gives the lock back, and what was put together up.
+    pub(crate) fn set_aside(mut self) {
+        // The numbers of what is given up are given again.
+        self.engine.chains.forget(self.room.num);
+        self.head = None;
+        *self.guard = self.clean.take();
     }
 
     /// Adds an operation to the commit and shows it to whoever writes on top of it.
@@ -478,6 +530,7 @@ impl<'a> RoomWriter<'a> {
         signed: SignedEvent,
         cited: &[EventNum],
     ) -> Result<Appended, EngineError> {
+        self.await_policy(&signed, event.device, event.txn_id);
         let (event_id, num) = (signed.pdu.event_id.clone(), self.head()?.row.next_num);
         let fields = find_fields(&signed.json).ok_or_else(|| EngineError::BadEvent("no event".to_owned()))?;
         let state_key = event.state_key.map(|key| (event.event_type.to_string(), key.to_owned()));
@@ -590,6 +643,7 @@ impl<'a> RoomWriter<'a> {
             "m.room.server_acl" if key.is_empty() => {
                 self.head_mut()?.info.acl = Some(Arc::new(ServerAcl::parse(pdu.content.get())));
             }
+            POLICY if key.is_empty() => self.head_mut()?.info.policy = crate::policy::parse(pdu),
             _ => {}
         }
         Ok(())

@@ -78,6 +78,11 @@ impl From<RouteError> for MatrixError {
             RouteError::Engine(EngineError::UnknownRoom) => MatrixError::forbidden("You are not in this room"),
             RouteError::Engine(EngineError::UnknownEvent) => MatrixError::not_found(text),
             RouteError::Engine(EngineError::Forbidden(_)) => MatrixError::forbidden(text),
+            RouteError::Engine(EngineError::Policy(refusal)) => MatrixError::new(
+                StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_GATEWAY),
+                refusal.errcode,
+                refusal.error,
+            ),
             RouteError::Engine(EngineError::TooLarge(_)) => MatrixError::too_large(text),
             RouteError::Engine(EngineError::BadEvent(_)) => MatrixError::bad_json(text),
             RouteError::RoomVersion(_) | RouteError::Engine(EngineError::UnsupportedVersion(_)) => {

@@ -118,6 +118,7 @@ impl Federation {
     pub fn new(parts: FederationParts) -> Arc<Self> {
         let FederationParts { engine, users, db, clock, mut rng, transport, config } = parts;
         let client = Arc::new(Client::new(Arc::clone(&engine), transport, Arc::clone(&clock)));
+        engine.ask_policies(Arc::new(remote::Policies::new(&client)));
         let keys = Arc::new(KeyRing::new(
             Arc::clone(&engine),
             Arc::clone(&db),

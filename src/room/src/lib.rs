@@ -9,6 +9,7 @@
 //! | [`key`] | what does a server sign with? |
 //! | [`check`] | is an event from another server genuine? |
 //! | [`cosign`] | how does a second server sign an event? |
+//! | [`policy`] | did the room's policy server sign an event? |
 //! | [`redact`] | what remains of an event after redaction? |
 //! | [`auth`] | may this event happen in this state? |
 //! | [`fast`] | the same for the common cases, from state parsed once |
@@ -27,6 +28,7 @@ pub mod dag;
 pub mod fast;
 pub mod key;
 pub mod pdu;
+pub mod policy;
 pub mod redact;
 pub mod resolve;
 pub mod visibility;

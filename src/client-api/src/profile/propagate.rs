@@ -69,6 +69,10 @@ impl App {
             Err(EngineError::Forbidden(_) | EngineError::TooLarge(_)) => return Ok(()),
             other => other?,
         };
-        Ok(writer.commit().await?)
+        match writer.commit().await {
+            // Nor does its policy server.
+            Err(EngineError::Policy(_)) => Ok(()),
+            other => Ok(other?),
+        }
     }
 }

@@ -206,7 +206,7 @@ impl App {
     ) -> Result<(), ApiError> {
         let content = Value::Object(content).to_string();
         match self.engine.send(room, state_event(requester, event_type, &content), None).await {
-            Ok(_) | Err(EngineError::Forbidden(_)) => Ok(()),
+            Ok(_) | Err(EngineError::Forbidden(_) | EngineError::Policy(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

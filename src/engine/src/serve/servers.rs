@@ -9,7 +9,12 @@ use ruma::{OwnedServerName, ServerName, UserId};
 use store::IdKind;
 
 use crate::{
-    engine::Engine, error::EngineError, room::Room, state::MemberEntry, tables::ServerNum, user_rooms::Membership,
+    engine::Engine,
+    error::EngineError,
+    room::{Room, RoomInfo},
+    state::MemberEntry,
+    tables::ServerNum,
+    user_rooms::Membership,
     writer::RoomWriter,
 };
 
@@ -128,7 +133,11 @@ impl Engine {
     /// # Errors
     /// Those of the store.
     pub async fn takes_part(&self, room: &Room, server: &ServerName) -> Result<bool, EngineError> {
-        let info = room.info();
+        self.is_among(&room.info(), server).await
+    }
+
+    /// Whether a server, this one or another, is among those that have joined members.
+    pub(crate) async fn is_among(&self, info: &RoomInfo, server: &ServerName) -> Result<bool, EngineError> {
         if *server == *self.identity.server_name {
             return Ok(!info.local_members.is_empty());
         }

@@ -89,11 +89,16 @@ impl RoomWriter<'_> {
         Ok(ticket)
     }
 
-    /// Queues what was staged, releases the lock, and waits until it is durable.
+    /// Queues what was staged, releases the lock, and waits until it is durable. Where the room has a policy server, that is asked
+    /// about each event before, and the lock is not held meanwhile.
     ///
     /// # Errors
+    /// [`EngineError::Policy`] where the policy server does not approve, [`EngineError::Forbidden`] where the room changed meanwhile,
     /// [`EngineError::Conflict`] where the commit was dropped, [`EngineError::Write`] where its outcome is unknown.
     pub async fn commit(self) -> Result<(), EngineError> {
+        if let Some(policy) = self.to_be_asked().await? {
+            return Box::pin(self.commit_approved(policy)).await;
+        }
         self.enqueue()?.await?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-use engine::EngineError;
+use engine::{EngineError, PolicyRefusal};
 use http::StatusCode;
 use http_kit::MatrixError;
 use room::build::BuildError;
@@ -98,6 +98,7 @@ impl From<RemoteError> for MatrixError {
             RemoteError::Engine(error) => match error {
                 EngineError::UnknownRoom | EngineError::UnknownEvent => Self::not_found(text),
                 EngineError::Forbidden(why) => Self::forbidden(why),
+                EngineError::Policy(refusal) => policy_error(refusal),
                 EngineError::TooLarge(why) => Self::too_large(why),
                 EngineError::UnsupportedVersion(_) => Self::unsupported_room_version(text),
                 EngineError::BadEvent(_) => gateway(text),
@@ -108,6 +109,11 @@ impl From<RemoteError> for MatrixError {
             },
         }
     }
+}
+
+/// What a policy server answered, as it is.
+fn policy_error(PolicyRefusal { status, errcode, error }: PolicyRefusal) -> MatrixError {
+    MatrixError::new(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), errcode, error)
 }
 
 impl RemoteError {

@@ -70,6 +70,7 @@ impl Federation {
         };
         // No lock is held while the other server thinks about it.
         let drafted = self.engine.write(room).await?.draft(&event).await?;
+        let drafted = self.engine.approved(room, drafted).await?;
         let signed = self.countersigned(room, sender, server, &drafted).await?;
         match self.engine.receive(room, signed).await? {
             Received::Stored { verdict: Verdict::Accepted, .. } | Received::Known(_) => Ok(drafted.pdu.event_id),

@@ -14,6 +14,7 @@ mod ledger;
 mod ledger_walk;
 mod media;
 mod multipart;
+mod policy;
 mod queries;
 mod template;
 #[cfg(test)]
@@ -39,7 +40,7 @@ pub use self::{
     ledger::FetchedLedger,
     media::RemoteFile,
 };
-pub(crate) use self::{fill::Fills, late_ledgers::LateLedgers};
+pub(crate) use self::{fill::Fills, late_ledgers::LateLedgers, policy::Policies};
 use crate::{CallError, CallLimits, Federation};
 
 /// Servers that are asked for one thing, at most.

@@ -5,6 +5,7 @@ mod invites;
 mod joins;
 mod media;
 mod partial;
+mod policy;
 mod restricted;
 mod shown;
 

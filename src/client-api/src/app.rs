@@ -20,6 +20,7 @@ use users::Users;
 
 use crate::{
     NoRemoteRooms, RemoteRooms,
+    delayed::DelayedConfig,
     discovery::SupportConfig,
     error::ApiError,
     keys::sharers,
@@ -50,6 +51,8 @@ pub struct ClientApiConfig {
     pub turn: TurnConfig,
     /// Where people find help, for `/.well-known/matrix/support`.
     pub support: SupportConfig,
+    /// Events that are sent later.
+    pub delayed_events: DelayedConfig,
 }
 
 impl Default for ClientApiConfig {
@@ -63,6 +66,7 @@ impl Default for ClientApiConfig {
             public_base_url: None,
             turn: TurnConfig::default(),
             support: SupportConfig::default(),
+            delayed_events: DelayedConfig::default(),
         }
     }
 }

@@ -93,7 +93,11 @@ impl From<UsersError> for ApiError {
             UsersError::UserNotFound
             | UsersError::DeviceNotFound
             | UsersError::FilterNotFound
-            | UsersError::RuleNotFound => MatrixError::not_found(text),
+            | UsersError::RuleNotFound
+            | UsersError::DelayedNotFound => MatrixError::not_found(text),
+            UsersError::TooManyDelayed { .. } => {
+                MatrixError::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", text)
+            }
             UsersError::InvalidId(field) => MatrixError::invalid_param(field, "empty, too long or ill-formed"),
             UsersError::UnknownToken => MatrixError::unknown_token(false),
             UsersError::ExpiredToken => MatrixError::unknown_token(true),

@@ -10,6 +10,7 @@ mod account_data;
 mod admin;
 mod app;
 mod bridged;
+mod delayed;
 mod directory;
 mod discovery;
 mod error;
@@ -47,6 +48,7 @@ mod user_directory;
 mod voip;
 
 pub use app::{App, AppParts, ClientApiConfig, WeakApp};
+pub use delayed::DelayedConfig;
 pub use discovery::{SupportConfig, SupportContact};
 pub use error::ApiError;
 pub use membership::{NoRemoteRooms, RemoteFuture, RemoteInvitation, RemoteJoined, RemoteMembership, RemoteRooms};
@@ -59,6 +61,7 @@ pub fn router() -> axum::Router<App> {
     axum::Router::new()
         .merge(account_data::router())
         .merge(admin::router())
+        .merge(delayed::router())
         .merge(directory::router())
         .merge(discovery::router())
         .merge(user_directory::router())

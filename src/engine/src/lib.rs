@@ -103,4 +103,4 @@ pub use tables::{Arrival, Depth, EVENTS, EventNum, HEADS, OUTBOX, RECEIPTS_OUT, 
 pub use timeline::{Direction, HistoryPoint, Viewer};
 pub use typing::{Typing, TypingWatcher};
 pub use user_rooms::{Membership, RoomsOfUser, UserRoom, UserRooms};
-pub use writer::{Appended, NewEvent, RoomWriter, TxnKey};
+pub use writer::{Appended, DELAYED, NewEvent, RoomWriter, TxnKey};

@@ -12,6 +12,7 @@ use crate::{
     splice::{Format, Unsigned, write_client_event},
     tables::EventNum,
     timeline::Viewer,
+    writer::DELAYED,
 };
 
 /// How events are shown.
@@ -52,11 +53,12 @@ impl Engine {
                 0 => None,
                 num => self.event(room.num, num).await.ok(),
             };
-            let own_device = row.sender_num() == viewer.num
-                && how.device.is_some_and(|device| !device.is_empty() && device == row.device());
+            let own = row.sender_num() == viewer.num;
+            let own_device = own && how.device.is_some_and(|device| !device.is_empty() && device == row.device());
             let unsigned = Unsigned {
                 now,
                 own_device,
+                own_delayed: own && row.device() == DELAYED,
                 membership: Some(self.membership_seen(room.num, viewer, row).await?.as_str()),
                 relations,
                 redacted_because: self.redaction_of(room, row).await?,

@@ -131,6 +131,8 @@ pub struct Unsigned {
     pub now: u64,
     /// The reader's device sent it: give `transaction_id`.
     pub own_device: bool,
+    /// The reader sent it, later than it was asked for: give the id under which it waited.
+    pub own_delayed: bool,
     /// The reader's membership at the event.
     pub membership: Option<&'static str>,
     /// `m.relations`, as JSON.
@@ -207,7 +209,10 @@ fn write_unsigned(out: &mut String, row: &EventRow, unsigned: &Unsigned, replace
         out.push_str(",\"invite_room_state\":");
         out.push_str(state);
     }
-    if unsigned.own_device && !row.txn_id().is_empty() {
+    if unsigned.own_delayed {
+        out.push_str(",\"org.matrix.msc4140.delay_id\":");
+        push_json_string(out, row.txn_id());
+    } else if unsigned.own_device && !row.txn_id().is_empty() {
         out.push_str(",\"transaction_id\":");
         push_json_string(out, row.txn_id());
     }

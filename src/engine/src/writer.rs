@@ -92,6 +92,10 @@ pub struct Appended {
     pub event_id: OwnedEventId,
 }
 
+/// What stands for the device of an event that was sent later than it was asked for: its transaction id is then the one under which it waited.
+/// [MSC4140](https://github.com/matrix-org/matrix-spec-proposals/pull/4140)
+pub const DELAYED: &str = "\u{1}delayed";
+
 /// Longest transaction or device id that is kept with an event, in bytes.
 const MAX_ID: usize = 1024;
 /// Longest relation type or id that is indexed, in bytes; nothing valid is longer.
@@ -131,6 +135,8 @@ pub struct RoomWriter<'a> {
     pub(crate) waiting: Waiting,
     /// The head without what is put together, where that may have to be set aside.
     clean: Option<Head>,
+    /// See [`RoomWriter::keep`].
+    kept: Vec<Box<dyn Send + Sync>>,
 }
 
 impl std::fmt::Debug for RoomWriter<'_> {
@@ -241,6 +247,7 @@ impl<'a> RoomWriter<'a> {
             filled: None,
             reordered: false,
             aside: false,
+            kept: Vec::new(),
         }
     }
 
@@ -295,6 +302,11 @@ impl<'a> RoomWriter<'a> {
             self.waiting.ops.push(op.clone());
         }
         self.ops.push(op);
+    }
+
+    /// Keeps a guard until the commit has landed or was dropped, also where who waits for it is gone by then.
+    pub fn keep(&mut self, guard: impl Send + Sync + 'static) {
+        self.kept.push(Box::new(guard));
     }
 
     /// Adds a precondition to the commit.

@@ -109,6 +109,8 @@ pub async fn run(config: Config) -> Result<ExitCode, StartError> {
     outbox.spawn(Arc::clone(&parts.app.notify).run(source, async move { stopped(&mut pushes).await }));
     let mut telling = stopping.clone();
     outbox.spawn(Arc::clone(&parts.services).run(async move { stopped(&mut telling).await }));
+    let mut delayed = stopping.clone();
+    outbox.spawn(parts.app.clone().send_delayed(async move { stopped(&mut delayed).await }));
     if config.federation.enabled {
         let mut late = stopping.clone();
         outbox.spawn(Arc::clone(&parts.federation).fetch_late_ledgers(async move { stopped(&mut late).await }));

@@ -33,6 +33,8 @@ pub enum Group {
     Pushers,
     /// Reports to the operator.
     Reports,
+    /// Delayed events looked at, restarted, cancelled or sent; asking for one counts as a message.
+    Delayed,
     /// Files uploaded.
     Uploads,
     /// Their MiB.
@@ -71,6 +73,8 @@ pub struct RateConfig {
     pub pushers: LimitConfig,
     /// See [`Group::Reports`]. Default one in 10 s, bursts of 20.
     pub reports: LimitConfig,
+    /// See [`Group::Delayed`]. Default 5 a second, bursts of 200: apps in a call restart one every few seconds.
+    pub delayed: LimitConfig,
     /// See [`Group::Uploads`]. Default 2 a second, bursts of 200.
     pub uploads: LimitConfig,
     /// See [`Group::UploadMib`]. Default 2 MiB a second, bursts of 2000.
@@ -98,6 +102,7 @@ impl Default for RateConfig {
             search: LimitConfig::new(5.0, 50),
             pushers: LimitConfig::new(0.5, 30),
             reports: LimitConfig::new(0.1, 20),
+            delayed: LimitConfig::new(5.0, 200),
             uploads: LimitConfig::new(2.0, 200),
             upload_mib: LimitConfig::new(2.0, 2000),
             transactions: LimitConfig::new(50.0, 2000),
@@ -126,6 +131,7 @@ impl RateConfig {
             self.search,
             self.pushers,
             self.reports,
+            self.delayed,
             self.uploads,
             self.upload_mib,
             self.transactions,

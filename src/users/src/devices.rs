@@ -13,7 +13,7 @@ use crate::{
     encryption::{DeviceLists, deletion_of_device, key_id_of},
     error::{Result, UsersError},
     hash::Hash,
-    tables::{CROSS_SIGNING_KEYS, DEVICE_SEEN, DEVICES, UserNum},
+    tables::{CROSS_SIGNING_KEYS, DELAYED_TXNS, DEVICE_SEEN, DEVICES, UserNum},
     tokens::{NewGrant, NewTokens, Tokens},
 };
 
@@ -351,6 +351,7 @@ impl Devices {
             }
             out.ops.extend([DEVICES.delete(&key), DEVICE_SEEN.delete(&key)]);
             out.ops.extend(deletion_of_device(user, device.as_str()));
+            out.ops.push(DELAYED_TXNS.delete_prefix(&(user, key.1.clone())));
             out.changed.push(key.1.clone());
             self.tokens.delete_of_device(user, device, &mut out).await?;
             for hook in &hooks {

@@ -90,6 +90,15 @@ pub enum UsersError {
     /// What is said of a backup does not fit to it (`M_INVALID_PARAM`).
     #[error("the {0} does not match that of the backup")]
     BackupMismatch(&'static str),
+    /// No such delayed event (`M_NOT_FOUND`).
+    #[error("there is no such delayed event")]
+    DelayedNotFound,
+    /// The user has as many delayed events as may wait (`M_LIMIT_EXCEEDED`).
+    #[error("the maximum number of delayed events has been reached")]
+    TooManyDelayed {
+        /// When the next of them is due, in Unix milliseconds.
+        next_ts: u64,
+    },
     /// Reading failed.
     #[error(transparent)]
     Store(#[from] StoreError),

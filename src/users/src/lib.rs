@@ -9,6 +9,7 @@
 pub mod account_data;
 pub mod accounts;
 mod core;
+pub mod delayed;
 pub mod devices;
 pub mod encryption;
 mod error;
@@ -41,6 +42,7 @@ use crate::{
     account_data::AccountData,
     accounts::{Account, Accounts, NewAccount, in_use},
     core::Core,
+    delayed::DelayedEvents,
     devices::{Devices, NewDevice},
     encryption::{Backups, CrossSigning, DeviceLists, Keys, RemoteDevices, ToDevice, deletion_of_account},
     filters::Filters,
@@ -108,6 +110,8 @@ pub struct Users {
     pub remote_devices: RemoteDevices,
     /// What users report to the operator.
     pub reports: Reports,
+    /// What they send later.
+    pub delayed: DelayedEvents,
 }
 
 impl Users {
@@ -146,6 +150,7 @@ impl Users {
             unread: Unread::new(Arc::clone(&core)),
             openid: OpenIdTokens::new(Arc::clone(&core)),
             reports: Reports::new(Arc::clone(&core)),
+            delayed: DelayedEvents::new(Arc::clone(&core)),
             presence: Presence::new(Arc::clone(&core.clock), boot_epoch, options.presence),
             core,
         })
@@ -208,6 +213,7 @@ impl Users {
         let mut deletion = self.devices.deletion_of_all(user, None).await?;
         deletion.ops.push(op);
         deletion.ops.extend(deletion_of_account(user));
+        deletion.ops.extend(self.delayed.deletion_of_account(user).await?);
         self.devices.commit(lock, user, deletion).await
     }
 }

@@ -7,6 +7,7 @@ use store::{Json, Keyspace, Pos, Table, Value};
 
 use crate::{
     accounts::AccountRow,
+    delayed::Delayed,
     devices::{DeviceRow, Seen},
     encryption::{
         BackupRow, FallbackRow, KeyCounts, ListRow, ListUpdate, Object, OutgoingEdu, RemoteDevice, RemoteListRow,
@@ -89,6 +90,16 @@ pub(crate) const REMOTE_MESSAGES: Table<(String, String), Pos> = Table::new(Keys
 pub(crate) const REPORTS: Table<Pos, Json<Report>> = Table::new(Keyspace::Index, 60, "reports");
 /// The same by reporter.
 pub(crate) const REPORTS_OF: Table<(UserNum, Pos), ()> = Table::new(Keyspace::Index, 61, "reports_of");
+
+/// Events that are to be sent later, and for a while those that were, by the id that their users know.
+pub(crate) const DELAYED: Table<String, Json<Delayed>> = Table::new(Keyspace::Index, 86, "delayed");
+/// The same by user, whether they wait (0) or not (1), when there is something to do about them, and when they were asked for.
+pub(crate) const DELAYED_OF: Table<(UserNum, u8, u64, Pos, String), ()> = Table::new(Keyspace::Index, 87, "delayed_of");
+/// Which request made one: (user, device, path).
+pub(crate) const DELAYED_TXNS: Table<(UserNum, String, String), String> =
+    Table::new(Keyspace::Index, 88, "delayed_txns");
+/// When there is something to do about them, in Unix milliseconds, and when they were asked for.
+pub(crate) const DELAYED_DUE: Table<(u64, Pos, UserNum, String), ()> = Table::new(Keyspace::Orders, 40, "delayed_due");
 
 /// Changes of device lists. Of those that everybody sees, one row a user: the newest.
 pub(crate) const DEVICE_LIST_STREAM: Table<Pos, Json<StreamEntry>> =

@@ -44,7 +44,7 @@ impl App {
     ///
     /// # Errors
     /// 400 `M_UNKNOWN` and `M_DUPLICATE_ANNOTATION`.
-    pub(super) async fn check_relation(
+    pub(crate) async fn check_relation(
         &self,
         room: &Room,
         requester: &Requester,

@@ -2,23 +2,37 @@
 
 use axum::extract::State;
 use engine::{NewEvent, TxnKey};
-use http_kit::{Group, Ruma};
-use ruma::{
-    api::client::message::send_message_event::v3::{Request, Response},
-    events::TimelineEventType,
+use http_kit::{Group, RawJson, Ruma};
+use ruma::{api::client::message::send_message_event::v3::Request, events::TimelineEventType};
+
+use super::{redact_event::Redaction, sent};
+use crate::{
+    ApiError, App,
+    delayed::{Later, delay_of},
 };
 
-use super::redact_event::Redaction;
-use crate::{ApiError, App};
-
-pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
+pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
+    let delay = delay_of(&request)?;
     let Ruma { body, requester, uri, .. } = request;
+    if let Some(delay_ms) = delay {
+        let later = Later {
+            room_id: &body.room_id,
+            event_type: body.event_type.to_string(),
+            state_key: None,
+            content: body.body.json(),
+            delay_ms,
+            ts: body.timestamp.map(|ts| ts.get().into()),
+            path: Some(uri.path()),
+            too_long: "M_UNKNOWN",
+        };
+        return app.send_later(&requester, later).await;
+    }
     app.limits.check(Group::Messages, &requester)?;
     let event_type = TimelineEventType::from(body.event_type.to_string());
     let origin_server_ts = body.timestamp.filter(|_| requester.appservice.is_some()).map(|ts| ts.get().into());
     if event_type == TimelineEventType::RoomRedaction {
         let redaction = Redaction::of_content(body.body.json().get(), body.txn_id.as_str(), origin_server_ts)?;
-        return Ok(Response::new(app.redact(&body.room_id, &requester, redaction, uri.path()).await?));
+        return Ok(sent(&app.redact(&body.room_id, &requester, redaction, uri.path()).await?));
     }
     requester.not_suspended()?;
     let room = match app.engine.room(&body.room_id).await {
@@ -42,5 +56,5 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     };
     let event_id = app.engine.send(&room, event, Some(txn)).await?;
     app.after_sending(requester.user);
-    Ok(Response::new(event_id))
+    Ok(sent(&event_id))
 }

@@ -4,18 +4,37 @@ use std::borrow::Cow;
 
 use axum::extract::State;
 use engine::{EngineError, Membership, NewEvent, RoomWriter};
-use http_kit::{Group, Ruma};
+use http_kit::{Group, RawJson, Ruma};
 use ruma::{
     OwnedEventId,
-    api::client::state::send_state_event::v3::{Request, Response},
+    api::client::state::send_state_event::v3::Request,
     events::{StateEventType, TimelineEventType, room::member::MembershipState},
 };
 use serde_json::{Map, Value};
 
-use crate::{ApiError, App, access::PATIENCE};
+use super::sent;
+use crate::{
+    ApiError, App,
+    access::PATIENCE,
+    delayed::{Later, delay_of},
+};
 
-pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
+pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
+    let delay = delay_of(&request)?;
     let Ruma { body, requester, .. } = request;
+    if let Some(delay_ms) = delay {
+        let later = Later {
+            room_id: &body.room_id,
+            event_type: body.event_type.to_string(),
+            state_key: Some(body.state_key),
+            content: body.body.json(),
+            delay_ms,
+            ts: body.timestamp.map(|ts| ts.get().into()),
+            path: None,
+            too_long: "M_UNKNOWN",
+        };
+        return app.send_later(&requester, later).await;
+    }
     let membership =
         (body.event_type == StateEventType::RoomMember).then(|| membership(body.body.json().get())).flatten();
     let invites = membership.as_deref() == Some("invite");
@@ -49,7 +68,7 @@ pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> R
         drop(writer);
         // What is already so may still wait for its sync: answer no earlier than that.
         app.engine.db.write().commit().await?;
-        return Ok(Response::new(event_id));
+        return Ok(sent(&event_id));
     }
     let event_id = match app.invited_elsewhere(&event_type, &body.state_key, content) {
         // Their server has to sign it, and no lock is held while it is asked.
@@ -64,7 +83,11 @@ pub(super) async fn for_key(State(app): State<App>, request: Ruma<Request>) -> R
         }
     };
     app.after_sending(requester.user);
-    Ok(Response::new(event_id))
+    Ok(sent(&event_id))
+}
+
+pub(crate) fn is_invitation(content: &str) -> bool {
+    membership(content).as_deref() == Some("invite")
 }
 
 /// The membership that the content of a membership event says.
@@ -77,7 +100,7 @@ fn membership(content: &str) -> Option<String> {
 }
 
 /// Nobody has to vouch for who is in the room already: what a client copied from another event is left out.
-fn without_voucher(content: &str) -> Cow<'_, str> {
+pub(crate) fn without_voucher(content: &str) -> Cow<'_, str> {
     const VOUCHER: &str = "join_authorised_via_users_server";
     let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(content) else { return content.into() };
     match fields.remove(VOUCHER) {
@@ -88,7 +111,10 @@ fn without_voucher(content: &str) -> Cow<'_, str> {
 
 /// The event that stands, where a member sends again what they themselves sent last: a client that repeats itself adds
 /// nothing to the room's history.
-async fn already_so(writer: &mut RoomWriter<'_>, event: &NewEvent<'_>) -> Result<Option<OwnedEventId>, EngineError> {
+pub(crate) async fn already_so(
+    writer: &mut RoomWriter<'_>,
+    event: &NewEvent<'_>,
+) -> Result<Option<OwnedEventId>, EngineError> {
     let kind = event.event_type.to_string();
     let Some(state) = writer.state(&kind, event.state_key.unwrap_or_default()).await? else { return Ok(None) };
     let same = state.sender == event.sender && same_json(state.content.get(), event.content);

@@ -2,6 +2,7 @@ mod account_data;
 mod branches;
 mod by_time;
 mod context;
+mod delayed;
 mod directory;
 mod discovery;
 mod elsewhere;

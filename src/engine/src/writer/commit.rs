@@ -38,6 +38,7 @@ impl RoomWriter<'_> {
         let (mut staged, changes) = (std::mem::take(&mut self.staged), std::mem::take(&mut self.user_changes));
         let rewritten = std::mem::take(&mut self.rewritten);
         let promoted = std::mem::take(&mut self.promoted);
+        let kept = std::mem::take(&mut self.kept);
         if !(rewritten.is_empty() && promoted.is_empty()) {
             self.engine.view().rewriting();
         }
@@ -82,7 +83,10 @@ impl RoomWriter<'_> {
                 filled: filled.is_some(),
                 reordered,
             };
-            write.on_done(move |outcome| landed.publish(&view, &room, outcome));
+            write.on_done(move |outcome| {
+                landed.publish(&view, &room, outcome);
+                drop(kept);
+            });
             write
         });
         *self.guard = Some(head);

@@ -25,6 +25,7 @@ use crate::{
     error::ApiError,
     keys::sharers,
     remote_queries::{NoOtherServers, RemoteQueries},
+    rtc::RtcConfig,
     spaces::Walks,
     sync::SyncState,
     timeline::OlderHistory,
@@ -51,6 +52,8 @@ pub struct ClientApiConfig {
     pub turn: TurnConfig,
     /// Where people find help, for `/.well-known/matrix/support`.
     pub support: SupportConfig,
+    /// Servers that carry calls with many people.
+    pub rtc: RtcConfig,
     /// Events that are sent later.
     pub delayed_events: DelayedConfig,
 }
@@ -66,6 +69,7 @@ impl Default for ClientApiConfig {
             public_base_url: None,
             turn: TurnConfig::default(),
             support: SupportConfig::default(),
+            rtc: RtcConfig::default(),
             delayed_events: DelayedConfig::default(),
         }
     }

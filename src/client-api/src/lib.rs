@@ -33,6 +33,7 @@ mod remote_queries;
 mod reports;
 mod room_state;
 mod rooms;
+mod rtc;
 mod search;
 mod send;
 mod spaces;
@@ -53,6 +54,7 @@ pub use discovery::{SupportConfig, SupportContact};
 pub use error::ApiError;
 pub use membership::{NoRemoteRooms, RemoteFuture, RemoteInvitation, RemoteJoined, RemoteMembership, RemoteRooms};
 pub use remote_queries::{ClaimedKeys, Claims, NoOtherServers, RemoteAnswer, RemoteError, RemoteQueries};
+pub use rtc::RtcConfig;
 pub use timeline::OlderHistory;
 pub use voip::TurnConfig;
 
@@ -79,6 +81,7 @@ pub fn router() -> axum::Router<App> {
         .merge(spaces::router())
         .merge(sync::router())
         .merge(rooms::router())
+        .merge(rtc::router())
         .merge(membership::router())
         .merge(room_state::router())
         .merge(timeline::router())

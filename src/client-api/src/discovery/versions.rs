@@ -36,8 +36,11 @@ const FEATURES: [&str; 13] = [
     "org.matrix.msc4140",
 ];
 
-pub(super) async fn handler(State(_): State<App>, _: Ruma<Request>) -> Result<Response, ApiError> {
+pub(super) async fn handler(State(app): State<App>, _: Ruma<Request>) -> Result<Response, ApiError> {
     let mut response = Response::new(VERSIONS.map(str::to_owned).to_vec());
     response.unstable_features = FEATURES.iter().map(|feature| ((*feature).to_owned(), true)).collect();
+    if !app.config.rtc.transports.is_empty() {
+        response.unstable_features.insert("org.matrix.msc4143".to_owned(), true);
+    }
     Ok(response)
 }

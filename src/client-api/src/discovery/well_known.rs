@@ -7,8 +7,11 @@ use ruma::api::client::discovery::discover_homeserver::{HomeserverInfo, Request,
 use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, _: Ruma<Request>) -> Result<Response, ApiError> {
-    match &app.config.public_base_url {
-        Some(url) => Ok(Response::new(HomeserverInfo::new(url.clone()))),
-        None => Err(MatrixError::not_found("This server has no public address set").into()),
-    }
+    let Some(url) = &app.config.public_base_url else {
+        return Err(MatrixError::not_found("This server has no public address set").into());
+    };
+    let mut response = Response::new(HomeserverInfo::new(url.clone()));
+    // Also at its endpoint; clients of before that look here.
+    response.rtc_foci.clone_from(&app.config.rtc.transports);
+    Ok(response)
 }

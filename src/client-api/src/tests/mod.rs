@@ -26,6 +26,7 @@ mod relations;
 mod remote_keys;
 mod reports;
 mod rooms;
+mod rtc;
 mod search;
 mod sliding;
 mod smoke;

@@ -4,14 +4,69 @@
 use std::collections::HashSet;
 
 use engine::EventRow;
+use http_kit::MatrixError;
 use ruma::{
     OwnedUserId, RoomId,
     api::client::filter::{RoomEventFilter, UrlFilter},
 };
+use serde::Deserialize;
+
+/// What a filter of events says of their relations. [MSC3874](https://github.com/matrix-org/matrix-spec-proposals/pull/3874), which ruma does
+/// not know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Relations {
+    #[serde(rename = "org.matrix.msc3874.rel_types")]
+    rel_types: Option<Vec<String>>,
+    #[serde(rename = "org.matrix.msc3874.not_rel_types", default)]
+    not_rel_types: Vec<String>,
+}
+
+impl Relations {
+    /// From the JSON of a filter of events; that of `/messages`.
+    ///
+    /// # Errors
+    /// 400 `M_INVALID_PARAM`.
+    pub fn of_events(filter: Option<&str>) -> Result<Self, MatrixError> {
+        let parse = |text| serde_json::from_str(text).map_err(|error| MatrixError::invalid_param("filter", error));
+        Ok(filter.map(parse).transpose()?.unwrap_or_default())
+    }
+
+    /// From the JSON of a filter of `/sync`: what it says of timelines.
+    ///
+    /// # Errors
+    /// 400 `M_INVALID_PARAM`.
+    pub fn of_timelines(filter: &str) -> Result<Self, MatrixError> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Filter {
+            room: Room,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Room {
+            timeline: Relations,
+        }
+        let filter: Filter =
+            serde_json::from_str(filter).map_err(|error| MatrixError::invalid_param("filter", error))?;
+        Ok(filter.room.timeline)
+    }
+
+    /// Entries of the longer of its lists.
+    pub fn longest(&self) -> usize {
+        self.rel_types.as_ref().map_or(0, Vec::len).max(self.not_rel_types.len())
+    }
+
+    fn pass(&self, row: &EventRow) -> bool {
+        let kind = row.relation().map(|(kind, _)| kind);
+        let is = |wanted: &String| kind == Some(wanted);
+        !self.not_rel_types.iter().any(is) && self.rel_types.as_ref().is_none_or(|kinds| kinds.iter().any(is))
+    }
+}
 
 /// A filter made ready for many events.
 #[derive(Debug, Clone, Default)]
 pub struct RowFilter {
+    relations: Relations,
     types: Option<Vec<String>>,
     not_types: Vec<String>,
     senders: Option<Vec<String>>,
@@ -44,6 +99,7 @@ impl RowFilter {
         let texts = |ids: &Vec<ruma::OwnedUserId>| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
         let rooms = |ids: &Vec<ruma::OwnedRoomId>| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
         Self {
+            relations: Relations::default(),
             types: filter.types.clone(),
             not_types: filter.not_types.clone(),
             senders: filter.senders.as_ref().map(texts),
@@ -58,9 +114,16 @@ impl RowFilter {
         }
     }
 
+    /// The same filter, of relations too.
+    #[must_use]
+    pub fn with_relations(self, relations: Relations) -> Self {
+        Self { relations, ..self }
+    }
+
     /// Whether it lets everything through.
     pub fn is_empty(&self) -> bool {
-        self.types.is_none()
+        self.relations == Relations::default()
+            && self.types.is_none()
             && self.not_types.is_empty()
             && self.senders.is_none()
             && self.not_senders.is_empty()
@@ -91,8 +154,9 @@ impl RowFilter {
             return true;
         }
         self.passes(&row.event_type(), row.sender())
+            && self.relations.pass(row)
             && self.url.is_none_or(|wanted| {
-                #[derive(serde::Deserialize)]
+                #[derive(Deserialize)]
                 struct Content {
                     url: Option<serde::de::IgnoredAny>,
                 }

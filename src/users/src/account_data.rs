@@ -10,7 +10,7 @@ use quick_cache::sync::Cache;
 use ruma::{OwnedRoomId, OwnedUserId, RoomId};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Map, Value, value::RawValue};
-use store::{Outcome, Page, Pos, WakeKeys};
+use store::{DbWrite, Outcome, Page, Pos, WakeKeys};
 
 use crate::{
     core::{Core, missing, release},
@@ -81,6 +81,24 @@ pub(crate) enum Change {
     Delete,
 }
 
+/// The removal of an item of global data, for a commit under the user's lock.
+pub(crate) struct Removal {
+    user: UserNum,
+    event_type: String,
+    old: Pos,
+}
+
+impl Removal {
+    /// Adds it to a commit, at a position.
+    pub(crate) fn write(self, pos: Pos, write: &mut DbWrite<'_>) {
+        let row = AccountDataRow { pos, deleted: true, content: Bytes::from_static(b"{}") };
+        let key = AccountDataKey { room: GLOBAL, event_type: self.event_type.clone() };
+        write.delete(&ACCOUNT_DATA_STREAM, &(self.user, self.old));
+        write.put(&ACCOUNT_DATA, &(self.user, GLOBAL, self.event_type), &row);
+        write.put(&ACCOUNT_DATA_STREAM, &(self.user, pos), &key);
+    }
+}
+
 /// Told, on the committer's thread, that a user's item of a type has changed.
 pub(crate) type Watcher = Arc<dyn Fn(UserNum) + Send + Sync>;
 
@@ -105,7 +123,8 @@ impl AccountData {
         Self { core, ignored, newest, push_rules_changed }
     }
 
-    /// Sets an item and returns the position it got. Content is a JSON object of at most [`MAX_CONTENT`] bytes.
+    /// Sets an item and returns the position it got. Content is a JSON object of at most [`MAX_CONTENT`] bytes; an empty one removes the item
+    /// ([MSC3391](https://github.com/matrix-org/matrix-spec-proposals/pull/3391)).
     ///
     /// # Errors
     /// [`UsersError::NotAnObject`], [`UsersError::TooLarge`], [`UsersError::InvalidId`] and those of the store.
@@ -118,7 +137,9 @@ impl AccountData {
     ) -> Result<Option<Pos>> {
         check_content(content.get())?;
         let content = Bytes::copy_from_slice(content.get().as_bytes());
-        self.modify(user, room, event_type, |_| Ok(Change::Put(content))).await
+        let empty = content.iter().all(|byte| matches!(byte, b'{' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
+        // Also where there was nothing: clients wait until a sync shows them what they set.
+        self.modify(user, room, event_type, |_| Ok(if empty { Change::Delete } else { Change::Put(content) })).await
     }
 
     /// Removes an item: it is no longer found, and the next sync shows it as `{}`.
@@ -127,6 +148,18 @@ impl AccountData {
     /// Those of the store.
     pub async fn delete(&self, user: UserNum, room: Option<&RoomId>, event_type: &str) -> Result<Option<Pos>> {
         self.modify(user, room, event_type, |old| Ok(if old.is_some() { Change::Delete } else { Change::Keep })).await
+    }
+
+    /// The removal of an item of global data that nothing else is derived from, where there is one; for use under the user's lock.
+    pub(crate) async fn removal(&self, user: UserNum, event_type: String) -> Result<Option<Removal>> {
+        let row = self.core.db.get(&ACCOUNT_DATA, &(user, GLOBAL, event_type.clone())).await?;
+        Ok(row.filter(|row| !row.deleted).map(|row| Removal { user, event_type, old: row.pos }))
+    }
+
+    /// What is to run, before readers see it, when a commit with removals up to a position is done.
+    pub(crate) fn removed(&self, user: UserNum) -> impl FnOnce(Pos) + Send + use<> {
+        let newest = Arc::clone(&self.newest);
+        move |pos| newest.insert(user, pos)
     }
 
     /// Changes an item under the user's lock. Returns its new position, if it changed.

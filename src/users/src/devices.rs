@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use store::{DbWrite, Json, Op, Pos};
 
 use crate::{
+    account_data::{AccountData, Removal},
     core::{Core, UserLock},
     encryption::{DeviceLists, deletion_of_device, key_id_of},
     error::{Result, UsersError},
@@ -20,6 +21,9 @@ use crate::{
 /// A device id's and a display name's length in bytes, at most.
 const MAX_ID: usize = 255;
 const MAX_DISPLAY_NAME: usize = 1024;
+/// Account data whose type ends with the id of the device that it is about, and which ends with that device.
+/// [MSC3890](https://github.com/matrix-org/matrix-spec-proposals/pull/3890)
+const LOCAL_SETTINGS: [&str; 2] = ["org.matrix.msc3890.local_notification_settings.", "m.local_notification_settings."];
 
 /// Finds the operations that clear away what others keep about a device (transaction ids, say), in the commit that
 /// deletes the device. Called under the user's lock: what was written with [`Devices::commit_held`] is there already, or never will be.
@@ -91,6 +95,8 @@ pub(crate) struct DeviceOps {
     pub(crate) ended: Vec<Hash>,
     /// Devices that are new, renamed or gone.
     pub(crate) changed: Vec<String>,
+    /// Settings that end with their device.
+    pub(crate) settings: Vec<Removal>,
 }
 
 /// The devices of local users.
@@ -98,6 +104,7 @@ pub struct Devices {
     core: Arc<Core>,
     tokens: Arc<Tokens>,
     lists: Arc<DeviceLists>,
+    account_data: Arc<AccountData>,
     hooks: RwLock<Vec<DeleteHook>>,
     /// What was seen and is not on disk yet.
     seen: Mutex<HashMap<UserNum, HashMap<OwnedDeviceId, Seen>>>,
@@ -110,8 +117,13 @@ impl std::fmt::Debug for Devices {
 }
 
 impl Devices {
-    pub(crate) fn new(core: Arc<Core>, tokens: Arc<Tokens>, lists: Arc<DeviceLists>) -> Self {
-        Self { core, tokens, lists, hooks: RwLock::default(), seen: Mutex::default() }
+    pub(crate) fn new(
+        core: Arc<Core>,
+        tokens: Arc<Tokens>,
+        lists: Arc<DeviceLists>,
+        account_data: Arc<AccountData>,
+    ) -> Self {
+        Self { core, tokens, lists, account_data, hooks: RwLock::default(), seen: Mutex::default() }
     }
 
     /// Adds operations to the commits that delete devices.
@@ -173,7 +185,7 @@ impl Devices {
             }
         };
         let ops = vec![DEVICES.put(&key, &Json(row))];
-        self.commit(lock, user, DeviceOps { ops, ended: Vec::new(), changed: vec![key.1] }).await?;
+        self.commit(lock, user, DeviceOps { ops, changed: vec![key.1], ..DeviceOps::default() }).await?;
         Ok(created)
     }
 
@@ -214,18 +226,26 @@ impl Devices {
     }
 
     pub(crate) async fn commit(&self, lock: UserLock, user: UserNum, changes: DeviceOps) -> Result<()> {
-        let DeviceOps { mut ops, ended, changed } = changes;
+        let DeviceOps { mut ops, ended, changed, settings } = changes;
         self.add_seen(user, &mut ops).await?;
         let change = self.lists.change(user, changed, false).await?;
-        let (positions, told) = (change.positions(), change.done());
+        let (told_at, told) = (change.positions(), change.done());
+        let positions = told_at.saturating_add(settings.len() as u64);
+        let removed = (!settings.is_empty()).then(|| self.account_data.removed(user));
         let tokens = Arc::clone(&self.tokens);
         let build = move |first: Pos, write: &mut store::DbWrite<'_>| {
             write.ops(ops);
             change.write(first, write);
+            for (pos, removal) in (first.saturating_add(told_at)..).zip(settings) {
+                removal.write(pos, write);
+            }
         };
-        let done = move |first| {
+        let done = move |first: Pos| {
             tokens.forget(&ended);
             told(first);
+            if let Some(removed) = removed {
+                removed(first.saturating_add(positions).saturating_sub(1));
+            }
         };
         self.core.commit_at(lock, positions, build, done).await?;
         Ok(())
@@ -280,7 +300,7 @@ impl Devices {
         let Json(row) = self.core.db.get(&DEVICES, &key).await?.ok_or(UsersError::DeviceNotFound)?;
         let changed = if row.display_name == display_name { Vec::new() } else { vec![key.1.clone()] };
         let op = DEVICES.put(&key, &Json(DeviceRow { display_name, ..row }));
-        self.commit(lock, user, DeviceOps { ops: vec![op], ended: Vec::new(), changed }).await
+        self.commit(lock, user, DeviceOps { ops: vec![op], changed, ..DeviceOps::default() }).await
     }
 
     /// Deletes devices and, in the same commit, their tokens, keys, the messages for them, and what hooks add. Unknown ones are passed over.
@@ -354,6 +374,9 @@ impl Devices {
             out.ops.push(DELAYED_TXNS.delete_prefix(&(user, key.1.clone())));
             out.changed.push(key.1.clone());
             self.tokens.delete_of_device(user, device, &mut out).await?;
+            for prefix in LOCAL_SETTINGS {
+                out.settings.extend(self.account_data.removal(user, format!("{prefix}{device}")).await?);
+            }
             for hook in &hooks {
                 out.ops.extend(hook(user, device).await?);
             }

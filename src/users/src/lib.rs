@@ -140,7 +140,7 @@ impl Users {
             remote_devices: RemoteDevices::new(shared(), lists(), Arc::clone(&keys)),
             keys,
             accounts: Accounts::new(Arc::clone(&core)),
-            devices: Devices::new(shared(), Arc::clone(&tokens), lists()),
+            devices: Devices::new(shared(), Arc::clone(&tokens), lists(), Arc::clone(&account_data)),
             device_lists: lists(),
             tokens,
             profiles: Profiles::new(Arc::clone(&core)),

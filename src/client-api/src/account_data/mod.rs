@@ -2,6 +2,7 @@
 //! [Client Config](https://spec.matrix.org/v1.19/client-server-api/#client-config),
 //! [Room Tagging](https://spec.matrix.org/v1.19/client-server-api/#room-tagging).
 
+mod delete;
 mod delete_tag;
 mod get_global;
 mod get_in_room;
@@ -10,16 +11,23 @@ mod set_global;
 mod set_in_room;
 mod set_tag;
 
-use axum::Router;
+use axum::{Router, routing};
 use bytes::Bytes;
 use http::StatusCode;
-use http_kit::{MatrixError, RawJson, RumaRouter};
+use http_kit::{MatrixError, RawJson, RumaRouter, with_cors};
 use serde_json::value::RawValue;
 
 use crate::{ApiError, App};
 
+/// Where items are removed.
+const REMOVE: &str = "/_matrix/client/unstable/org.matrix.msc3391/user/{user_id}/account_data/{type}";
+const REMOVE_IN_ROOM: &str =
+    "/_matrix/client/unstable/org.matrix.msc3391/user/{user_id}/rooms/{room_id}/account_data/{type}";
+
 pub(crate) fn router() -> Router<App> {
     Router::new()
+        .route(REMOVE, with_cors(routing::delete(delete::global)))
+        .route(REMOVE_IN_ROOM, with_cors(routing::delete(delete::in_room)))
         .ruma(get_global::handler)
         .ruma(set_global::handler)
         .ruma(get_in_room::handler)

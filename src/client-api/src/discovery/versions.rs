@@ -12,7 +12,7 @@ const VERSIONS: [&str; 19] = [
     "v1.14", "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
 ];
 /// What is here beyond those, or under the name of before it was in one of them: for clients that look for that.
-const FEATURES: [&str; 13] = [
+const FEATURES: [&str; 16] = [
     // Rooms as ledgers.
     "com.cliquepay",
     // Simplified sliding sync.
@@ -32,6 +32,12 @@ const FEATURES: [&str; 13] = [
     // Accounts that administrators lock and suspend.
     "uk.timedout.msc4323",
     "uk.timedout.msc4323.stable",
+    // Account data that is removed.
+    "org.matrix.msc3391",
+    // Filters by relation.
+    "org.matrix.msc3874",
+    // Settings of notifications that end with their device.
+    "org.matrix.msc3890",
     // Events that are sent later.
     "org.matrix.msc4140",
 ];

@@ -8,7 +8,7 @@ use ruma::api::client::filter::{
 };
 use serde_json::value::RawValue;
 
-use crate::{ApiError, App, own::only_own};
+use crate::{ApiError, App, filter::Relations, own::only_own};
 
 /// Entries of one list of a filter, at most: every event of a sync is held against them.
 const MAX_ENTRIES: usize = 1000;
@@ -19,6 +19,9 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let Ruma { body, requester, json_body, .. } = request;
     only_own(&requester, &body.user_id)?;
     check(&body.filter)?;
+    let relations = Relations::of_timelines(&String::from_utf8_lossy(&json_body))
+        .map_err(|error| MatrixError::bad_json(error.error))?;
+    check_len("room.timeline", relations.longest())?;
     // Kept as it was sent: it comes back with whatever it has that is not known here.
     let text: &RawValue =
         serde_json::from_slice(&json_body).map_err(|error| MatrixError::not_json(error.to_string()))?;

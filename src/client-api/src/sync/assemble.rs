@@ -9,11 +9,17 @@ use store::Pos;
 use users::{account_data::Item, presence::UserPresence};
 
 use super::{rooms::Sections, section::RoomQuery};
-use crate::{ApiError, App, filter::type_matches, page::SyncToken};
+use crate::{
+    ApiError, App,
+    filter::{Relations, type_matches},
+    page::SyncToken,
+};
 
 /// What a client asked for.
 pub(super) struct Query {
     pub(super) filter: FilterDefinition,
+    /// What the filter says of the relations of events in timelines.
+    pub(super) relations: Relations,
     pub(super) full_state: bool,
     pub(super) state_after: bool,
 }

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use axum::extract::State;
 use bytes::Bytes;
@@ -11,19 +11,20 @@ use ruma::api::client::{
 use tokio::time::Instant;
 
 use super::assemble::{Query, Window};
-use crate::{ApiError, App, page::SyncToken};
+use crate::{ApiError, App, filter::Relations, page::SyncToken};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
+    let inline = request.query("filter").map(Cow::into_owned);
     let Ruma { body, requester, .. } = request;
     let since = body.since.as_deref().filter(|since| !since.is_empty()).map(SyncToken::decode).transpose()?;
-    let filter = app.filter_of(&requester, body.filter).await?;
+    let (filter, relations) = app.filter_of(&requester, body.filter, inline.as_deref().unwrap_or_default()).await?;
     if app.config.presence && app.users.presence.syncing(requester.user, body.set_presence.clone()) {
         app.wake_sharers(requester.user).await?;
     }
     app.confirm_messages(&requester, since).await?;
     let longest = Duration::from_secs(app.config.max_sync_timeout_seconds);
     let timeout = body.timeout.unwrap_or_default().min(longest);
-    let query = Query { filter, full_state: body.full_state, state_after: body.use_state_after };
+    let query = Query { filter, relations, full_state: body.full_state, state_after: body.use_state_after };
     let json = app.long_poll(&requester, since, &query, timeout).await?;
     Ok(RawJson(Bytes::from(json)))
 }
@@ -40,10 +41,16 @@ pub(super) async fn gather(began: Instant, deadline: Instant) {
 }
 
 impl App {
-    async fn filter_of(&self, requester: &Requester, filter: Option<Filter>) -> Result<FilterDefinition, ApiError> {
+    /// The filter, which stands `inline` in the request or was uploaded, and what it says of relations.
+    async fn filter_of(
+        &self,
+        requester: &Requester,
+        filter: Option<Filter>,
+        inline: &str,
+    ) -> Result<(FilterDefinition, Relations), ApiError> {
         let id = match filter {
-            None => return Ok(FilterDefinition::default()),
-            Some(Filter::FilterDefinition(filter)) => return Ok(filter),
+            None => return Ok(Default::default()),
+            Some(Filter::FilterDefinition(filter)) => return Ok((filter, Relations::of_timelines(inline)?)),
             Some(Filter::FilterId(id)) => id,
             Some(_) => return Err(http_kit::MatrixError::invalid_param("filter", "neither a filter nor an id").into()),
         };
@@ -57,8 +64,9 @@ impl App {
             }
             other => other?,
         };
-        serde_json::from_str(&json)
-            .map_err(|_| http_kit::MatrixError::invalid_param("filter", "not a valid filter").into())
+        let filter = serde_json::from_str(&json)
+            .map_err(|_| http_kit::MatrixError::invalid_param("filter", "not a valid filter"))?;
+        Ok((filter, Relations::of_timelines(&json)?))
     }
 
     async fn long_poll(

@@ -51,7 +51,7 @@ impl<'a> RoomQuery<'a> {
             lazy: lazy(&room.state.lazy_load_options),
             by_thread: room.timeline.unread_thread_notifications,
             limit: limit.min(TIMELINE_MAX),
-            timeline: RowFilter::new(&room.timeline),
+            timeline: RowFilter::new(&room.timeline).with_relations(query.relations.clone()),
             state: RowFilter::new(&room.state),
             ephemeral: RowFilter::new(&room.ephemeral),
             account_data: RowFilter::new(&room.account_data),

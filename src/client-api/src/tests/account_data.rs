@@ -98,3 +98,46 @@ async fn rooms_are_tagged() {
     test.put("bob", &format!("{path}/u.a"), json!({})).await.refused(403, "M_FORBIDDEN");
     test.delete("bob", &format!("{path}/u.work")).await.refused(403, "M_FORBIDDEN");
 }
+
+#[tokio::test]
+async fn what_is_removed_is_gone_and_the_next_sync_says_so() {
+    let test = TestApp::new(&["alice", "bob"]).await;
+    let room = test.room("alice", json!({})).await;
+    let global = "user/@alice:hs/account_data/org.example.x".to_owned();
+    let in_room = format!("user/@alice:hs/rooms/{room}/account_data/org.example.x");
+    for (path, is_global) in [(global, true), (in_room, false)] {
+        for with_put in [false, true] {
+            test.put("alice", &format!("/v3/{path}"), json!({"a": 1})).await.ok();
+            let since = token(&test.sync("alice", None).await);
+            if with_put {
+                test.put("alice", &format!("/v3/{path}"), json!({})).await.ok();
+            } else {
+                test.delete("alice", &format!("/unstable/org.matrix.msc3391/{path}")).await.ok();
+            }
+            test.get("alice", &format!("/v3/{path}")).await.refused(404, "M_NOT_FOUND");
+            let place = |sync: &Value| match is_global {
+                true => sync["account_data"]["events"].clone(),
+                false => sync["rooms"]["join"][&room]["account_data"]["events"].clone(),
+            };
+            let told = place(&test.sync("alice", Some(&since)).await);
+            assert_eq!(told, json!([{"type": "org.example.x", "content": {}}]));
+            let first = place(&test.sync("alice", None).await);
+            assert!(!first.to_string().contains("org.example.x"), "{first}");
+        }
+    }
+    // What was not there is not there: nothing to tell; but who sets something empty is shown it.
+    let path = "/unstable/org.matrix.msc3391/user/@alice:hs/account_data/org.example.none";
+    let since = token(&test.sync("alice", None).await);
+    test.delete("alice", path).await.ok();
+    assert_eq!(test.sync("alice", Some(&since)).await["account_data"], json!(null));
+    test.put("alice", "/v3/user/@alice:hs/account_data/org.example.none", json!({})).await.ok();
+    let told = test.sync("alice", Some(&since)).await["account_data"]["events"].clone();
+    assert_eq!(told, json!([{"type": "org.example.none", "content": {}}]));
+
+    test.delete("bob", path).await.refused(403, "M_FORBIDDEN");
+    test.delete("", path).await.refused(401, "M_MISSING_TOKEN");
+    let rules = "/unstable/org.matrix.msc3391/user/@alice:hs/account_data/m.push_rules";
+    test.delete("alice", rules).await.refused(405, "M_BAD_JSON");
+    let elsewhere = "/unstable/org.matrix.msc3391/user/@alice:hs/rooms/!made.up:hs/account_data/org.example.x";
+    test.delete("alice", elsewhere).await.refused(403, "M_FORBIDDEN");
+}

@@ -8,11 +8,12 @@ use ruma::api::client::message::get_message_events::v3::Request;
 use super::pages::{EVER, Stretch, is_lazy, limit_of, rendering};
 use crate::{
     ApiError, App,
-    filter::RowFilter,
+    filter::{Relations, RowFilter},
     page::{encode_point, encode_point_seen},
 };
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
+    let relations = Relations::of_events(request.query("filter").as_deref().filter(|filter| !filter.is_empty()))?;
     let Ruma { body, requester, .. } = request;
     let reader = app.reader(&body.room_id, &requester).await?;
     let room = reader.room.num;
@@ -26,7 +27,8 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let to = app.point(room, body.to.as_deref(), "to").await?;
     let encode = |point| if seen == EVER { encode_point(point) } else { encode_point_seen(point, seen) };
     let stretch = Stretch { from, seen, to, direction, limit: limit_of(body.limit) };
-    let page = app.whole_page(&reader, stretch, &RowFilter::new(&body.filter)).await?;
+    let filter = RowFilter::new(&body.filter).with_relations(relations);
+    let page = app.whole_page(&reader, stretch, &filter).await?;
 
     let start = token.filter(|token| !token.is_empty()).map_or_else(|| encode(from), ToOwned::to_owned);
     let mut out = format!("{{\"start\":\"{start}\",\"chunk\":[");

@@ -77,8 +77,14 @@ async fn a_removed_item_is_gone_and_the_next_sync_shows_it_empty() {
     assert!(data.get(1, None, "a").await.unwrap().is_none());
     assert!(data.list(1).await.unwrap().is_empty());
     assert_eq!(changes(&users, before, users.core.db.frontier()).await, [change(false, "a", "{}")]);
-    data.set(1, None, "a", &json("{}")).await.unwrap();
-    assert!(data.get(1, None, "a").await.unwrap().is_some());
+    // Something empty is the same, whether or not there was anything: a sync shows it to whoever set it.
+    for before in ["{}", r#"{"n":1}"#] {
+        data.set(1, None, "a", &json(before)).await.unwrap();
+        let since = users.core.db.frontier();
+        assert!(data.set(1, None, "a", &json("{ }")).await.unwrap().is_some());
+        assert!(data.get(1, None, "a").await.unwrap().is_none());
+        assert_eq!(changes(&users, since, users.core.db.frontier()).await, [change(false, "a", "{}")]);
+    }
 }
 
 #[tokio::test]

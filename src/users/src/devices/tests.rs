@@ -109,3 +109,25 @@ async fn last_seen_is_in_memory_until_flushed_and_dies_with_the_device() {
     let rows = users.core.db.scan_all(&DEVICE_SEEN, &1u64).await.unwrap();
     assert_eq!(rows.len(), 1);
 }
+
+#[tokio::test]
+async fn settings_of_notifications_end_with_their_device_in_the_same_commit() {
+    let bench = Bench::new();
+    let users = bench.users();
+    users.number(ruma::user_id!("@ann:example.org")).await.unwrap();
+    let kind = |device: &str| format!("org.matrix.msc3890.local_notification_settings.{device}");
+    for device in ["A", "B"] {
+        users.devices.create(1, &new(device, tokens(device))).await.unwrap();
+        let content = crate::testing::json(r#"{"is_silenced":true}"#);
+        users.account_data.set(1, None, &kind(device), &content).await.unwrap();
+    }
+    let since = users.core.db.frontier();
+    users.devices.delete(1, &[owned_device_id!("A")]).await.unwrap();
+    for users in [users, bench.users()] {
+        assert!(users.account_data.get(1, None, &kind("A")).await.unwrap().is_none());
+        assert!(users.account_data.get(1, None, &kind("B")).await.unwrap().is_some());
+        let told = users.account_data.changes(1, since, users.core.db.frontier()).await.unwrap();
+        assert_eq!(told.iter().map(|item| &*item.event_type).collect::<Vec<_>>(), [kind("A")]);
+        assert_eq!(told[0].content.get(), "{}");
+    }
+}

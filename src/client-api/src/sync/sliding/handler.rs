@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     ApiError, App,
+    filter::Relations,
     sync::{
         assemble::{Query, Window},
         handler::gather,
@@ -99,7 +100,12 @@ impl App {
         window: &Window,
         known: Option<&Known>,
     ) -> Result<Draft, ApiError> {
-        let query = Query { filter: FilterDefinition::default(), full_state: false, state_after: false };
+        let query = Query {
+            filter: FilterDefinition::default(),
+            relations: Relations::default(),
+            full_state: false,
+            state_after: false,
+        };
         let direct = self.direct_rooms(requester).await?;
         let ignored = self.users.account_data.ignored(requester.user).await?;
         let chosen = self.choose(body, window, requester, &direct).await?;

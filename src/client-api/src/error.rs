@@ -122,6 +122,9 @@ impl From<UsersError> for ApiError {
             UsersError::BackupMismatch(field) => MatrixError::invalid_param(field, text),
             UsersError::ServerDefaultRule => MatrixError::invalid_param("ruleId", text),
             UsersError::InsertRule(error) => insert_rule(&error, text),
+            UsersError::UnsubscribedSince => {
+                MatrixError::new(StatusCode::CONFLICT, "IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION", text)
+            }
             UsersError::Store(error) => MatrixError::internal(error),
             UsersError::Commit(error) => return error.into(),
         })

@@ -86,12 +86,21 @@ impl App {
         let Ok(event) = PushEvent::parse(row.json()) else { return Ok(Actions::default()) };
         // Only rules about the whole room ask who may notify it.
         let levels = if row.content().contains("room") { self.notification_levels(room).await? } else { None };
+        // Most events are in no thread, and most users ask nothing of those.
+        let follows_thread = match thread_of(row).filter(|_| rules.ask_subscription()) {
+            Some(root) => {
+                let row = self.users.threads.get(viewer.num, room.num, &root).await?;
+                Some(row.is_some_and(|row| row.subscribed.is_some()))
+            }
+            None => None,
+        };
         let context = PushContext {
             user_id: viewer.user_id,
             room_id: &room.id,
             member_count: room.info().joined,
             display_name,
             power_levels: levels.as_ref(),
+            follows_thread,
         };
         Ok(rules.evaluate(&event, &context).clone())
     }

@@ -43,6 +43,7 @@ mod sync;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod timeline;
 mod to_device;
 mod user_directory;
@@ -84,6 +85,7 @@ pub fn router() -> axum::Router<App> {
         .merge(rtc::router())
         .merge(membership::router())
         .merge(room_state::router())
+        .merge(threads::router())
         .merge(timeline::router())
         .merge(voip::router())
         .merge(to_device::router())

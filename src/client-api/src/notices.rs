@@ -251,6 +251,7 @@ impl<'a> Walk<'a> {
             member_count: 1,
             display_name: "",
             power_levels: None,
+            follows_thread: None,
         };
         let actions = self.rules.evaluate(&event, &context).clone();
         let event = FoundEvent::Invitation(invitation);

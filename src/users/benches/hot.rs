@@ -48,6 +48,7 @@ fn push_rules(c: &mut Criterion) {
         member_count: 12,
         display_name: "Ann",
         power_levels: None,
+        follows_thread: None,
     };
     let parsed = PushEvent::parse(MESSAGE).expect("event");
     c.bench_function("push rules, taking an event apart", |b| b.iter(|| PushEvent::parse(black_box(MESSAGE)).is_ok()));

@@ -99,6 +99,9 @@ pub enum UsersError {
         /// When the next of them is due, in Unix milliseconds.
         next_ts: u64,
     },
+    /// A thread that the user unsubscribed from since (`M_CONFLICTING_UNSUBSCRIPTION`).
+    #[error("you have unsubscribed from this thread since")]
+    UnsubscribedSince,
     /// Reading failed.
     #[error(transparent)]
     Store(#[from] StoreError),

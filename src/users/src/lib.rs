@@ -24,6 +24,7 @@ pub mod reports;
 mod tables;
 #[cfg(test)]
 mod testing;
+pub mod threads;
 pub mod tokens;
 pub mod unread;
 
@@ -51,6 +52,7 @@ use crate::{
     profile::Profiles,
     push::PushRules,
     reports::Reports,
+    threads::ThreadSubscriptions,
     tokens::Tokens,
     unread::Unread,
 };
@@ -112,6 +114,8 @@ pub struct Users {
     pub reports: Reports,
     /// What they send later.
     pub delayed: DelayedEvents,
+    /// The threads that they follow.
+    pub threads: ThreadSubscriptions,
 }
 
 impl Users {
@@ -150,6 +154,7 @@ impl Users {
             unread: Unread::new(Arc::clone(&core)),
             openid: OpenIdTokens::new(Arc::clone(&core)),
             reports: Reports::new(Arc::clone(&core)),
+            threads: ThreadSubscriptions::new(Arc::clone(&core), options.cached_users),
             delayed: DelayedEvents::new(Arc::clone(&core)),
             presence: Presence::new(Arc::clone(&core.clock), boot_epoch, options.presence),
             core,
@@ -213,6 +218,7 @@ impl Users {
         let mut deletion = self.devices.deletion_of_all(user, None).await?;
         deletion.ops.push(op);
         deletion.ops.extend(deletion_of_account(user));
+        deletion.ops.extend(threads::deletion_of_account(user));
         deletion.ops.extend(self.delayed.deletion_of_account(user).await?);
         self.devices.commit(lock, user, deletion).await
     }

@@ -16,6 +16,7 @@ use crate::{
     hash::Hash,
     openid::OpenIdRow,
     reports::Report,
+    threads::ThreadRow,
     tokens::{LoginTokenRow, TokenRow},
     unread::Counts,
 };
@@ -90,6 +91,13 @@ pub(crate) const REMOTE_MESSAGES: Table<(String, String), Pos> = Table::new(Keys
 pub(crate) const REPORTS: Table<Pos, Json<Report>> = Table::new(Keyspace::Index, 60, "reports");
 /// The same by reporter.
 pub(crate) const REPORTS_OF: Table<(UserNum, Pos), ()> = Table::new(Keyspace::Index, 61, "reports_of");
+
+/// What users said of threads: (user, room, root).
+pub(crate) const THREADS: Table<(UserNum, RoomNum, String), Json<ThreadRow>> =
+    Table::new(Keyspace::Index, 89, "threads");
+/// The same by the position at which it was said.
+pub(crate) const THREAD_STREAM: Table<(UserNum, Pos), Json<(RoomNum, String)>> =
+    Table::new(Keyspace::Orders, 41, "thread_stream");
 
 /// Events that are to be sent later, and for a while those that were, by the id that their users know.
 pub(crate) const DELAYED: Table<String, Json<Delayed>> = Table::new(Keyspace::Index, 86, "delayed");

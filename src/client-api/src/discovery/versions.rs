@@ -12,7 +12,7 @@ const VERSIONS: [&str; 19] = [
     "v1.14", "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
 ];
 /// What is here beyond those, or under the name of before it was in one of them: for clients that look for that.
-const FEATURES: [&str; 16] = [
+const FEATURES: [&str; 18] = [
     // Rooms as ledgers.
     "com.cliquepay",
     // Simplified sliding sync.
@@ -40,6 +40,9 @@ const FEATURES: [&str; 16] = [
     "org.matrix.msc3890",
     // Events that are sent later.
     "org.matrix.msc4140",
+    // Subscriptions to threads, and how sliding sync tells of them.
+    "org.matrix.msc4306",
+    "org.matrix.msc4308",
 ];
 
 pub(super) async fn handler(State(app): State<App>, _: Ruma<Request>) -> Result<Response, ApiError> {

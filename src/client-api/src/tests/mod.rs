@@ -32,6 +32,7 @@ mod sliding;
 mod smoke;
 mod spaces;
 mod state;
+mod subscriptions;
 mod suspended;
 mod sync;
 mod threads;

@@ -217,6 +217,7 @@ proptest! {
             member_count: member_count.into(),
             display_name: &display_name,
             power_levels: power_levels.as_ref(),
+            follows_thread: None,
         };
         let compiled = CompiledRules::new(&rules, user_id);
         for event in events {
@@ -239,6 +240,7 @@ proptest! {
             member_count,
             display_name: "Ann",
             power_levels: Some(&power_levels),
+            follows_thread: None,
         };
         let anybody = user_id!("@anybody:server");
         let shared = CompiledRules::new(&server_default(anybody), anybody);

@@ -72,6 +72,8 @@ pub struct PushContext<'a> {
     pub display_name: &'a str,
     /// Who may notify everybody; without it nobody may.
     pub power_levels: Option<&'a PushConditionPowerLevelsCtx>,
+    /// Whether the user follows the thread that the event is in; nothing where it is in none.
+    pub follows_thread: Option<bool>,
 }
 
 /// A property that a condition asks for.
@@ -101,6 +103,7 @@ enum Check {
     DisplayName,
     MemberCount(RoomMemberCountIs),
     MayNotify(NotificationPowerLevelsKey),
+    FollowsThread(bool),
 }
 
 #[derive(Debug, Clone)]
@@ -135,6 +138,11 @@ impl CompiledRules {
     /// Whether any rule asks for [`PushContext::display_name`]: the default ones do not.
     pub fn ask_display_name(&self) -> bool {
         self.rules.iter().any(|rule| rule.checks.iter().any(|check| matches!(check, Check::DisplayName)))
+    }
+
+    /// Whether any rule asks for [`PushContext::follows_thread`]: those of users who never followed a thread do not.
+    pub fn ask_subscription(&self) -> bool {
+        self.rules.iter().any(|rule| rule.checks.iter().any(|check| matches!(check, Check::FollowsThread(_))))
     }
 
     /// How many rules there are to ask, for tests and metrics.
@@ -182,6 +190,7 @@ impl Check {
             PushCondition::ContainsDisplayName => Some(Self::DisplayName),
             PushCondition::RoomMemberCount(data) => Some(Self::MemberCount(data.is)),
             PushCondition::SenderNotificationPermission(data) => Some(Self::MayNotify(data.key.clone())),
+            PushCondition::ThreadSubscription(data) => Some(Self::FollowsThread(data.subscribed)),
             PushCondition::EventPropertyIs(data) if data.key.len() <= MAX_PATH => {
                 Some(Self::Is(data.key.as_str().into(), Scalar::new(&data.value, user)))
             }
@@ -213,7 +222,7 @@ impl Check {
     /// What is cheap and fails often comes first.
     fn cost(&self) -> u8 {
         match self {
-            Self::MemberCount(_) => 0,
+            Self::MemberCount(_) | Self::FollowsThread(_) => 0,
             Self::Matches(Property::Path(path), Pattern::Equal(_)) if **path == *"type" => 1,
             Self::Matches(Property::Path(_) | Property::RoomId, Pattern::Equal(_)) | Self::MatchesOwnId(_) => 2,
             Self::Is(..) => 2,
@@ -249,6 +258,7 @@ impl Check {
                 is.contains(&count)
             }
             Self::MayNotify(key) => may_notify(event, context, key),
+            Self::FollowsThread(wanted) => context.follows_thread == Some(*wanted),
         }
     }
 }

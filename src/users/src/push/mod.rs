@@ -75,7 +75,7 @@ impl std::fmt::Debug for PushRules {
 /// The rules that every user starts with.
 pub fn server_default(user: &UserId) -> Ruleset {
     let mut rules = Ruleset::server_default(user);
-    // Thread subscriptions (MSC4306) are not kept here, so their rules would never match.
+    // They silence threads that one did not subscribe to: not for those whose apps know nothing of subscriptions.
     rules.postcontent.clear();
     rules
 }
@@ -150,6 +150,26 @@ impl PushRules {
             Ok(())
         })
         .await
+    }
+
+    /// Adds the rules about threads that a user follows and about all others, where the user has not got them yet.
+    /// [MSC4306](https://github.com/matrix-org/matrix-spec-proposals/pull/4306)
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn follow_threads(&self, user: UserNum) -> Result<()> {
+        if self.compiled(user).await?.ask_subscription() || !self.get(user).await?.postcontent.is_empty() {
+            return Ok(());
+        }
+        let user_id = self.core.user_id(user).await?;
+        self.change(user, |rules| {
+            if rules.postcontent.is_empty() {
+                rules.postcontent = Ruleset::server_default(&user_id).postcontent;
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(())
     }
 
     /// Removes a rule of the user's own.

@@ -38,6 +38,7 @@ async fn actions(users: &Users, body: &str) -> Actions {
         member_count: 3,
         display_name: "Ann",
         power_levels: None,
+        follows_thread: None,
     };
     let event = PushEvent::parse(&text).unwrap();
     users.push_rules.compiled(1).await.unwrap().evaluate(&event, &context).clone()

@@ -14,8 +14,10 @@ use crate::{
         assemble::{Window, item_event},
         section::RoomQuery,
     },
+    threads::{MAX_CHANGES, token},
 };
-use engine::RoomNum;
+use engine::{RoomNum, UserNum};
+use serde_json::Value;
 use store::Pos;
 
 /// Parts of the extensions, each the fields of an object by room; and account data of the user's own.
@@ -26,6 +28,7 @@ pub(super) struct Parts {
     receipts: String,
     typing: String,
     encryption: Encryption,
+    threads: Option<String>,
 }
 
 impl Parts {
@@ -36,6 +39,7 @@ impl Parts {
             && self.typing.is_empty()
             && self.encryption.to_device.is_none()
             && self.encryption.e2ee.is_none()
+            && self.threads.is_none()
     }
 
     /// Writes the object.
@@ -55,7 +59,8 @@ impl Parts {
                 self.account_data
             ));
         }
-        for (name, value) in [("to_device", &self.encryption.to_device), ("e2ee", &self.encryption.e2ee)] {
+        let threads = ("io.element.msc4308.thread_subscriptions", &self.threads);
+        for (name, value) in [("to_device", &self.encryption.to_device), ("e2ee", &self.encryption.e2ee), threads] {
             if let Some(value) = value {
                 separate(out);
                 out.push_str(&format!("\"{name}\":{value}"));
@@ -94,7 +99,8 @@ impl App {
         query: &RoomQuery<'_>,
     ) -> Result<Parts, ApiError> {
         let encryption = self.slide_encryption(asked, window, query.requester).await?;
-        let mut parts = Parts { encryption, ..Parts::default() };
+        let threads = self.slide_threads(asked, window, query.requester.user).await?;
+        let mut parts = Parts { encryption, threads, ..Parts::default() };
         let mut items = if asked.account_data.enabled {
             self.account_data(query.requester, window).await?
         } else {
@@ -138,5 +144,22 @@ impl App {
             }
         }
         Ok(parts)
+    }
+
+    /// Threads that the user followed or left; where there are too many, where the older changes are.
+    async fn slide_threads(
+        &self,
+        asked: &Extensions,
+        window: &Window,
+        user: UserNum,
+    ) -> Result<Option<String>, ApiError> {
+        if !asked.threads.enabled {
+            return Ok(None);
+        }
+        let limit = asked.threads.limit.unwrap_or(MAX_CHANGES).clamp(1, MAX_CHANGES);
+        let after = window.since.map_or(0, |since| since.pos);
+        let (mut told, rest) = self.thread_changes(user, (after, window.to.pos), limit).await?;
+        told.extend(rest.map(|rest| ("prev_batch".to_owned(), token(after, rest).into())));
+        Ok((!told.is_empty()).then(|| Value::Object(told).to_string()))
     }
 }

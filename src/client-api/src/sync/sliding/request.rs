@@ -85,6 +85,17 @@ pub(super) struct Extensions {
     pub(super) account_data: Extension,
     pub(super) receipts: Extension,
     pub(super) typing: Extension,
+    #[serde(rename = "io.element.msc4308.thread_subscriptions")]
+    pub(super) threads: Threads,
+}
+
+/// Changes of subscriptions to threads.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Threads {
+    pub(super) enabled: bool,
+    /// How many at once.
+    pub(super) limit: Option<usize>,
 }
 
 /// Messages to the device.

@@ -11,7 +11,10 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 use ruma::{
     UserId,
-    push::{Action, NewPushRule, PushCondition, RemovePushRuleError, RuleKind, Ruleset},
+    push::{
+        Action, ConditionalPushRule, EventMatchConditionData, NewPushRule, PushCondition, RemovePushRuleError,
+        RuleKind, Ruleset, ScalarJsonValue,
+    },
     user_id,
 };
 use serde::{Deserialize, Serialize};
@@ -77,7 +80,24 @@ pub fn server_default(user: &UserId) -> Ruleset {
     let mut rules = Ruleset::server_default(user);
     // They silence threads that one did not subscribe to: not for those whose apps know nothing of subscriptions.
     rules.postcontent.clear();
+    rules.override_ = rules.override_.into_iter().map(as_other_messages).collect();
+    rules.underride = rules.underride.into_iter().map(as_other_messages).collect();
     rules
+}
+
+/// The rules about polls ([MSC3930](https://github.com/matrix-org/matrix-spec-proposals/pull/3930)) ask for the type as those about other
+/// messages do, by `event_match`: what clients from before `event_property_is` understand, too.
+fn as_other_messages(mut rule: ConditionalPushRule) -> ConditionalPushRule {
+    if rule.rule_id.starts_with(".org.matrix.msc3930.") {
+        for condition in &mut rule.conditions {
+            if let PushCondition::EventPropertyIs(data) = condition
+                && let ScalarJsonValue::String(value) = &data.value
+            {
+                *condition = EventMatchConditionData::new(data.key.clone(), value.clone()).into();
+            }
+        }
+    }
+    rule
 }
 
 impl PushRules {

@@ -182,3 +182,47 @@ async fn tweaks_of_an_apps_own_are_kept_and_large_ones_are_not() {
     assert_eq!(custom, expected);
     assert_eq!(actions(&users, "coffee").await.custom, None);
 }
+
+#[tokio::test]
+async fn polls_notify_as_other_messages_do_and_answers_to_them_do_not() {
+    let bench = Bench::new();
+    let users = users(&bench).await;
+    let rules = serde_json::to_value(users.push_rules.get(1).await.unwrap()).unwrap();
+    let rule = |kind: &str, id: &str| {
+        let id = format!(".org.matrix.msc3930.rule.{id}");
+        let rules = rules[kind].as_array().unwrap();
+        let place = rules.iter().position(|rule| rule["rule_id"] == id).unwrap();
+        (place, rules[place].clone())
+    };
+    let of_type = |kind: &str| serde_json::json!({"kind": "event_match", "key": "type", "pattern": format!("org.matrix.msc3381.poll.{kind}")});
+    let (_, response) = rule("override", "poll_response");
+    assert_eq!(
+        (&response["conditions"], &response["actions"]),
+        (&serde_json::json!([of_type("response")]), &serde_json::json!([]))
+    );
+    for kind in ["start", "end"] {
+        let (alone, for_two) = rule("underride", &format!("poll_{kind}_one_to_one"));
+        let (all, for_all) = rule("underride", &format!("poll_{kind}"));
+        assert!(alone < all);
+        assert_eq!(for_two["conditions"][1], of_type(kind));
+        assert_eq!(for_two["actions"][1], serde_json::json!({"set_tweak": "sound", "value": "default"}));
+        assert_eq!(
+            (&for_all["conditions"], &for_all["actions"]),
+            (&serde_json::json!([of_type(kind)]), &serde_json::json!(["notify"]))
+        );
+        let poll = serde_json::json!({
+            "type": format!("org.matrix.msc3381.poll.{kind}"), "sender": "@ben:example.org", "content": {},
+        });
+        let text = poll.to_string();
+        let context = PushContext {
+            user_id: ann(),
+            room_id: room_id!("!room:example.org"),
+            member_count: 3,
+            display_name: "Ann",
+            power_levels: None,
+            follows_thread: None,
+        };
+        let event = PushEvent::parse(&text).unwrap();
+        assert!(users.push_rules.compiled(1).await.unwrap().evaluate(&event, &context).notify);
+    }
+}

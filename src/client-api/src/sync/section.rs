@@ -136,7 +136,12 @@ impl App {
         out.push_str(",\"ephemeral\":{\"events\":[");
         out.push_str(&ephemeral.join(","));
         out.push_str("]}");
-        push_events(&mut out, "account_data", &items);
+        if fresh {
+            // As above.
+            out.push_str(&format!(",\"account_data\":{{\"events\":[{}]}}", items.join(",")));
+        } else {
+            push_events(&mut out, "account_data", &items);
+        }
         if fresh || moved || read {
             let counts = self.unread(room, &viewer, window.to.pos).await?;
             out.push_str(&unread::to_json(&counts, query.by_thread));

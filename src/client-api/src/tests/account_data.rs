@@ -123,6 +123,7 @@ async fn what_is_removed_is_gone_and_the_next_sync_says_so() {
             assert_eq!(told, json!([{"type": "org.example.x", "content": {}}]));
             let first = place(&test.sync("alice", None).await);
             assert!(!first.to_string().contains("org.example.x"), "{first}");
+            assert!(first.is_array(), "a list, though it be empty: {first}");
         }
     }
     // What was not there is not there: nothing to tell; but who sets something empty is shown it.

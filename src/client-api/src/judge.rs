@@ -87,7 +87,8 @@ impl App {
         // Only rules about the whole room ask who may notify it.
         let levels = if row.content().contains("room") { self.notification_levels(room).await? } else { None };
         // Most events are in no thread, and most users ask nothing of those.
-        let follows_thread = match thread_of(row).filter(|_| rules.ask_subscription()) {
+        let thread = if rules.ask_subscription() { self.thread_of(room.num, row).await? } else { None };
+        let follows_thread = match thread {
             Some(root) => {
                 let row = self.users.threads.get(viewer.num, room.num, &root).await?;
                 Some(row.is_some_and(|row| row.subscribed.is_some()))

@@ -100,6 +100,8 @@ pub fn acceptor(settings: &TlsConfig) -> Result<(TlsAcceptor, Arc<Certificate>),
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn write(settings: &TlsConfig) -> Vec<u8> {

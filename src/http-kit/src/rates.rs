@@ -120,7 +120,7 @@ impl RateConfig {
     }
 
     /// In the order of [`Group`].
-    fn of_groups(&self) -> [LimitConfig; 15] {
+    fn of_groups(&self) -> [LimitConfig; 16] {
         [
             self.messages,
             self.rooms,

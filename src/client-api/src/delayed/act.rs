@@ -28,7 +28,7 @@ impl App {
             return Err(MatrixError::unrecognized("There is no such action").into());
         }
         let held = self.users.delayed.hold(id).await?;
-        self.limits.check(Group::Delayed, &requester_of(&held.event))?;
+        self.limits.check(Group::Delayed, &requester_of(&held.event, false))?;
         match (action, held.event.finalised.as_ref().map(|end| end.sent())) {
             (UpdateAction::Restart, None) => Ok(self.users.delayed.restart(held).await?),
             (UpdateAction::Send, None) => self.deliver(&held).await,

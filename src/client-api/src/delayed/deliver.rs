@@ -14,13 +14,14 @@ use crate::{
     send::{already_so, is_invitation, without_voucher},
 };
 
-/// The user of a delayed event, as they asked for it.
-pub(super) fn requester_of(event: &Delayed) -> Requester {
+/// The user of a delayed event, as they asked for it, and whether they are suspended now.
+pub(super) fn requester_of(event: &Delayed, suspended: bool) -> Requester {
     Requester::new(RequesterInfo {
         user_id: event.user_id.clone(),
         user: event.user,
         device_id: None,
         admin: false,
+        suspended,
         appservice: event
             .service
             .as_ref()
@@ -35,7 +36,9 @@ impl App {
     /// Those of sending it now. It waits as before then.
     pub(super) async fn deliver(&self, held: &Held) -> Result<(), ApiError> {
         let event = &held.event;
-        let requester = requester_of(event);
+        let account = self.users.accounts.get(event.user).await?;
+        let requester = requester_of(event, account.is_some_and(|account| account.suspended));
+        requester.not_suspended()?;
         let (room, viewer) = self.room_of(&event.room_id, &requester).await?;
         let kind = TimelineEventType::from(event.event_type.as_str());
         let joined = viewer.place.is_some_and(|place| place.membership == Membership::Join);

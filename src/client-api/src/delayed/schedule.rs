@@ -77,6 +77,7 @@ impl App {
         later: Later<'_>,
         txn: Option<DelayedTxn>,
     ) -> Result<String, ApiError> {
+        requester.not_suspended()?;
         self.limits.check(Group::Messages, requester)?;
         self.check_later(&later)?;
         self.known_room(later.room_id).await?;

@@ -283,6 +283,7 @@ async fn application_services_say_of_when_it_is_and_are_free_of_limits() {
         user: test.app.users.accounts.find("bob").await.unwrap().unwrap().num,
         device_id: None,
         admin: false,
+        suspended: false,
         appservice: Some(Appservice { id: "bridge".into(), rate_limited: false }),
     });
     let schedule = async |path: &'static str, ts: Option<u64>| {

@@ -5,7 +5,7 @@ use http::StatusCode;
 use http_kit::{Group, MatrixError, Ruma};
 use ruma::api::client::threads::subscribe_thread::unstable::{Request, Response};
 
-use crate::{ApiError, App, judge::thread_of};
+use crate::{ApiError, App};
 
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, requester, .. } = request;
@@ -15,8 +15,11 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
     let cause = match &body.automatic {
         Some(cause) => {
             let seen = app.engine.visible_event(&reader.room, &reader.viewer, cause.as_str()).await;
-            let within = seen.ok().filter(|(_, row)| thread_of(row).as_ref() == Some(root));
-            Some(within.ok_or_else(not_in_thread)?.1.pos())
+            let (_, row) = seen.map_err(|_| not_in_thread())?;
+            if app.thread_of(reader.room.num, &row).await?.as_ref() != Some(root) {
+                return Err(not_in_thread().into());
+            }
+            Some(row.pos())
         }
         None => None,
     };

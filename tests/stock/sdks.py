@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Stock SDKs end to end, each scenario against the binary and against a stock Synapse, the control.
 
-    sdks.py --binary PATH [--on cliquepay] [--on synapse] [--only WORD …]
+    sdks.py --binary PATH --rust-sdk PATH [--on cliquepay] [--on synapse] [--only WORD …]
 
 What fails on both is the scenario's fault. Ends with a line "N passed, N failed", and with status 1 if anything failed.
+--rust-sdk  the program that is built from rust-sdk/
 --on    only this server
 --only  only scenarios with one of these words in their names
 Runs in the virtual environment that venv.sh makes; the SDKs in JavaScript are installed beside (npm ci in tests/).
@@ -18,6 +19,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
+import urllib.request
 from dataclasses import dataclass
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
@@ -55,9 +58,14 @@ def script(*parts: str) -> str:
     return str(TESTS.joinpath("stock", *parts))
 
 
+# Stands for the program that is built from rust-sdk/.
+RUST_SDK = "rust-sdk"
+
 SCENARIOS = [
     Scenario("matrix-js-sdk: encryption", [NODE, script("js-sdk", "encryption.mjs"), "--restart"]),
     Scenario("matrix-nio: encryption", [sys.executable, script("encryption.py")], with_provider=True),
+    Scenario("matrix-sdk for Rust: sliding sync and encryption", [RUST_SDK]),
+    Scenario("matrix-sdk for Rust: OAuth", [RUST_SDK, "--oauth"], servers=("cliquepay",)),
     Scenario(
         "matrix-js-sdk: OAuth",
         [NODE, script("js-sdk", "oauth.mjs"), *PICTURES],
@@ -126,7 +134,15 @@ def open_page(server, url: str) -> str:
     return Browser(username=name, password=PASSWORD).log_in(url, APP)
 
 
-ANSWERS = {"restart": restart, "open": open_page}
+def revoke(_server, words: str) -> str:
+    """Takes a token back; gives the status of the answer."""
+    endpoint, client, token = words.split()
+    form = urllib.parse.urlencode({"token": token, "token_type_hint": "refresh_token", "client_id": client})
+    with urllib.request.urlopen(endpoint, data=form.encode(), timeout=30) as answer:
+        return str(answer.status)
+
+
+ANSWERS = {"restart": restart, "open": open_page, "revoke": revoke}
 
 
 def run(command: list[str], server) -> int:
@@ -180,10 +196,13 @@ def play_all(server, chosen: list[Scenario]) -> list[bool]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="stock SDKs end to end")
     parser.add_argument("--binary", required=True, help="the server under test")
+    parser.add_argument("--rust-sdk", required=True, help="the program that is built from rust-sdk/")
     parser.add_argument("--on", action="append", choices=["cliquepay", "synapse"], help="only this server")
     parser.add_argument("--only", action="append", default=[], help="only scenarios with this in their names")
     arguments = parser.parse_args()
     chosen = [one for one in SCENARIOS if not arguments.only or any(word in one.name for word in arguments.only)]
+    for scenario in chosen:
+        scenario.command = [arguments.rust_sdk if word == RUST_SDK else word for word in scenario.command]
     results = []
     for kind in arguments.on or ["cliquepay", "synapse"]:
         server = CliquePay(arguments.binary) if kind == "cliquepay" else Synapse()

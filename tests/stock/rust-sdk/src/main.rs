@@ -1,6 +1,6 @@
 //! Matrix as Element X speaks it: matrix-sdk with its `SyncService` on sliding sync, and encryption.
 //!
-//!     rust-sdk URL [--oauth]
+//!     rust-sdk [--oauth] URL
 //!
 //! Runs against any homeserver with open registration. Prints a line for every step that held, and ends with status 1 at the first
 //! that does not. With `--oauth` people log in through the OAuth 2.0 API: the program prints `open URL`, and reads from its standard
@@ -188,7 +188,9 @@ async fn verify(url: &str, scene: &Scene) -> Result<()> {
 
 /// The sync is paused, as when an app is in the background, and goes on; then its connection is thrown away, and begins anew.
 async fn resume(scene: &mut Scene, laptop: &Device) -> Result<()> {
+    // What was shown in another timeline is not kept for this one.
     let timeline = laptop.open(&scene.room_id).await?;
+    timeline.paginate_backwards(50).await?;
     laptop.service.stop().await;
     for text in ["Are you coming?", "The table is ready"] {
         scene.said.push((scene.bobs.say(&scene.room_id, text).await?, text.to_owned()));
@@ -244,7 +246,7 @@ async fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [url] => play(url).await,
-        [url, "--oauth"] => oauth::play(url).await,
-        _ => anyhow::bail!("usage: rust-sdk URL [--oauth]"),
+        ["--oauth", url] => oauth::play(url).await,
+        _ => anyhow::bail!("usage: rust-sdk [--oauth] URL"),
     }
 }

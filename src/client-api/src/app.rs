@@ -48,6 +48,9 @@ pub struct ClientApiConfig {
     pub public_rooms_without_auth: bool,
     /// The URL clients reach this server at, for `/.well-known/matrix/client`; none leaves it unserved.
     pub public_base_url: Option<String>,
+    /// Whether people have passwords here that they can change. Not read from this section: it is what `[auth.password]` says.
+    #[serde(skip)]
+    pub password_changes: bool,
     /// A relay for calls.
     pub turn: TurnConfig,
     /// Where people find help, for `/.well-known/matrix/support`.
@@ -67,6 +70,7 @@ impl Default for ClientApiConfig {
             allow_public_rooms: true,
             public_rooms_without_auth: false,
             public_base_url: None,
+            password_changes: true,
             turn: TurnConfig::default(),
             support: SupportConfig::default(),
             rtc: RtcConfig::default(),

@@ -2,7 +2,7 @@
 //! [Querying](https://spec.matrix.org/v1.19/application-service-api/#querying).
 
 use appservices::Known;
-use engine::AliasRow;
+use engine::{AliasRow, Room};
 use http::StatusCode;
 use http_kit::{MatrixError, Requester};
 use ruma::{RoomAliasId, UserId};
@@ -54,6 +54,24 @@ impl App {
             Some(_) => Err(MatrixError::exclusive("This alias belongs to an application service").into()),
             None => Ok(()),
         }
+    }
+
+    /// Whether a requester is a service of whose users one is in a room.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn is_in_by_service(&self, requester: &Requester, room: &Room) -> Result<bool, ApiError> {
+        let own = requester.appservice.as_ref().zip(self.services.as_ref());
+        let Some(service) = own.and_then(|(service, services)| services.registrations.by_id(&service.id)) else {
+            return Ok(false);
+        };
+        for user in room.info().local_members.iter() {
+            let name = self.engine.ids.name(store::IdKind::User, *user).await.map_err(engine::EngineError::from)?;
+            if name.is_some_and(|name| <&UserId>::try_from(&*name).is_ok_and(|user_id| service.acts_as(user_id))) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether a requester is a service that has an alias in its namespaces: it manages it, whoever made it.

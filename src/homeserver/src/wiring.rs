@@ -146,7 +146,7 @@ pub fn open(
         Arc::clone(&users),
         Arc::clone(&auth) as _,
         notify,
-        config.client_api.clone(),
+        client_api::ClientApiConfig { password_changes: config.auth.password.enabled, ..config.client_api.clone() },
         Box::new(StdRng::from_rng(&mut rand::rng())),
     );
     parts = parts.with_services(Arc::clone(&services));

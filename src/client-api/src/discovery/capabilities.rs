@@ -31,7 +31,7 @@ pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> R
         .map(|version| (version.to_string(), "stable".into()))
         .collect();
     let mut capabilities = json!({
-        "m.change_password": {"enabled": true},
+        "m.change_password": {"enabled": app.config.password_changes},
         "m.room_versions": {"default": app.config.default_room_version, "available": available},
         "m.profile_fields": {"enabled": true},
         "m.set_displayname": {"enabled": true},

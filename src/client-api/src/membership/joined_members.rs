@@ -12,7 +12,8 @@ use crate::{ApiError, App, access::PATIENCE};
 pub(super) async fn handler(State(app): State<App>, request: Ruma<Request>) -> Result<RawJson, ApiError> {
     let Ruma { body, requester, .. } = request;
     let (room, viewer) = app.room_of(&body.room_id, &requester).await?;
-    if viewer.place.is_none_or(|place| place.membership != Membership::Join) {
+    let is_in = viewer.place.is_some_and(|place| place.membership == Membership::Join);
+    if !is_in && !app.is_in_by_service(&requester, &room).await? {
         return Err(ApiError::not_in_room());
     }
     app.engine.whole(&room, PATIENCE).await?;

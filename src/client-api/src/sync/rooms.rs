@@ -126,7 +126,8 @@ impl App {
                 } else if wanted {
                     let room = self.engine.room_by_num(num).await?;
                     if query.wants_room(&room.id) {
-                        let section = self.left_room(&room, place, window, query).await?;
+                        let items = account_data.get(&Some(room.id.to_string())).map(Vec::as_slice).unwrap_or_default();
+                        let section = self.left_room(&room, place, window, query, items).await?;
                         push_field(&mut sections.leave, room.id.as_str(), &section);
                     }
                 }

@@ -66,6 +66,14 @@ impl<'a> RoomQuery<'a> {
         !self.not_rooms.iter().any(is) && self.rooms.as_ref().is_none_or(|rooms| rooms.iter().any(is))
     }
 
+    /// Account data of a room as events, what the filter wants of it.
+    fn wanted_items(&self, room_id: &RoomId, items: &[Item]) -> Vec<String> {
+        if !self.account_data.room(room_id) {
+            return Vec::new();
+        }
+        items.iter().filter(|item| self.account_data.passes(&item.event_type, "")).map(item_event).collect()
+    }
+
     pub(super) fn rendering(&self) -> Rendering<'_> {
         let device = self.requester.device_id.as_deref().map(ruma::DeviceId::as_str);
         Rendering { format: Format::WithoutRoomId, device, bundle: Some(&self.ignored) }
@@ -100,8 +108,7 @@ impl App {
         let fresh = window.since.is_none() || place.since > after || filled;
         let viewer = Viewer { user_id: &query.requester.user_id, num: query.requester.user, place: Some(place) };
         let ephemeral = self.ephemeral(room, fresh, window, query).await?;
-        let items: Vec<String> =
-            items.iter().filter(|item| query.account_data.passes(&item.event_type, "")).map(item_event).collect();
+        let items = query.wanted_items(&room.id, items);
         let moved = room.pulse.timeline() > after;
         let read = room.pulse.receipts() > after;
         let mended = if fresh { Vec::new() } else { self.mended(room, window, query).await? };
@@ -187,6 +194,7 @@ impl App {
         place: UserRoom,
         window: &Window,
         query: &RoomQuery<'_>,
+        items: &[Item],
     ) -> Result<String, ApiError> {
         let viewer = Viewer { user_id: &query.requester.user_id, num: query.requester.user, place: Some(place) };
         // Who was not in the room (an invitation refused) sees no more than that.
@@ -206,6 +214,7 @@ impl App {
         let mut out = String::from("{\"summary\":{}");
         self.push_timeline(&mut out, room, &viewer, &timeline, range, query).await?;
         self.push_state(&mut out, room, &viewer, &state, query).await?;
+        push_events(&mut out, "account_data", &query.wanted_items(&room.id, items));
         out.push('}');
         Ok(out)
     }

@@ -142,3 +142,23 @@ async fn what_is_removed_is_gone_and_the_next_sync_says_so() {
     let elsewhere = "/unstable/org.matrix.msc3391/user/@alice:hs/rooms/!made.up:hs/account_data/org.example.x";
     test.delete("alice", elsewhere).await.refused(403, "M_FORBIDDEN");
 }
+
+#[tokio::test]
+async fn what_was_set_in_a_room_is_told_with_the_departure_and_to_none_whose_filter_leaves_the_room_out() {
+    let test = TestApp::new(&["alice"]).await;
+    let room = test.room("alice", json!({})).await;
+    let other = test.room("alice", json!({})).await;
+    let since = token(&test.sync("alice", None).await);
+    for id in [&room, &other] {
+        test.put("alice", &format!("/v3/user/@alice:hs/rooms/{id}/tags/u.x"), json!({})).await.ok();
+    }
+    test.post("alice", &format!("/v3/rooms/{room}/leave"), json!({})).await.ok();
+    let told = test.sync("alice", Some(&since)).await;
+    let tags = json!([{"type": "m.tag", "content": {"tags": {"u.x": {}}}}]);
+    assert_eq!(told["rooms"]["leave"][&room]["account_data"]["events"], tags);
+    assert_eq!(told["rooms"]["join"][&other]["account_data"]["events"], tags);
+    let filter = json!({"room": {"account_data": {"not_rooms": [room, other]}}}).to_string();
+    let filter: String = url::form_urlencoded::byte_serialize(filter.as_bytes()).collect();
+    let told = test.get("alice", &format!("/v3/sync?since={since}&filter={filter}")).await.ok();
+    assert!(!told.to_string().contains("u.x"), "{told}");
+}

@@ -75,3 +75,13 @@ async fn capabilities_name_the_versions_that_rooms_can_be_made_in() {
     }
     assert_eq!(versions["available"].as_object().unwrap().len(), 12);
 }
+
+#[tokio::test]
+async fn where_nobody_has_a_password_nobody_is_said_to_change_it() {
+    for enabled in [true, false] {
+        let config = ClientApiConfig { password_changes: enabled, ..ClientApiConfig::default() };
+        let test = TestApp::with(config, &["alice"]).await;
+        let answer = test.get("alice", "/v3/capabilities").await.ok();
+        assert_eq!(answer["capabilities"]["m.change_password"], json!({"enabled": enabled}));
+    }
+}

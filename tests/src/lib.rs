@@ -15,3 +15,10 @@ pub mod load;
 pub mod model;
 pub mod server;
 pub mod strace;
+
+/// The folder of this crate, with the scripts. It is as cargo says when it runs a test: a build that is kept may be from where the
+/// project was before. Without cargo it is the working directory.
+#[must_use]
+pub fn folder() -> std::path::PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default().into()
+}

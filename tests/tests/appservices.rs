@@ -1,16 +1,13 @@
 //! The real server with a small bridge: `tests/appservices/bridge.py`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::process::{Command, Stdio};
 
 use tests::server::binary;
 
 #[test]
 fn a_bridge_gets_what_it_missed_exactly_once() {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("appservices/bridge.py");
+    let script = tests::folder().join("appservices/bridge.py");
     let mut command = Command::new("timeout");
     // One that hangs is ended.
     command.arg("120").arg("python3").arg(script).arg("--binary").arg(binary().expect("the binary"));

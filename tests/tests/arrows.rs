@@ -2,13 +2,11 @@
 //! RocksDB, and nothing strange lies at the top level. `cargo xtask arrows` prints what depends on what.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::path::Path;
-
 use xtask::workspace::Workspace;
 use xtask::{arrows, house};
 
 fn workspace() -> Workspace {
-    Workspace::read(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("cargo metadata")
+    Workspace::read(&tests::folder()).expect("cargo metadata")
 }
 
 #[test]

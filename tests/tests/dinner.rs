@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use tests::folder;
 use tests::server::{Server, Setup};
 use tokio::process::Command;
 use tokio::sync::Mutex;
@@ -17,10 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(420);
 
 /// One dinner at a time: two browsers are enough for two cores.
 static KITCHEN: Mutex<()> = Mutex::const_new(());
-
-fn folder() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// Runs a script to its end, prints what it said, and fails where it does.
 async fn run(command: &mut Command, server: &mut Server) {

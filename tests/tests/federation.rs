@@ -3,13 +3,9 @@
 //! Needs Python, in whose virtual environment Synapse is installed once; `contrib/test.sh` sees to it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Stdio, time::Duration};
 
-use tests::server::binary;
+use tests::{folder, server::binary};
 use tokio::{process::Command, sync::Mutex};
 
 /// A script that hangs is ended after so long. The longest takes a minute or two on a machine with nothing else to do.
@@ -17,10 +13,6 @@ const PATIENCE: Duration = Duration::from_secs(900);
 
 /// The scripts use the same addresses, and three servers are enough for two cores.
 static WORLD: Mutex<()> = Mutex::const_new(());
-
-fn folder() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// A Python that knows Synapse.
 async fn python() -> PathBuf {

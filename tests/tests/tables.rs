@@ -31,7 +31,7 @@ fn declared(source: &str) -> Vec<((String, u32), String)> {
 
 #[test]
 fn no_two_tables_share_a_byte() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("src");
+    let root = tests::folder().parent().unwrap().join("src");
     let mut files = Vec::new();
     for member in fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path().join("src")) {
         // The web app has no tables, nor has a test's own store.

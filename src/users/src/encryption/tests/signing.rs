@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::{device, device_keys, object, user};
 use crate::{
     UsersError,
+    devices::NewDevice,
     encryption::{CrossSigningKeys, Object, Upload, Viewer, objects::add_signature},
-    testing::{Bench, json as raw},
+    testing::{Bench, json as raw, tokens},
 };
 
 /// A key that signs.
@@ -72,8 +73,14 @@ async fn keys_of_users_are_signed_by_the_master_key_and_new_ones_have_to_be_conf
     signing.upload(ann, &ann_id, signed).await.unwrap();
     let wrong_usage = only_master(&own.key(&ann_id, "self_signing"));
     assert!(matches!(signing.upload(ann, &ann_id, wrong_usage).await, Err(UsersError::BadKey(_))));
-    device(&users, ann, &own.id()).await;
-    let taken = only_master(&own.key(&ann_id, "master"));
+    // A device and a key are not called the same, whichever was there first.
+    let new = NewDevice { device_id: own.id().into(), display_name: None, tokens: tokens("like-a-key") };
+    assert!(matches!(users.devices.create(ann, &new).await, Err(UsersError::KeyIdInUse)));
+    let service = users.devices.create_without_tokens(ann, &new.device_id, None).await;
+    assert!(matches!(service, Err(UsersError::KeyIdInUse)));
+    let other = Signing::new();
+    device(&users, ann, &other.id()).await;
+    let taken = only_master(&other.key(&ann_id, "master"));
     assert!(matches!(signing.upload(ann, &ann_id, taken).await, Err(UsersError::KeyIdInUse)));
     let keys = users.keys.of_user(ann, &ann_id, &[], None).await.unwrap();
     assert_eq!((keys.master, keys.self_signing, keys.user_signing), (first.master, Some(right), None));

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, future::Future, pin::pin, time::Duration};
 
 use futures::{StreamExt as _, stream};
+use http::StatusCode;
 use users::{UsersError, delayed::Outcome};
 
 use crate::{ApiError, App};
@@ -11,7 +12,7 @@ use crate::{ApiError, App};
 const PAGE: usize = 256;
 /// Users whose events are sent at the same time. Those of one user go one after the other.
 const AT_ONCE: usize = 16;
-/// How long one waits that could not be sent for a reason of the server's, in milliseconds.
+/// How long one waits that could not be sent for a reason of the server's, or because its user sends too much, in milliseconds.
 const RETRY_MS: u64 = 10_000;
 /// The longest sleep: what time it is can change meanwhile.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -81,7 +82,8 @@ impl App {
         }
         match self.deliver(&held).await {
             Ok(()) => Ok(()),
-            Err(error) if error.0.status.is_server_error() => {
+            // What is too much now is not lost for that: it may be what ends somebody's part in a call.
+            Err(error) if error.0.status.is_server_error() || error.0.status == StatusCode::TOO_MANY_REQUESTS => {
                 Ok(self.users.delayed.postpone(held, now.saturating_add(RETRY_MS)).await?)
             }
             Err(error) => Ok(self.users.delayed.finalise(held, Outcome::Failed(error.0.to_json())).await?),

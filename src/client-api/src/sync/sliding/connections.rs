@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    convert::Infallible,
     sync::Arc,
 };
 
@@ -80,11 +81,8 @@ impl Connections {
     /// A connection, which one request uses at a time. Of a device that has too many, the one that was not used for longest is forgotten.
     pub(super) fn get(&self, user: UserNum, device: &str, name: &str) -> Arc<Mutex<Connection>> {
         let key = (user, device.to_owned());
-        let of_device = self.0.get(&key).unwrap_or_else(|| {
-            let of_device = OfDevice::default();
-            self.0.insert(key, Arc::clone(&of_device));
-            of_device
-        });
+        // In one step: apps begin several connections at once.
+        let Ok(of_device) = self.0.get_or_insert_with(&key, || Ok::<_, Infallible>(OfDevice::default()));
         let mut of_device = of_device.lock();
         let known = of_device.iter().position(|(one, _)| one == name).and_then(|index| of_device.remove(index));
         let (name, connection) = known.unwrap_or_else(|| (name.to_owned(), Arc::default()));
